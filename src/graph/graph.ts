@@ -1,0 +1,209 @@
+/**
+ * An index over a model's graph: who produces a tensor, who reads it, what is constant.
+ *
+ * @module
+ */
+
+import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "../onnx/gen/onnx_pb.ts";
+import type { Model } from "../onnx/model.ts";
+import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
+import { AttuneError } from "../errors.ts";
+
+/** A tensor that enters a model: its name, its shape (a string is a free dimension), its type. */
+export interface InputSpec {
+  /** The tensor's name. */
+  readonly name: string;
+  /** The shape: numbers, or the names of free dimensions. */
+  readonly dims: readonly (number | string)[];
+  /** The element type, as ONNX numbers it. */
+  readonly type: DataType;
+}
+
+/** The tensors that the control-flow bodies of `node` read from around it. */
+function captured(node: NodeProto): string[] {
+  const names: string[] = [];
+  for (const attribute of node.attribute) {
+    for (const body of attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs) {
+      const own = new Set([
+        ...body.input.map((value) => value.name),
+        ...body.initializer.map((tensor) => tensor.name),
+        ...body.node.flatMap((inner) => inner.output),
+      ]);
+      names.push(
+        ...body.node.flatMap((inner) => [...inner.input, ...captured(inner)]),
+        ...body.output.map((value) => value.name),
+      );
+      for (let i = names.length - 1; i >= 0; i--) if (own.has(names[i])) names.splice(i, 1);
+    }
+  }
+  return names;
+}
+
+/** Every tensor that `node` reads, those of its control-flow bodies included; no empty names. */
+export function readsOf(node: NodeProto): string[] {
+  return [...node.input, ...captured(node)].filter((name) => name !== "");
+}
+
+/** Whether `node` has a body: If, Loop, Scan. */
+export function isControlFlow(node: NodeProto): boolean {
+  return node.attribute.some((attribute) =>
+    attribute.g !== undefined || attribute.graphs.length > 0
+  );
+}
+
+/** What messages call `node`: its name, or that of its first output. */
+export function nodeName(node: NodeProto): string {
+  return node.name || node.output[0] || node.opType;
+}
+
+/** Whether a node is of the default operator set. */
+export function isStandard(node: NodeProto): boolean {
+  return node.domain === "" || node.domain === "ai.onnx";
+}
+
+/**
+ * An index over `model`'s graph. It is a snapshot: after a change to the nodes, make a new one.
+ */
+export class Graph {
+  /** The model that is indexed. */
+  readonly model: Model;
+  readonly #producers = new Map<string, NodeProto>();
+  readonly #consumers = new Map<string, NodeProto[]>();
+  readonly #constants = new Map<string, TensorProto>();
+  readonly #outputs: Set<string>;
+
+  /** Indexes `model`; throws `bad-model` where two nodes write one tensor or the order is wrong. */
+  constructor(model: Model) {
+    this.model = model;
+    const known = new Set<string>();
+    for (const tensor of this.proto.initializer) {
+      this.#constants.set(tensor.name, tensor);
+      known.add(tensor.name);
+    }
+    for (const tensor of this.proto.sparseInitializer) known.add(tensor.values?.name ?? "");
+    for (const input of this.proto.input) known.add(input.name);
+    for (const node of this.proto.node) {
+      for (const name of readsOf(node)) {
+        if (!known.has(name)) {
+          throw new AttuneError(
+            "bad-model",
+            `Cannot use ${model.name}: node "${nodeName(node)}" reads "${name}", ` +
+              `which no node before it writes`,
+          );
+        }
+        const readers = this.#consumers.get(name);
+        if (readers === undefined) this.#consumers.set(name, [node]);
+        else if (!readers.includes(node)) readers.push(node);
+      }
+      for (const name of node.output) {
+        if (name === "") continue;
+        if (known.has(name)) {
+          throw new AttuneError(
+            "bad-model",
+            `Cannot use ${model.name}: the tensor "${name}" is written twice`,
+          );
+        }
+        known.add(name);
+        this.#producers.set(name, node);
+      }
+    }
+    this.#outputs = new Set(this.proto.output.map((value) => value.name));
+  }
+
+  /** The graph's message. */
+  get proto(): GraphProto {
+    return this.model.proto.graph;
+  }
+
+  /** The nodes, each after those it reads from. */
+  get nodes(): readonly NodeProto[] {
+    return this.proto.node;
+  }
+
+  /** The inputs that a caller feeds: those without an initializer. */
+  get inputs(): InputSpec[] {
+    return this.proto.input.filter((value) => !this.#constants.has(value.name)).map(inputSpec);
+  }
+
+  /** The names of the outputs. */
+  get outputs(): string[] {
+    return this.proto.output.map((value) => value.name);
+  }
+
+  /** Whether `name` is an output of the graph. */
+  isOutput(name: string): boolean {
+    return this.#outputs.has(name);
+  }
+
+  /** The node that writes `name`; undefined for inputs and initializers. */
+  producer(name: string): NodeProto | undefined {
+    return this.#producers.get(name);
+  }
+
+  /** The nodes that read `name`, control-flow bodies included. */
+  consumers(name: string): readonly NodeProto[] {
+    return this.#consumers.get(name) ?? [];
+  }
+
+  /** The initializer `name`; undefined where it is computed or fed. */
+  constant(name: string): TensorProto | undefined {
+    return this.#constants.get(name);
+  }
+
+  /** The float32 values of the initializer `name`; undefined where there is none of that type. */
+  floats(name: string): { values: Float32Array; dims: number[] } | undefined {
+    const tensor = this.#constants.get(name);
+    if (tensor === undefined || tensor.dataType !== DataType.FLOAT) return undefined;
+    return { values: readFloats(tensor, this.model.external), dims: dimsOf(tensor) };
+  }
+
+  /** The only reader of `name`, where it has one reader and is no output. */
+  onlyConsumer(name: string): NodeProto | undefined {
+    const readers = this.consumers(name);
+    return readers.length === 1 && !this.#outputs.has(name) ? readers[0] : undefined;
+  }
+}
+
+function inputSpec(value: ValueInfoProto): InputSpec {
+  const tensor = value.type?.value.case === "tensorType" ? value.type.value.value : undefined;
+  const dims = (tensor?.shape?.dim ?? []).map((dim, i) =>
+    dim.value.case === "dimValue" && dim.value.value > 0n
+      ? Number(dim.value.value)
+      : dim.value.case === "dimParam" && dim.value.value !== ""
+      ? dim.value.value
+      : `dim${i}`
+  );
+  return { name: value.name, dims, type: (tensor?.elemType ?? DataType.FLOAT) as DataType };
+}
+
+/** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
+export function freshName(base: string, taken: Set<string>): string {
+  let name = base;
+  for (let i = 1; taken.has(name); i++) name = `${base}_${i}`;
+  taken.add(name);
+  return name;
+}
+
+/** Every tensor name that the graph of `model` uses. */
+export function tensorNames(model: Model): Set<string> {
+  const { graph } = model.proto;
+  return new Set([
+    ...graph.input.map((value) => value.name),
+    ...graph.initializer.map((tensor) => tensor.name),
+    ...graph.node.flatMap((node) => [...readsOf(node), ...node.output]),
+  ]);
+}
+
+/** Removes the initializers that nothing reads, and the value infos that no longer hold. */
+export function sweep(model: Model): void {
+  const { graph } = model.proto;
+  const used = new Set([
+    ...graph.node.flatMap(readsOf),
+    ...graph.output.map((value) => value.name),
+  ]);
+  graph.initializer = graph.initializer.filter((tensor) => used.has(tensor.name));
+  // Before IR version 4 every initializer was listed as an input, too.
+  const kept = new Set(graph.initializer.map((tensor) => tensor.name));
+  graph.input = graph.input.filter((value) => used.has(value.name) || !kept.has(value.name));
+  graph.valueInfo = [];
+}
