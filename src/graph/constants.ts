@@ -4,8 +4,7 @@
  * @module
  */
 
-import { TensorProto_DataLocation } from "../onnx/gen/onnx_pb.ts";
-import { attributeOf, type Model } from "../onnx/model.ts";
+import { attributeOf, copyMessage, type Model } from "../onnx/model.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor.ts";
 import { isStandard } from "./graph.ts";
 
@@ -30,8 +29,7 @@ export function liftConstants(model: Model): number {
       (int && int64Tensor("", [], [Number(int.i)])) ??
       (ints && int64Tensor("", [ints.ints.length], ints.ints.map(Number)));
     if (tensor === undefined) return true;
-    const dataLocation = tensor.dataLocation ?? TensorProto_DataLocation.DEFAULT;
-    graph.initializer.push({ ...tensor, name, dataLocation });
+    graph.initializer.push(Object.assign(copyMessage(tensor), { name }));
     return false;
   });
   const constants = new Set(graph.initializer.map((tensor) => tensor.name));

@@ -11,7 +11,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "../onnx/gen/onnx_pb.ts";
-import type { Model } from "../onnx/model.ts";
+import { copyMessage, type Model } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
 import { Graph, readsOf } from "./graph.ts";
 
@@ -61,22 +61,18 @@ export function extract(model: Model, cut: Cut): Model {
   const { graph } = model.proto;
   const node = ancestors(graph.node, cut.outputs, new Set(cut.inputs.keys()));
   const used = new Set([...node.flatMap(readsOf), ...cut.outputs]);
-  return {
-    ...model,
-    proto: {
-      ...model.proto,
-      graph: create(GraphProtoSchema, {
-        name: graph.name,
-        node,
-        initializer: graph.initializer.filter((t) => used.has(t.name) && !cut.inputs.has(t.name)),
-        sparseInitializer: graph.sparseInitializer,
-        input: [...cut.inputs].filter(([name]) => used.has(name)).map(([name, type]) =>
-          valueInfo(name, type)
-        ),
-        output: cut.outputs.map((name) => valueInfo(name)),
-      }),
-    },
-  };
+  const proto = copyMessage(model.proto);
+  proto.graph = create(GraphProtoSchema, {
+    name: graph.name,
+    node,
+    initializer: graph.initializer.filter((t) => used.has(t.name) && !cut.inputs.has(t.name)),
+    sparseInitializer: graph.sparseInitializer,
+    input: [...cut.inputs].filter(([name]) => used.has(name)).map(([name, type]) =>
+      valueInfo(name, type)
+    ),
+    output: cut.outputs.map((name) => valueInfo(name)),
+  });
+  return { ...model, proto };
 }
 
 /** The non-constant tensors that cross from `nodes[0…position)` to the rest, outputs left out. */

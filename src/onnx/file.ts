@@ -16,7 +16,7 @@ import {
   TensorProto_DataLocation,
 } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
-import { copyModel, type Model, parseModel } from "./model.ts";
+import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
 import { type ExternalData, isExternal } from "./tensor.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
@@ -170,14 +170,13 @@ export function writeModel(
     const length = external && entry("length") !== undefined
       ? Number(entry("length"))
       : read().length;
-    initializer[i] = {
-      ...tensor,
+    initializer[i] = Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
       externalData: Object.entries({ location, offset, length }).map(([key, value]) =>
         create(StringStringEntryProtoSchema, { key, value: String(value) })
       ),
-    };
+    });
     parts.push(read);
     offset += length;
   });

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   type AttributeProto,
   AttributeProto_AttributeType as AttributeType,
@@ -78,7 +77,7 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
     );
   }
   const model: Model = {
-    proto: { ...proto, graph: proto.graph },
+    proto: proto as Model["proto"],
     external: options.external,
     name,
   };
@@ -97,27 +96,27 @@ export function serializeModel(model: Model): Uint8Array {
   return toBinary(ModelProtoSchema, model.proto);
 }
 
+/** A copy of `message` itself; what it refers to is shared. (A spread would lose the defaults.) */
+export function copyMessage<T extends Message>(message: T): T {
+  return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
+}
+
 /** A copy of `model` whose graph can be changed; the bytes of its tensors are shared. */
 export function copyModel(model: Model): Model {
-  const { graph } = model.proto;
-  const proto = {
-    ...model.proto,
-    opsetImport: model.proto.opsetImport.map((o) => ({ ...o })),
-    metadataProps: [...model.proto.metadataProps],
-    graph: {
-      ...graph,
-      node: graph.node.map((node) => ({
-        ...node,
-        input: [...node.input],
-        output: [...node.output],
-        attribute: [...node.attribute],
-      })),
-      initializer: [...graph.initializer],
-      input: [...graph.input],
-      output: [...graph.output],
-      valueInfo: [...graph.valueInfo],
-    },
-  };
+  const proto = copyMessage(model.proto);
+  proto.opsetImport = proto.opsetImport.map(copyMessage);
+  proto.metadataProps = [...proto.metadataProps];
+  const graph = proto.graph = copyMessage(proto.graph);
+  graph.node = graph.node.map(copyMessage);
+  for (const node of graph.node) {
+    node.input = [...node.input];
+    node.output = [...node.output];
+    node.attribute = [...node.attribute];
+  }
+  graph.initializer = [...graph.initializer];
+  graph.input = [...graph.input];
+  graph.output = [...graph.output];
+  graph.valueInfo = [...graph.valueInfo];
   return { ...model, proto };
 }
 
