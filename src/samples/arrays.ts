@@ -1,0 +1,226 @@
+/**
+ * Arrays as samples: the first axis counts the samples, the others are the model's input without its
+ * batch axis.
+ *
+ * @module
+ */
+
+import { AttuneError, checkAborted } from "../errors.ts";
+import { canConvert, convertElements, kindOf } from "./convert.ts";
+import { decodeElements, maxNpyHeader, type NpyHeader, parseNpy, parseNpyHeader } from "./npy.ts";
+import { unpackNpz } from "./npz.ts";
+import {
+  checkSample,
+  fitsInput,
+  formatDims,
+  type InputSpec,
+  type Sample,
+  type SampleSet,
+} from "./sample.ts";
+import type { ElementType, TensorData, TensorValue } from "./sample.ts";
+import { chooseSpread } from "./sampling.ts";
+
+/** How to read arrays. */
+export interface ArrayOptions {
+  /** The model's inputs. */
+  readonly inputs: readonly InputSpec[];
+  /** The bytes of a .npy file with one 0-based class per sample. Default: none. */
+  readonly labels?: Blob;
+  /** Take at most this many samples, spread evenly over the first axis. Default: all. */
+  readonly limit?: number;
+  /** Seed of that choice. Default: 0. */
+  readonly seed?: number;
+  /** Stops the reading. Default: none. */
+  readonly signal?: AbortSignal;
+}
+
+/** An array of samples that gives them one by one. */
+interface Rows {
+  readonly dims: readonly number[];
+  readonly type: ElementType;
+  row(index: number): Promise<TensorData>;
+}
+
+/**
+ * Opens a .npy file for a model with one input. In C order the file is read sample by sample, so it
+ * may be larger than memory. float16 and float64 are turned to the model's float32, and integers to
+ * its integer type, if they fit. `source` names the file in errors.
+ *
+ * Throws `AttuneError` `bad-data` if it cannot be read or does not fit the model.
+ */
+export async function openNpy(
+  file: Blob,
+  source: string,
+  options: ArrayOptions,
+): Promise<SampleSet> {
+  if (options.inputs.length !== 1) {
+    const names = options.inputs.map((input) => `"${input.name}"`).join(", ");
+    throw new AttuneError(
+      "bad-data",
+      `Cannot feed "${source}": the model has ${options.inputs.length} inputs (${names}), ` +
+        `a .npy file holds one array; save all of them by name with numpy.savez`,
+    );
+  }
+  const rows = new Map([[options.inputs[0].name, await openRows(file, source)]]);
+  const labels = options.labels && readLabels(await bytesOf(options.labels), "labels");
+  return samplesOf(rows, labels, source, options);
+}
+
+/**
+ * Opens a .npz file: each array is the input of its name, an array named `label` or `labels` that is
+ * no input gives the labels. If there is one other array and one input, the names need not match.
+ * `source` names the file in errors.
+ *
+ * Throws `AttuneError` `bad-data` if it cannot be read or does not fit the model.
+ */
+export async function openNpz(
+  file: Blob,
+  source: string,
+  options: ArrayOptions,
+): Promise<SampleSet> {
+  const arrays = unpackNpz(await bytesOf(file), source);
+  const rows = new Map<string, Rows>();
+  let labels = options.labels && readLabels(await bytesOf(options.labels), "labels");
+  for (const [name, bytes] of arrays) {
+    const where = `${source}/${name}`;
+    if (/^labels?$/.test(name) && !options.inputs.some((input) => input.name === name)) {
+      labels ??= readLabels(bytes, where);
+    } else {
+      rows.set(name, await openRows(new Blob([bytes as Uint8Array<ArrayBuffer>]), where));
+    }
+  }
+  if (rows.size === 1 && options.inputs.length === 1) {
+    const [only] = rows.values();
+    return samplesOf(new Map([[options.inputs[0].name, only]]), labels, source, options);
+  }
+  return samplesOf(rows, labels, source, options);
+}
+
+function samplesOf(
+  arrays: ReadonlyMap<string, Rows>,
+  labels: readonly number[] | undefined,
+  source: string,
+  options: ArrayOptions,
+): SampleSet {
+  const { inputs, limit = Infinity, seed = 0, signal } = options;
+  const used = inputs.flatMap((input) => {
+    const rows = arrays.get(input.name);
+    return rows === undefined ? [] : [{ input, rows }];
+  });
+  if (used.length < inputs.length) {
+    const missing = inputs.find((input) => !arrays.has(input.name))!;
+    throw new AttuneError(
+      "bad-data",
+      `Cannot feed "${source}": the model wants ${formatDims(missing.dims)} ${missing.type} at ` +
+        `input "${missing.name}", the file has ${[...arrays.keys()].join(", ") || "no array"}; ` +
+        `save the array under the input's name`,
+    );
+  }
+  const count = used[0]?.rows.dims[0] ?? 0;
+  for (const { input, rows } of used) {
+    checkRows(rows, input, source);
+    if (rows.dims[0] !== count) {
+      throw new AttuneError(
+        "bad-data",
+        `Cannot feed "${source}": "${input.name}" has ${rows.dims[0]} samples and ` +
+          `"${used[0].input.name}" has ${count}; give all arrays the same first axis`,
+      );
+    }
+  }
+  if (count === 0) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot find samples in "${source}": its first axis is empty`,
+    );
+  }
+  if (labels !== undefined && labels.length !== count) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot label "${source}": it has ${count} samples and ${labels.length} labels; ` +
+        `give one label for each sample`,
+    );
+  }
+  const chosen = chooseSpread(count, limit, seed);
+
+  async function* samples(): AsyncGenerator<Sample> {
+    for (const index of chosen) {
+      checkAborted(signal);
+      const where = `${source}[${index}]`;
+      const values: Record<string, TensorValue> = {};
+      for (const { input, rows } of used) {
+        const data = convertElements(await rows.row(index), rows.type, input.type, where);
+        values[input.name] = { dims: rows.dims.slice(1), data };
+      }
+      yield checkSample({ inputs: values, label: labels?.[index], source: where }, inputs);
+    }
+  }
+  return { count: chosen.length, warnings: [], samples };
+}
+
+/** Opens one array; in C order each sample is read when it is asked for. */
+async function openRows(file: Blob, source: string): Promise<Rows> {
+  const head = await bytesOf(file.slice(0, maxNpyHeader));
+  const header: NpyHeader = parseNpyHeader(head, file.size, source);
+  const { dims, type, elementSize, dataOffset, fortranOrder } = header;
+  if (dims.length === 0) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot find samples in "${source}": it is a single number; its first axis must count samples`,
+    );
+  }
+  const length = dims.slice(1).reduce((product, dim) => product * dim, 1);
+  if (fortranOrder) {
+    const { data } = parseNpy(await bytesOf(file), source);
+    return {
+      dims,
+      type,
+      row: (index) => Promise.resolve(data.slice(index * length, (index + 1) * length)),
+    };
+  }
+  const rowSize = length * elementSize;
+  return {
+    dims,
+    type,
+    async row(index) {
+      const start = dataOffset + index * rowSize;
+      return decodeElements(await bytesOf(file.slice(start, start + rowSize)), header);
+    },
+  };
+}
+
+/** Refuses an array whose samples do not fit the input or cannot be converted to its type. */
+function checkRows(rows: Rows, input: InputSpec, source: string): void {
+  const wants = `the model wants ${formatDims(input.dims)} ${input.type} at input "${input.name}"`;
+  if (!fitsInput(rows.dims.slice(1), input)) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot feed "${source}": ${wants}, the array has ${formatDims(rows.dims)}; the first axis ` +
+        `counts the samples, the others must be ${formatDims(input.dims.slice(1))}`,
+    );
+  }
+  if (!canConvert(rows.type, input.type)) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot feed "${source}": ${wants}, the array has ${rows.type}; save it as ${input.type}, ` +
+        `preprocessed as the model expects`,
+    );
+  }
+}
+
+/** Labels from the bytes of a .npy file of integers with one axis. */
+function readLabels(bytes: Uint8Array, source: string): number[] {
+  const { type, dims, data } = parseNpy(bytes, source);
+  const labels = Array.from(data as ArrayLike<number | bigint>, Number);
+  if (kindOf(type) !== "integer" || dims.length !== 1 || labels.some((label) => label < 0)) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot read labels from "${source}": it has ${formatDims(dims)} ${type}; ` +
+        `give one integer from 0 for each sample`,
+    );
+  }
+  return labels;
+}
+
+async function bytesOf(blob: Blob): Promise<Uint8Array> {
+  return new Uint8Array(await blob.arrayBuffer());
+}
