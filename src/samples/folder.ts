@@ -65,7 +65,12 @@ export async function openFolder(path: string, options: FolderOptions): Promise<
   if (labels.size > 0) {
     const missing = chosen.filter((file) => !labels.has(file));
     if (missing.length > 0) {
-      warn("labels", `${missing.length} images have no label, the first is "${missing[0]}"`);
+      warn(
+        "labels",
+        `${missing.length} of ${chosen.length} images without a label, the first is "${
+          missing[0]
+        }"`,
+      );
     }
   }
 

@@ -68,8 +68,8 @@ export function parseNpyHeader(bytes: Uint8Array, fileSize: number, source: stri
       "bad-data",
       `Cannot read "${source}" as .npy: ${what}; write it with numpy.save`,
     );
-  const magic = new TextDecoder("latin1").decode(bytes.subarray(0, 6));
-  if (magic !== "\x93NUMPY") throw fail("it does not begin with \\x93NUMPY");
+  const name = new TextDecoder().decode(bytes.subarray(1, 6));
+  if (bytes[0] !== 0x93 || name !== "NUMPY") throw fail("it does not begin with \\x93NUMPY");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 12) throw fail(`it ends after ${bytes.length} bytes`);
   const version = bytes[6];
