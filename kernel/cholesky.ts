@@ -1,0 +1,96 @@
+// Cholesky factors H = Uᵀ U with U upper triangular, and systems solved by them. Blocked: all but a
+// band of the work is matrix products.
+
+import { axpy, product } from "./gemm";
+import { f, put } from "./memory";
+
+/** Rows of a block: its triangular part is 64/d of the work. */
+const BLOCK: i32 = 64;
+
+/**
+ * Factors each h[g] (n × n, upper triangle given) in place; below the diagonal it becomes zero.
+ * Returns −1, or the first input whose pivot is not positive.
+ */
+export function cholesky(h: usize, groups: i32, n: i32): i32 {
+  for (let g = 0; g < groups; g++) {
+    const failed = factor(h + ((g * n * n) << 2), n);
+    if (failed >= 0) return failed;
+  }
+  return -1;
+}
+
+function factor(h: usize, n: i32): i32 {
+  for (let b = 0; b < n; b += BLOCK) {
+    const end = b + BLOCK < n ? b + BLOCK : n;
+    // The diagonal block, sums in float64: everything after divides by its pivots.
+    for (let i = b; i < end; i++) {
+      let sum: f64 = f(h, i * n + i);
+      for (let s = b; s < i; s++) sum -= <f64> f(h, s * n + i) * <f64> f(h, s * n + i);
+      if (!(sum > 0)) return i;
+      const pivot = Math.sqrt(sum);
+      put(h, i * n + i, <f32> pivot);
+      for (let j = i + 1; j < end; j++) {
+        let value: f64 = f(h, i * n + j);
+        for (let s = b; s < i; s++) value -= <f64> f(h, s * n + i) * <f64> f(h, s * n + j);
+        put(h, i * n + j, <f32> (value / pivot));
+      }
+    }
+    // The rows to its right: U12 = U11⁻ᵀ H12, row by row.
+    const rest = n - end;
+    if (rest > 0) {
+      for (let i = b; i < end; i++) {
+        const row = h + ((i * n + end) << 2);
+        for (let s = b; s < i; s++) axpy(-f(h, s * n + i), h + ((s * n + end) << 2), row, rest);
+        scale(row, 1 / f(h, i * n + i), rest);
+      }
+      // What remains: H22 −= U12ᵀ U12.
+      const right = h + ((b * n + end) << 2);
+      const to = h + ((end * n + end) << 2);
+      product(rest, rest, end - b, -1, right, 1, n, right, n, 1, to, n, true);
+    }
+  }
+  for (let i = 1; i < n; i++) memory.fill(h + ((i * n) << 2), 0, i << 2);
+  return -1;
+}
+
+// @ts-ignore: decorator
+@inline
+function scale(x: usize, factor: f32, n: i32): void {
+  for (let i = 0; i < n; i++) put(x, i, f(x, i) * factor);
+}
+
+/**
+ * Replaces b (n × rows: one right-hand side per column) by H⁻¹ b, for one factor u (n × n).
+ * Uᵀ Y = B forwards, U X = Y backwards.
+ */
+export function solve(u: usize, b: usize, n: i32, rows: i32): void {
+  for (let block = 0; block < n; block += BLOCK) {
+    const end = block + BLOCK < n ? block + BLOCK : n;
+    const to = b + ((block * rows) << 2);
+    // Rows of Uᵀ are columns of U.
+    product(end - block, rows, block, -1, u + (block << 2), 1, n, b, rows, 1, to, rows, false);
+    for (let i = block; i < end; i++) {
+      const row = b + ((i * rows) << 2);
+      for (let s = block; s < i; s++) axpy(-f(u, s * n + i), b + ((s * rows) << 2), row, rows);
+      scale(row, 1 / f(u, i * n + i), rows);
+    }
+  }
+  for (let block = ((n - 1) / BLOCK) * BLOCK; block >= 0; block -= BLOCK) {
+    const end = block + BLOCK < n ? block + BLOCK : n;
+    const to = b + ((block * rows) << 2), from = b + ((end * rows) << 2);
+    const left = u + ((block * n + end) << 2);
+    product(end - block, rows, n - end, -1, left, n, 1, from, rows, 1, to, rows, false);
+    for (let i = end - 1; i >= block; i--) {
+      const row = b + ((i * rows) << 2);
+      for (let s = i + 1; s < end; s++) axpy(-f(u, i * n + s), b + ((s * rows) << 2), row, rows);
+      scale(row, 1 / f(u, i * n + i), rows);
+    }
+  }
+}
+
+/** Σ 2 log U_ii: the log-determinant of H, in float64. */
+export function logDet(u: usize, n: i32): f64 {
+  let sum: f64 = 0;
+  for (let i = 0; i < n; i++) sum += Math.log(<f64> f(u, i * n + i));
+  return 2 * sum;
+}

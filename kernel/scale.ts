@@ -1,0 +1,155 @@
+// Scales, and rounding without regard to other weights.
+
+import { product } from "./gemm";
+import { dot64 } from "./gemm";
+import { f, put } from "./memory";
+import { philox, streamKey, uniform } from "./gaussian";
+
+// @ts-ignore: decorator
+@inline
+export function level(t: f32, lo: f32, hi: f32): f32 {
+  return max<f32>(lo, min<f32>(hi, nearest<f32>(t)));
+}
+
+/**
+ * scale[row][b]: the one of `candidates` shrunk scales that minimises Σ importance_j (s q_j − w_j)²
+ * over the block. 1 stands for s = the smallest that clips nothing. A block of zeros gets the scale 1.
+ */
+export function scaleSearch(
+  target: usize,
+  importance: usize,
+  rows: i32,
+  groups: i32,
+  d: i32,
+  block: i32,
+  lo: f32,
+  hi: f32,
+  candidates: i32,
+  shrinkFrom: f32,
+  scale: usize,
+): void {
+  const blocks = (d + block - 1) / block;
+  for (let row = 0; row < groups * rows; row++) {
+    const weights = importance + (((row / rows) * d) << 2);
+    for (let b = 0; b < blocks; b++) {
+      const from = b * block, count = from + block < d ? block : d - from;
+      const w = target + ((row * d + from) << 2), h = weights + (from << 2);
+      let full: f32 = 0;
+      for (let j = 0; j < count; j++) {
+        const value = f(w, j);
+        // The grid reaches further down than up.
+        full = max<f32>(full, value < 0 ? value / lo : value / hi);
+      }
+      let best: f32 = full, least = Infinity;
+      for (let i = 0; i < candidates; i++) {
+        const s = full * (shrinkFrom + (1 - shrinkFrom) * <f32> (i + 1) / <f32> candidates);
+        const error = weightedError(w, h, count, s, lo, hi);
+        if (error <= least) {
+          least = error;
+          best = s;
+        }
+      }
+      put(scale, row * blocks + b, best > 1e-30 ? best : 1);
+    }
+  }
+}
+
+/** Σ h_j (s · clip(round(w_j / s)) − w_j)². */
+function weightedError(w: usize, h: usize, n: i32, s: f32, lo: f32, hi: f32): f64 {
+  if (!(s > 1e-30)) return Infinity;
+  const inverse: f32 = 1 / s;
+  const vs = f32x4.splat(s), vi = f32x4.splat(inverse), vl = f32x4.splat(lo), vh = f32x4.splat(hi);
+  let acc = f32x4.splat(0);
+  let j = 0;
+  for (; j + 4 <= n; j += 4) {
+    const x = v128.load(w + (j << 2));
+    const q = f32x4.pmax(vl, f32x4.pmin(vh, f32x4.nearest(f32x4.mul(x, vi))));
+    const e = f32x4.sub(f32x4.mul(q, vs), x);
+    acc = f32x4.add(acc, f32x4.mul(v128.load(h + (j << 2)), f32x4.mul(e, e)));
+  }
+  let total: f64 = <f64> f32x4.extract_lane(acc, 0) + <f64> f32x4.extract_lane(acc, 1) +
+    <f64> f32x4.extract_lane(acc, 2) + <f64> f32x4.extract_lane(acc, 3);
+  for (; j < n; j++) {
+    const e = level(f(w, j) * inverse, lo, hi) * s - f(w, j);
+    total += <f64> (f(h, j) * e * e);
+  }
+  return total;
+}
+
+/** The nearest level of every weight. */
+export function nearestLevels(
+  target: usize,
+  scale: usize,
+  block: i32,
+  lo: f32,
+  hi: f32,
+  rows: i32,
+  d: i32,
+  q: usize,
+): void {
+  const blocks = (d + block - 1) / block;
+  for (let row = 0; row < rows; row++) {
+    for (let j = 0; j < d; j++) {
+      const at = row * d + j;
+      put(q, at, level(f(target, at) / f(scale, row * blocks + j / block), lo, hi));
+    }
+  }
+}
+
+/** The level below or above, up with the probability of the fraction. */
+export function stochasticLevels(
+  target: usize,
+  scale: usize,
+  block: i32,
+  lo: f32,
+  hi: f32,
+  rows: i32,
+  d: i32,
+  seed: u32,
+  stream: u32,
+  q: usize,
+): void {
+  const blocks = (d + block - 1) / block;
+  for (let row = 0; row < rows; row++) {
+    const key = streamKey(seed, stream + row);
+    for (let j = 0; j < d; j++) {
+      const at = row * d + j;
+      const t = f(target, at) / f(scale, row * blocks + j / block);
+      const down = floor<f32>(t), up = uniform(philox(j, 0, key)) < <f64> (t - down);
+      put(q, at, max<f32>(lo, min<f32>(hi, up ? down + 1 : down)));
+    }
+  }
+}
+
+/**
+ * The scale of least loss for fixed levels, s = w H q / q H q, where that is positive: for each row,
+ * or one for all. `work` holds rows × d floats.
+ */
+export function refit(
+  q: usize,
+  target: usize,
+  h: usize,
+  rows: i32,
+  groups: i32,
+  d: i32,
+  oneScale: bool,
+  scale: usize,
+  work: usize,
+): void {
+  let above: f64 = 0, below: f64 = 0;
+  for (let g = 0; g < groups; g++) {
+    const first = g * rows;
+    memory.fill(work, 0, (rows * d) << 2);
+    const levels = q + ((first * d) << 2);
+    product(rows, d, d, 1, levels, d, 1, h + ((g * d * d) << 2), d, 1, work, d, false);
+    for (let r = 0; r < rows; r++) {
+      const row = ((first + r) * d) << 2, hq = work + ((r * d) << 2);
+      const wHq = dot64(target + row, hq, d), qHq = dot64(q + row, hq, d);
+      above += wHq;
+      below += qHq;
+      if (!oneScale && wHq > 0 && qHq > 0) put(scale, first + r, <f32> (wHq / qHq));
+    }
+  }
+  if (!oneScale || !(above > 0 && below > 0)) return;
+  for (let r = 0; r < groups * rows; r++) put(scale, r, <f32> (above / below));
+}
