@@ -6,18 +6,9 @@
 
 import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "../onnx/gen/onnx_pb.ts";
 import type { Model } from "../onnx/model.ts";
-import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
+import { DataType, dimsOf, readFloats, typeName } from "../onnx/tensor.ts";
+import type { ElementType, InputSpec } from "../samples/sample.ts";
 import { AttuneError } from "../errors.ts";
-
-/** A tensor that enters a model: its name, its shape (a string is a free dimension), its type. */
-export interface InputSpec {
-  /** The tensor's name. */
-  readonly name: string;
-  /** The shape: numbers, or the names of free dimensions. */
-  readonly dims: readonly (number | string)[];
-  /** The element type, as ONNX numbers it. */
-  readonly type: DataType;
-}
 
 /** The tensors that the control-flow bodies of `node` read from around it. */
 function captured(node: NodeProto): string[] {
@@ -173,7 +164,8 @@ function inputSpec(value: ValueInfoProto): InputSpec {
       ? dim.value.value
       : `dim${i}`
   );
-  return { name: value.name, dims, type: (tensor?.elemType ?? DataType.FLOAT) as DataType };
+  const type = (tensor?.elemType ?? DataType.FLOAT) as DataType;
+  return { name: value.name, dims, type: typeName(type) as ElementType };
 }
 
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */

@@ -138,11 +138,12 @@ export class Kernel implements Disposable {
   }
 
   /**
-   * Makes a buffer: of that many zeros, or a copy of those elements.
+   * Makes a buffer: of that many zeros, or a copy of those elements (of a buffer, not of its view,
+   * where they lie in this memory, since growth would detach the view).
    *
    * @throws {AttuneError} `too-large` where the memory would pass 4 GiB.
    */
-  f32(source: number | Float32Array): Buffer {
+  f32(source: number | Float32Array | Buffer): Buffer {
     const length = typeof source === "number" ? source : source.length;
     const pointer = this.#allocate(length * 4);
     const { memory } = this.#live;
@@ -154,7 +155,7 @@ export class Kernel implements Disposable {
       },
     };
     if (typeof source === "number") buffer.view.fill(0);
-    else buffer.view.set(source);
+    else buffer.view.set("view" in source ? source.view : source);
     return buffer;
   }
 

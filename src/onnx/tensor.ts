@@ -45,6 +45,21 @@ const ARRAYS: Partial<Record<DataType, new (buffer: ArrayBuffer) => TypedArray>>
   [DataType.UINT64]: BigUint64Array,
 };
 
+/** ONNX's and onnxruntime's names of an element type differ for floats alone. */
+const FLOAT_NAMES: Record<string, string> = { FLOAT: "float32", DOUBLE: "float64" };
+
+/** What onnxruntime calls the element type: `"float32"`, `"int64"`, … */
+export function typeName(type: DataType): string {
+  const name = DataType[type] ?? String(type);
+  return FLOAT_NAMES[name] ?? name.toLowerCase();
+}
+
+/** The element type that onnxruntime calls `name`. */
+export function typeNamed(name: string): DataType {
+  const found = Object.keys(FLOAT_NAMES).find((key) => FLOAT_NAMES[key] === name);
+  return DataType[(found ?? name.toUpperCase()) as keyof typeof DataType];
+}
+
 /** The number of elements of a tensor: the product of `dims`, 1 for a scalar. */
 export function sizeOf(dims: readonly (number | bigint)[]): number {
   return dims.reduce<number>((product, dim) => product * Number(dim), 1);

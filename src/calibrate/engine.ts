@@ -1,0 +1,224 @@
+/**
+ * What a worker does: it keeps the spools of its lanes, runs models on them, and solves layers.
+ *
+ * A *lane* is a fixed share of the samples (batch i belongs to lane i mod {@linkcode LANES}). Sums are
+ * made per lane and added in the order of the lanes, so that results do not depend on the number of
+ * workers.
+ *
+ * @module
+ */
+
+import { Kernel } from "../kernel/kernel.ts";
+import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
+import type { OnDone } from "../runtime/rpc.ts";
+import type { Problem } from "../round/problem.ts";
+import { type Solution, solveLayer } from "../round/solve.ts";
+import { chooseSpread } from "../samples/sampling.ts";
+import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
+import { RangeObserver, type RangeState } from "./range.ts";
+import type { Batch, Spool, SpoolFactory } from "./spool.ts";
+import type { LayerSums } from "./statistics.ts";
+
+/** Shares of the samples; more workers than this would stay idle while samples are run. */
+export const LANES = 8;
+/** Elements of a gathered matrix at a time: 32 MiB of float32. */
+const GATHER_LIMIT = 2 ** 23;
+
+/** A layer whose statistics are wanted. */
+export interface CollectLayer {
+  /** How its columns are gathered. */
+  readonly shape: ColumnShape;
+  /** The tensor of the quantized model that enters. */
+  readonly input: string;
+  /** The tensor of the float model that leaves. */
+  readonly output: string;
+  /** Output positions to take of one batch, at most. */
+  readonly positions: number;
+  /** Decides which positions are taken. */
+  readonly seed: number;
+}
+
+/** The two spools of a lane; one and the same until the first layer is quantized. */
+interface Lane {
+  float: Spool;
+  quantized: Spool;
+}
+
+/** The work of one worker. All methods can be called through `runtime/rpc.ts`. */
+export class Engine {
+  readonly #runtime: Runtime;
+  readonly #newSpool: SpoolFactory;
+  readonly #kernel = Kernel.create();
+  readonly #lanes = new Map<number, Lane>();
+  readonly #sessions = new Map<string, Session>();
+
+  /** An engine that runs models by `runtime`. */
+  constructor(runtime: Runtime, newSpool: SpoolFactory) {
+    this.#runtime = runtime;
+    this.#newSpool = newSpool;
+  }
+
+  /** Opens a model under the name `key`. */
+  async open(key: string, bytes: Uint8Array, options: OpenOptions): Promise<void> {
+    await this.#sessions.get(key)?.release();
+    this.#sessions.set(key, await this.#runtime.open(bytes, options));
+  }
+
+  /** Closes all models. */
+  async close(): Promise<void> {
+    for (const session of this.#sessions.values()) await session.release();
+    this.#sessions.clear();
+  }
+
+  /** Runs the model `key` on one batch. */
+  run(key: string, batch: Batch): Promise<Batch> {
+    return this.#sessions.get(key)!.run(batch);
+  }
+
+  /** Appends a batch of samples to `lane`. */
+  load(lane: number, batch: Batch): void {
+    let spools = this.#lanes.get(lane);
+    if (spools === undefined) {
+      const spool = this.#newSpool();
+      this.#lanes.set(lane, spools = { float: spool, quantized: spool });
+    }
+    spools.float.append(batch);
+  }
+
+  /** The ranges of what the model `key` computes from the quantized side of `lane`. */
+  async observe(
+    lane: number,
+    key: string,
+    names: readonly string[],
+    batches: number,
+    onDone?: OnDone,
+  ): Promise<Record<string, RangeState>> {
+    const observers = names.map((name) => [name, new RangeObserver()] as const);
+    const spool = this.#lanes.get(lane)!.quantized;
+    for (let i = 0; i < Math.min(batches, spool.length); i++) {
+      const values = await this.#compute(key, spool.read(i));
+      for (const [name, observer] of observers) observer.add(values[name].data as Float32Array);
+      onDone?.(1);
+    }
+    return Object.fromEntries(observers.map(([name, observer]) => [name, observer.state]));
+  }
+
+  /** The statistics of `layers` over `lane`: float outputs against quantized inputs. */
+  async collect(
+    lane: number,
+    floatKey: string,
+    quantizedKey: string,
+    layers: readonly CollectLayer[],
+    onDone?: OnDone,
+  ): Promise<LayerSums[]> {
+    const kernel = this.#kernel;
+    const mark = kernel.mark();
+    try {
+      const sums = layers.map(({ shape: { groups, rows, depth } }) => ({
+        count: 0,
+        gram: kernel.f32(groups * depth * depth),
+        cross: kernel.f32(groups * rows * depth),
+        inputSum: kernel.f32(groups * depth),
+        outputSum: kernel.f32(groups * rows),
+      }));
+      const { float, quantized } = this.#lanes.get(lane)!;
+      for (let i = 0; i < float.length; i++) {
+        const y = await this.#compute(floatKey, float.read(i));
+        const x = await this.#compute(quantizedKey, quantized.read(i));
+        layers.forEach((layer, l) => this.#accumulate(layer, x, y, i * LANES + lane, sums[l]));
+        onDone?.(1);
+      }
+      return sums.map(({ count, gram, cross, inputSum, outputSum }) => ({
+        count,
+        gram: gram.view.slice(),
+        cross: cross.view.slice(),
+        inputSum: inputSum.view.slice(),
+        outputSum: outputSum.view.slice(),
+      }));
+    } finally {
+      kernel.reset(mark);
+    }
+  }
+
+  #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
+    const kernel = this.#kernel;
+    const { groups, rows, depth } = layer.shape;
+    const input = x[layer.input], output = y[layer.output];
+    const total = positionCount(layer.shape, output);
+    // A different choice in every batch, the same for any number of workers.
+    const chosen = chooseSpread(total, layer.positions, layer.seed + batch);
+    const chunk = Math.max(1, Math.floor(GATHER_LIMIT / (groups * Math.max(depth, rows))));
+    for (let from = 0; from < chosen.length; from += chunk) {
+      const positions = chosen.slice(from, from + chunk), p = positions.length;
+      const mark = kernel.mark();
+      const columns = kernel.f32(groups * depth * p), results = kernel.f32(groups * rows * p);
+      gatherColumns(layer.shape, input, output, positions, columns.view, results.view);
+      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups, d: depth, p });
+      kernel.cross({ y: results, x: columns, r: sums.cross, groups, o: rows, d: depth, p });
+      addRowSums(results.view, p, sums.outputSum.view);
+      kernel.reset(mark);
+      sums.count += p;
+    }
+  }
+
+  /** Carries `lane` to the next segment: keeps what the two models compute from its spools. */
+  async advance(
+    lane: number,
+    floatKey: string,
+    quantizedKey: string,
+    names: readonly string[],
+    onDone?: OnDone,
+  ): Promise<void> {
+    const { float, quantized } = this.#lanes.get(lane)!;
+    const next = { float: this.#newSpool(), quantized: this.#newSpool() };
+    const keep = (batch: Batch) => Object.fromEntries(names.map((name) => [name, batch[name]]));
+    for (let i = 0; i < float.length; i++) {
+      next.float.append(keep(await this.#compute(floatKey, float.read(i))));
+      next.quantized.append(keep(await this.#compute(quantizedKey, quantized.read(i))));
+      onDone?.(1);
+    }
+    this.#dispose(lane);
+    this.#lanes.set(lane, next);
+  }
+
+  /** Removes all spools. */
+  clear(): void {
+    for (const lane of this.#lanes.keys()) this.#dispose(lane);
+    this.#lanes.clear();
+  }
+
+  /** Rounds a layer, or some of its rows. */
+  solve(problem: Problem, onDone?: OnDone): Solution {
+    return solveLayer(this.#kernel, problem, onDone);
+  }
+
+  /** What the model `key` computes from `batch`, beside what the batch holds already. */
+  async #compute(key: string, batch: Batch): Promise<Batch> {
+    const session = this.#sessions.get(key);
+    return session ? { ...batch, ...await session.run(batch) } : batch;
+  }
+
+  #dispose(lane: number): void {
+    const { float, quantized } = this.#lanes.get(lane)!;
+    float[Symbol.dispose]();
+    if (quantized !== float) quantized[Symbol.dispose]();
+  }
+}
+
+type KernelBuffer = ReturnType<Kernel["f32"]>;
+interface KernelSums {
+  count: number;
+  readonly gram: KernelBuffer;
+  readonly cross: KernelBuffer;
+  readonly inputSum: KernelBuffer;
+  readonly outputSum: KernelBuffer;
+}
+
+/** Adds the sum of each row of `width` values to `sums`. */
+function addRowSums(matrix: Float32Array, width: number, sums: Float32Array): void {
+  for (let row = 0, at = 0; row < sums.length; row++) {
+    let sum = 0;
+    for (let j = 0; j < width; j++) sum += matrix[at++];
+    sums[row] += sum;
+  }
+}

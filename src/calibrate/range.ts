@@ -1,0 +1,153 @@
+/**
+ * Ranges of activations, observed as a stream in constant memory.
+ *
+ * A histogram over [−R, R] with R a power of two; when a value lies outside, R doubles and the bins
+ * merge in pairs. So counts do not depend on the order of the samples, and histograms of several
+ * workers add up.
+ *
+ * @module
+ */
+
+import type { RangeMethod } from "../plan/options.ts";
+import type { ActivationGrid } from "../emit/build.ts";
+
+/** Bins of a histogram. */
+const BINS = 4096;
+
+/** A histogram as it travels between workers. */
+export interface RangeState {
+  /** log₂ of R. */
+  readonly exponent: number;
+  /** Values per bin. */
+  readonly counts: Float64Array;
+  /** The smallest value seen. */
+  readonly min: number;
+  /** The largest value seen. */
+  readonly max: number;
+}
+
+/** A growing histogram of finite values. */
+export class RangeObserver {
+  #exponent = -126;
+  #counts = new Float64Array(BINS);
+  #min = Infinity;
+  #max = -Infinity;
+
+  /** Adds `values`; NaN and infinities are left out. */
+  add(values: Float32Array): void {
+    let min = Infinity, max = -Infinity;
+    for (const value of values) {
+      if (value < min && value > -Infinity) min = value;
+      if (value > max && value < Infinity) max = value;
+    }
+    if (max < min) return;
+    this.#min = Math.min(this.#min, min);
+    this.#max = Math.max(this.#max, max);
+    const reach = Math.max(-min, max);
+    if (reach > 0) this.#grow(Math.ceil(Math.log2(reach)));
+    const scale = BINS / 2 / 2 ** this.#exponent, counts = this.#counts;
+    for (const value of values) {
+      const bin = Math.floor(value * scale) + BINS / 2;
+      if (bin >= 0 && bin < BINS) counts[bin]++;
+      else if (bin === BINS) counts[BINS - 1]++;
+    }
+  }
+
+  /** Adds what another observer saw. */
+  merge(state: RangeState): void {
+    const other = new RangeObserver();
+    other.#exponent = state.exponent;
+    other.#counts = state.counts.slice();
+    const exponent = Math.max(this.#exponent, state.exponent);
+    this.#grow(exponent);
+    other.#grow(exponent);
+    for (let i = 0; i < BINS; i++) this.#counts[i] += other.#counts[i];
+    this.#min = Math.min(this.#min, state.min);
+    this.#max = Math.max(this.#max, state.max);
+  }
+
+  /** What was seen so far. */
+  get state(): RangeState {
+    return { exponent: this.#exponent, counts: this.#counts, min: this.#min, max: this.#max };
+  }
+
+  /** Doubles R until it is 2^exponent; each time the bins merge in pairs towards the middle. */
+  #grow(exponent: number): void {
+    if (exponent <= this.#exponent) return;
+    const merge = Math.min(exponent - this.#exponent, 12);
+    for (let step = 0; step < merge; step++) {
+      const counts = new Float64Array(BINS);
+      for (let i = 0; i < BINS; i++) counts[BINS / 4 + (i >> 1)] += this.#counts[i];
+      this.#counts = counts;
+    }
+    this.#exponent = exponent;
+  }
+
+  /** The range that `method` finds, and the uint8 grid over it; zero is always a level. */
+  grid(method: RangeMethod): ActivationGrid & { readonly lo: number; readonly hi: number } {
+    const full = { lo: Math.min(this.#min, 0), hi: Math.max(this.#max, 0) };
+    if (!(full.hi > full.lo)) return { scale: 1, zeroPoint: 0, lo: 0, hi: 0 };
+    const range = method.kind === "minmax"
+      ? full
+      : method.kind === "percentile"
+      ? this.#percentile(full, (method.percentile ?? 99.99) / 100)
+      : this.#leastError(full);
+    return { ...gridOver(range.lo, range.hi), ...range };
+  }
+
+  /** Cuts (1 − share) of the values, half from each side, zero staying inside. */
+  #percentile({ lo, hi }: Range, share: number): Range {
+    const total = this.#counts.reduce((a, b) => a + b, 0);
+    const width = 2 ** this.#exponent / (BINS / 2);
+    const cut = total * (1 - share) / 2;
+    let low = 0, high = BINS - 1;
+    for (let sum = this.#counts[0]; sum <= cut && low < BINS - 1;) sum += this.#counts[++low];
+    for (let sum = this.#counts[BINS - 1]; sum <= cut && high > 0;) sum += this.#counts[--high];
+    return {
+      lo: Math.min(0, Math.max(lo, (low - BINS / 2) * width)),
+      hi: Math.max(0, Math.min(hi, (high + 1 - BINS / 2) * width)),
+    };
+  }
+
+  /** Shrinks both ends in turn to the least squared error of the histogram. */
+  #leastError(full: Range): Range {
+    let best = full, least = this.#error(full);
+    for (let round = 0; round < 2; round++) {
+      for (const end of ["lo", "hi"] as const) {
+        for (let i = 0; i < 100; i++) {
+          const range = { ...best, [end]: full[end] * (1 - i / 100) };
+          if (!(range.hi > range.lo)) continue;
+          const error = this.#error(range);
+          if (error < least) [best, least] = [range, error];
+        }
+      }
+    }
+    return best;
+  }
+
+  /** Squared error of the uint8 grid over a range: clipping outside, step²/12 inside. */
+  #error({ lo, hi }: Range): number {
+    const width = 2 ** this.#exponent / (BINS / 2);
+    const { scale, zeroPoint } = gridOver(lo, hi);
+    const low = -zeroPoint * scale, high = (255 - zeroPoint) * scale;
+    let error = 0;
+    for (let i = 0; i < BINS; i++) {
+      if (this.#counts[i] === 0) continue;
+      const value = (i + 0.5 - BINS / 2) * width;
+      const outside = value < low ? low - value : value > high ? value - high : 0;
+      error += this.#counts[i] * (outside * outside + scale * scale / 12);
+    }
+    return error;
+  }
+}
+
+interface Range {
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** The uint8 grid over [lo, hi] with zero as a level; the scale is a float32. */
+function gridOver(lo: number, hi: number): ActivationGrid {
+  const scale = Math.fround(Math.max((hi - lo) / 255, 1e-30));
+  return { scale, zeroPoint: Math.min(255, Math.max(0, Math.round(-lo / scale))) };
+}

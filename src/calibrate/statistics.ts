@@ -1,0 +1,64 @@
+/**
+ * Second moments of a layer on calibration data: all that rounding needs to know of the samples.
+ *
+ * @module
+ */
+
+/** Sums over the columns x̂ (inputs, as the quantized model computes them) and y (float outputs). */
+export interface LayerSums {
+  /** Number of columns. */
+  count: number;
+  /** Σ x̂ x̂ᵀ per group: groups × depth × depth. */
+  readonly gram: Float32Array;
+  /** Σ y x̂ᵀ per group: groups × rows × depth. */
+  readonly cross: Float32Array;
+  /** Σ x̂: groups × depth. */
+  readonly inputSum: Float32Array;
+  /** Σ y: groups × rows. */
+  readonly outputSum: Float32Array;
+}
+
+/** Means over the columns; with `centred`, the mean of x̂ and of y is taken out (a bias makes up). */
+export interface Statistics {
+  /** Number of columns. */
+  readonly count: number;
+  /** H = E[x̂ x̂ᵀ] (or covariance) per group: groups × depth × depth. */
+  readonly gram: Float32Array;
+  /** E[y x̂ᵀ] (or covariance) per group: groups × rows × depth. */
+  readonly cross: Float32Array;
+  /** E[x̂]: groups × depth. */
+  readonly inputMean: Float32Array;
+  /** E[y]: groups × rows. */
+  readonly outputMean: Float32Array;
+}
+
+/** Adds `other` to `sums`. The order of additions is the caller's, since float sums depend on it. */
+export function addSums(sums: LayerSums, other: LayerSums): void {
+  sums.count += other.count;
+  for (const key of ["gram", "cross", "inputSum", "outputSum"] as const) {
+    const into = sums[key], from = other[key];
+    for (let i = 0; i < into.length; i++) into[i] += from[i];
+  }
+}
+
+/** Means from sums; `depth` and `rows` are per group. The sums are overwritten. */
+export function finish(
+  sums: LayerSums,
+  { rows, depth }: { readonly rows: number; readonly depth: number },
+  centred: boolean,
+): Statistics {
+  const { count, gram, cross } = sums;
+  const inputMean = sums.inputSum.map((value) => value / count);
+  const outputMean = sums.outputSum.map((value) => value / count);
+  const centre = (matrix: Float32Array, left: Float32Array, height: number) => {
+    for (let i = 0; i < left.length; i++) {
+      const right = Math.floor(i / height) * depth;
+      for (let j = 0, at = i * depth; j < depth; j++, at++) {
+        matrix[at] = matrix[at] / count - (centred ? left[i] * inputMean[right + j] : 0);
+      }
+    }
+  };
+  centre(gram, inputMean, depth);
+  centre(cross, outputMean, rows);
+  return { count, gram, cross, inputMean, outputMean };
+}

@@ -1,0 +1,141 @@
+/**
+ * What a caller can ask for, and the checks of it.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+
+/** How many weights share one scale. */
+export type Granularity =
+  | { /** One scale for the whole weight. */ readonly kind: "tensor" }
+  | { /** One scale per output channel. */ readonly kind: "channel" }
+  | {
+    /** One scale per output channel and block of inputs. */
+    readonly kind: "block";
+    /** Inputs (times kernel positions) that share a scale. */
+    readonly size: number;
+  };
+
+/** How a weight gets its integer level. */
+export type RoundingMethod =
+  | { /** The nearest level of each weight by itself. */ readonly kind: "nearest" }
+  | { /** Up or down by chance, without bias. */ readonly kind: "stochastic" }
+  | {
+    /** Up or down, learned by AdaRound's rectified sigmoid, on the Gram matrix. */
+    readonly kind: "adaround";
+    /** Gradient steps. Default: 1,000. */
+    readonly steps?: number;
+  }
+  | {
+    /** Attention Round, sequential form: Gaussian draws around conditional targets. */
+    readonly kind: "attention";
+    /** Candidates per row; 1 is the deterministic nearest plane. Default: 16. */
+    readonly candidates?: number;
+    /** Spread of the draws, in steps of the grid. Default: 0.35. */
+    readonly tau?: number;
+  }
+  | {
+    /** Attention Round, layer form: α learned by the erf rule, on the Gram matrix. */
+    readonly kind: "attention:gradient";
+    /** Gradient steps. Default: 1,000. */
+    readonly steps?: number;
+    /** Spread of the first draw and radius of the decay, in steps of the grid. Default: 0.5. */
+    readonly tau?: number;
+  };
+
+/** How the range of an activation is found. */
+export type RangeMethod =
+  | { /** The smallest and the largest value seen. */ readonly kind: "minmax" }
+  | {
+    /** The share of values that the range must hold. */
+    readonly kind: "percentile";
+    /** In percent. Default: 99.99. */
+    readonly percentile?: number;
+  }
+  | { /** The range of least squared error. */ readonly kind: "mse" };
+
+/** A width for the layers whose name matches. */
+export interface Override {
+  /** A node's or weight's name, or a glob: `*` and `?`. */
+  readonly pattern: string;
+  /** Bits 2 to 8, or leave the layer in float. */
+  readonly bits: number | "skip";
+}
+
+/** What {@linkcode plan} decides by; all of it has a default. */
+export interface PlanOptions {
+  /** Bits of a weight, 2 to 8. Default: 4. */
+  bits?: number;
+  /** Bits of an activation, or `"none"` to keep activations in float. Default: 8. */
+  activationBits?: 8 | "none";
+  /** How many weights share a scale. Default: one per output channel. */
+  granularity?: Granularity;
+  /** Bits of the first and the last layer, 2 to 8. Default: 8, or `bits` where that is more. */
+  edgeBits?: number;
+  /** Widths by name; the last that matches wins. Default: none. */
+  overrides?: readonly Override[];
+  /** What is written: standard QuantizeLinear/DequantizeLinear, or float for study. Default: `"qdq"`. */
+  format?: Format;
+}
+
+/** What is written; see {@linkcode PlanOptions}. */
+export type Format = "qdq" | "float";
+
+/** {@linkcode PlanOptions} with every default filled in. */
+export type ResolvedPlanOptions = Required<PlanOptions>;
+
+/**
+ * Checks `options` and fills in the defaults.
+ *
+ * @throws {AttuneError} `bad-option` naming the option, its value and what is allowed.
+ *
+ * @example
+ * ```ts
+ * import { resolvePlanOptions } from "./options.ts";
+ *
+ * if (resolvePlanOptions({ bits: 3 }).edgeBits !== 8) throw new Error("unexpected");
+ * ```
+ */
+export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
+  const bits = checkBits("bits", options.bits ?? 4);
+  const activationBits = options.activationBits ?? 8;
+  if (activationBits !== 8 && activationBits !== "none") {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use activation bits ${activationBits}: give 8 or none`,
+    );
+  }
+  const granularity = options.granularity ?? { kind: "channel" };
+  if (granularity.kind === "block") checkCount("block size", granularity.size, 8);
+  const overrides = options.overrides ?? [];
+  for (const { pattern, bits } of overrides) {
+    if (bits !== "skip") checkBits(`the override of "${pattern}"`, bits);
+  }
+  const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
+  const format = options.format ?? "qdq";
+  return { bits, activationBits, granularity, edgeBits, overrides, format };
+}
+
+/** Returns `value` if it is a whole number from 2 to 8. */
+export function checkBits(what: string, value: number): number {
+  if (Number.isInteger(value) && value >= 2 && value <= 8) return value;
+  throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a width from 2 to 8`);
+}
+
+/** Returns `value` if it is a whole number of at least `least`. */
+export function checkCount(what: string, value: number, least = 1): number {
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use ${value} as ${what}: give a whole number of at least ${least}`,
+  );
+}
+
+/** Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character. */
+export function matchesPattern(pattern: string, name: string): boolean {
+  const source = pattern.split(/([*?])/).map((part) =>
+    part === "*" ? ".*" : part === "?" ? "." : part.replace(/[\\^$.|+()[\]{}]/g, "\\$&")
+  ).join("");
+  return new RegExp(`^${source}$`, "s").test(name);
+}

@@ -1,0 +1,289 @@
+/**
+ * The layers whose weights are quantized, each seen as a matrix W (rows × depth) that is multiplied
+ * with columns of its input; and the nodes that stay in float, each with its reason.
+ *
+ * @module
+ */
+
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
+import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
+import { type Graph, isControlFlow, isStandard, nodeName, readsOf } from "../graph/graph.ts";
+import { AttuneError } from "../errors.ts";
+
+/** Why a node stays in float. The set is closed. */
+export type SkipReason =
+  | "override"
+  | "no constant weight"
+  | "weight is not float32"
+  | "weight of more than two dimensions"
+  | "attribute not handled"
+  | "control flow is left alone"
+  | "weight is shared in another layout";
+
+/** A node that stays in float. */
+export interface Skipped {
+  /** The node's name. */
+  readonly name: string;
+  /** Its operator. */
+  readonly op: string;
+  /** Why. */
+  readonly reason: SkipReason;
+}
+
+/** How columns of a layer's input are gathered. */
+export type Geometry =
+  | {
+    /** Windows of a convolution (`transposed`: of the convolution that it is the gradient of). */
+    readonly kind: "window";
+    /** Whether the layer is a ConvTranspose. */
+    readonly transposed: boolean;
+    /** Kernel size per spatial axis; the lists below are as long. */
+    readonly kernel: readonly number[];
+    /** Steps between windows. */
+    readonly strides: readonly number[];
+    /** Distance between taps. */
+    readonly dilations: readonly number[];
+    /** Zeros before the first value; undefined where `autoPad` decides. */
+    readonly pads?: readonly number[];
+    /** ONNX's auto_pad. */
+    readonly autoPad: string;
+  }
+  | { /** Each row of the last axis is a column: X·Wᵀ. */ readonly kind: "rows" }
+  | { /** Columns of the last two axes: W·X. */ readonly kind: "columns" };
+
+/** A layer whose weight is quantized. */
+export interface Target {
+  /** The node. */
+  readonly node: NodeProto;
+  /** The node's name. */
+  readonly name: string;
+  /** The operator. */
+  readonly op: "Conv" | "ConvTranspose" | "Gemm" | "MatMul";
+  /** The tensor that enters. */
+  readonly input: string;
+  /** The tensor that leaves. */
+  readonly output: string;
+  /** The initializer that holds the weight, and which input of the node it is. */
+  readonly weight: string;
+  /** Index of the weight among the node's inputs. */
+  readonly weightInput: 0 | 1;
+  /** The weight's shape in the file. */
+  readonly shape: readonly number[];
+  /** The axis of `shape` that counts output channels. */
+  readonly axis: number;
+  /** Independent matrices: groups of a convolution. */
+  readonly groups: number;
+  /** Output channels per group. */
+  readonly rows: number;
+  /** Inputs times kernel positions, per group. */
+  readonly depth: number;
+  /** How columns are gathered. */
+  readonly geometry: Geometry;
+}
+
+/** The layers of `graph` that can be quantized, in the order in which they run, and the rest. */
+export function findTargets(graph: Graph): { targets: Target[]; skipped: Skipped[] } {
+  const targets: Target[] = [], skipped: Skipped[] = [];
+  const layouts = new Map<string, string>();
+  for (const node of graph.nodes) {
+    const found = isControlFlow(node) ? "control flow is left alone" : targetOf(graph, node);
+    if (found === undefined) continue;
+    if (typeof found === "string") {
+      skipped.push({ name: nodeName(node), op: node.opType, reason: found });
+      continue;
+    }
+    // A weight that two layers share is rounded once, so they must see the same matrix in it.
+    const layout = [found.op, found.axis, found.groups, found.rows, found.depth].join();
+    if ((layouts.get(found.weight) ?? layout) !== layout) {
+      skipped.push({
+        name: found.name,
+        op: found.op,
+        reason: "weight is shared in another layout",
+      });
+      continue;
+    }
+    layouts.set(found.weight, layout);
+    targets.push(found);
+  }
+  return { targets, skipped };
+}
+
+/** `node` as a target, the reason why it is none, or undefined where it has no weights. */
+function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefined {
+  if (!isStandard(node)) return undefined;
+  const { opType: op } = node;
+  if (op !== "Conv" && op !== "ConvTranspose" && op !== "Gemm" && op !== "MatMul") return undefined;
+  const weightInput = op === "MatMul" && graph.constant(node.input[0]) ? 0 : 1;
+  const tensor = graph.constant(node.input[weightInput]);
+  const input = node.input[1 - weightInput];
+  if (tensor === undefined) return "no constant weight";
+  if (graph.constant(input)) return undefined; // Constant times constant: onnxruntime folds it.
+  if (tensor.dataType !== DataType.FLOAT) return "weight is not float32";
+  const shape = dimsOf(tensor);
+  const common = {
+    node,
+    name: nodeName(node),
+    input,
+    output: node.output[0],
+    weight: tensor.name,
+    weightInput,
+    shape,
+  } as const;
+  if (shape.some((dim) => dim < 1)) return "attribute not handled";
+  if (op === "MatMul") {
+    if (shape.length !== 2) return "weight of more than two dimensions";
+    const left = weightInput === 0;
+    return {
+      ...common,
+      op,
+      axis: left ? 0 : 1,
+      groups: 1,
+      rows: shape[left ? 0 : 1],
+      depth: shape[left ? 1 : 0],
+      geometry: { kind: left ? "columns" : "rows" },
+    };
+  }
+  if (op === "Gemm") {
+    const plain = intAttribute(node, "transA", 0) === 0 &&
+      floatAttribute(node, "alpha", 1) === 1 && floatAttribute(node, "beta", 1) === 1;
+    if (!plain || shape.length !== 2) return "attribute not handled";
+    const axis = intAttribute(node, "transB", 0) === 1 ? 0 : 1;
+    return {
+      ...common,
+      op,
+      axis,
+      groups: 1,
+      rows: shape[axis],
+      depth: shape[1 - axis],
+      geometry: { kind: "rows" },
+    };
+  }
+  const spatial = shape.length - 2;
+  if (spatial < 1) return "attribute not handled";
+  const groups = intAttribute(node, "group", 1);
+  const ones = new Array<number>(spatial).fill(1);
+  const transposed = op === "ConvTranspose";
+  if (intsAttribute(node, "output_shape")) return "attribute not handled";
+  const autoPad = stringAttribute(node, "auto_pad", "NOTSET");
+  if (transposed && autoPad !== "NOTSET" && autoPad !== "VALID") return "attribute not handled";
+  const taps = shape.slice(2).reduce((a, b) => a * b, 1);
+  if (shape[0] % groups !== 0) return "attribute not handled";
+  const geometry: Geometry = {
+    kind: "window",
+    transposed,
+    kernel: shape.slice(2),
+    strides: intsAttribute(node, "strides") ?? ones,
+    dilations: intsAttribute(node, "dilations") ?? ones,
+    pads: autoPad === "NOTSET"
+      ? (intsAttribute(node, "pads") ?? ones.map(() => 0)).slice(0, spatial)
+      : autoPad === "VALID"
+      ? ones.map(() => 0)
+      : undefined,
+    autoPad,
+  };
+  return transposed
+    ? {
+      ...common,
+      op,
+      // With one input channel per group, axis 0 counts the groups, which are the channels.
+      axis: groups > 1 && shape[1] === 1 ? 0 : 1,
+      groups,
+      rows: shape[1],
+      depth: shape[0] / groups * taps,
+      geometry,
+    }
+    : {
+      ...common,
+      op,
+      axis: 0,
+      groups,
+      rows: shape[0] / groups,
+      depth: shape[1] * taps,
+      geometry,
+    };
+}
+
+/**
+ * For each element of the matrix W (groups·rows × depth, row-major), its place in the weight tensor;
+ * undefined where the two are the same.
+ */
+function permutation(target: Target): Int32Array | undefined {
+  const { op, groups, rows, depth } = target;
+  const transposedMatrix = (op === "Gemm" || op === "MatMul") && target.axis === 1;
+  if (!transposedMatrix && op !== "ConvTranspose") return undefined;
+  const places = new Int32Array(groups * rows * depth);
+  if (transposedMatrix) {
+    for (let r = 0, i = 0; r < rows; r++) {
+      for (let j = 0; j < depth; j++) places[i++] = j * rows + r;
+    }
+    return places;
+  }
+  // ConvTranspose keeps (groups·inputs) × rows × taps.
+  const taps = target.shape.slice(2).reduce((a, b) => a * b, 1);
+  const inputs = depth / taps;
+  for (let g = 0, i = 0; g < groups; g++) {
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < inputs; c++) {
+        for (let t = 0; t < taps; t++) places[i++] = ((g * inputs + c) * rows + r) * taps + t;
+      }
+    }
+  }
+  return places;
+}
+
+/** The weight of `target` as its matrix W, (groups·rows) × depth, row-major. */
+export function readWeight(graph: Graph, target: Target): Float32Array {
+  const values = readFloats(graph.constant(target.weight)!, graph.model.external);
+  for (const value of values) {
+    if (!Number.isFinite(value)) {
+      throw new AttuneError(
+        "bad-model",
+        `Cannot quantize node "${target.name}": its weight "${target.weight}" holds ${value}; ` +
+          `use --override '${target.name}=skip'`,
+      );
+    }
+  }
+  const places = permutation(target);
+  return places ? Float32Array.from(places, (place) => values[place]) : values;
+}
+
+/** A matrix of (groups·rows) × depth values in the order of `target`'s weight tensor. */
+export function toTensorOrder<T extends Float32Array | Int8Array>(target: Target, matrix: T): T {
+  const places = permutation(target);
+  if (places === undefined) return matrix;
+  const out = matrix.slice() as T;
+  places.forEach((place, i) => out[place] = matrix[i]);
+  return out;
+}
+
+/** The targets without another target before them, and those without one after them. */
+export function edgeTargets(graph: Graph, targets: readonly Target[]): Set<Target> {
+  const outputs = new Set(targets.map((target) => target.output));
+  const below = reach(graph.nodes, outputs);
+  const inputs = new Set(targets.map((target) => target.input));
+  const above = reachBack(graph.nodes, inputs);
+  return new Set(targets.filter((t) => !below.has(t.input) || !above.has(t.output)));
+}
+
+/** All tensors that depend on one of `start`, those included. */
+function reach(nodes: readonly NodeProto[], start: ReadonlySet<string>): Set<string> {
+  const seen = new Set(start);
+  for (const node of nodes) {
+    if (readsOf(node).some((name) => seen.has(name))) {
+      for (const name of node.output) seen.add(name);
+    }
+  }
+  return seen;
+}
+
+/** All tensors that one of `end` depends on, those included. */
+function reachBack(nodes: readonly NodeProto[], end: ReadonlySet<string>): Set<string> {
+  const seen = new Set(end);
+  for (const node of nodes.toReversed()) {
+    if (node.output.some((name) => seen.has(name))) {
+      for (const name of readsOf(node)) seen.add(name);
+    }
+  }
+  return seen;
+}

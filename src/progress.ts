@@ -1,0 +1,20 @@
+/**
+ * Progress of long work, as typed events.
+ *
+ * @module
+ */
+
+/** How far a stage has come. */
+export interface ProgressEvent {
+  /** The stage's name. */
+  readonly stage: string;
+  /** Units done. */
+  readonly done: number;
+  /** Units in all; 0 where that is not known. */
+  readonly total: number;
+  /** What is being worked on. */
+  readonly detail?: string;
+}
+
+/** Hears of progress. */
+export type OnProgress = (event: ProgressEvent) => void;

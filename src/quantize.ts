@@ -1,0 +1,177 @@
+/**
+ * The main job: a plan and samples in, a quantized model and a report out.
+ *
+ * @module
+ */
+
+import { AttuneError, checkAborted } from "./errors.ts";
+import { calibrate, type Calibrated, type LoadedBatches } from "./calibrate/calibrate.ts";
+import { LANES } from "./calibrate/engine.ts";
+import { buildModel } from "./emit/build.ts";
+import { Comparison } from "./evaluate/metrics.ts";
+import { copyModel, type Model } from "./onnx/model.ts";
+import { create } from "@bufbuild/protobuf";
+import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
+import { sessionBytes } from "./onnx/session_bytes.ts";
+import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
+import type { Plan } from "./plan/plan.ts";
+import type { OnProgress } from "./progress.ts";
+import { layerReport, type Report } from "./report/build.ts";
+import type { EnginePool } from "./runtime/pool.ts";
+import { batchSizeFor, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
+import type { Sample, SampleSource } from "./samples/sample.ts";
+import { VERSION } from "./version.ts";
+
+/** Options of {@linkcode quantize}. */
+export interface QuantizeOptions {
+  /** How levels are found. Default: attention, with 16 candidates per row. */
+  rounding?: RoundingMethod;
+  /** How ranges of activations are found. Default: least squared error. */
+  range?: RangeMethod;
+  /** Whether layers repair the error of those before them. Default: true. */
+  floatTargetShift?: boolean;
+  /** Whether the means are set right by the bias. Default: true. */
+  biasCorrection?: boolean;
+  /** Whether scales are fitted again once the levels are known. Default: true. */
+  scaleRefit?: boolean;
+  /** Pull towards the original weights, relative to the mean of H's diagonal. Default: 0.01. */
+  damping?: number;
+  /** Samples kept out of calibration to check the result on. Default: 32, at most one in 16. */
+  heldOut?: number;
+  /** Decides every random choice. Default: 0. */
+  seed?: number;
+  /** Stops the job; it then fails with `aborted`. */
+  signal?: AbortSignal;
+  /** Hears of progress. Default: nobody. */
+  onProgress?: OnProgress;
+}
+
+/** What {@linkcode quantize} gives back. */
+export interface Quantized {
+  /** The quantized model. */
+  readonly model: Model;
+  /** What was done, and what was lost. */
+  readonly report: Report;
+}
+
+/**
+ * Quantizes the model of `plan` on `samples`, with the engines of `pool`.
+ *
+ * @throws {AttuneError} `bad-data` where there are no samples or they do not fit the model,
+ * `aborted` where the signal fired.
+ */
+export async function quantize(
+  plan: Plan,
+  samples: SampleSource,
+  pool: EnginePool,
+  options: QuantizeOptions = {},
+): Promise<Quantized> {
+  const settings = resolve(options);
+  const { signal, onProgress } = settings;
+  const started = performance.now();
+  const { loaded, heldOut } = await load(plan, samples, pool, settings);
+  const loadSeconds = (performance.now() - started) / 1000;
+  checkAborted(signal);
+  const calibrated = await calibrate(plan, loaded, pool, settings);
+
+  const model = withMetadata(buildModel(plan, calibrated.parts, plan.options.format), plan, {
+    ...settings,
+    samples: loaded.samples,
+  });
+  const checkStarted = performance.now();
+  const check = await checkResult(plan, calibrated, model, heldOut, pool, onProgress);
+  const stages = [
+    { name: "read samples", seconds: loadSeconds },
+    ...[...calibrated.seconds].map(([name, seconds]) => ({ name, seconds })),
+    { name: "check", seconds: (performance.now() - checkStarted) / 1000 },
+  ];
+  const report: Report = {
+    version: VERSION,
+    model: plan.model.name,
+    method: settings.rounding.kind,
+    options: describeOptions(plan, settings),
+    seed: settings.seed,
+    samples: { calibration: loaded.samples, heldOut: heldOut.length, skipped: 0 },
+    size: plan.size,
+    layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
+    warnings: [...calibrated.warnings],
+    check,
+    stages,
+    peakMemory: 0,
+  };
+  return { model, report };
+}
+
+type Settings = ReturnType<typeof resolve>;
+
+function resolve(options: QuantizeOptions) {
+  const { signal, onProgress } = options;
+  const rounding = options.rounding ?? { kind: "attention" };
+  if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
+  if ("candidates" in rounding && rounding.candidates !== undefined) {
+    checkCount("candidates", rounding.candidates);
+  }
+  const damping = options.damping ?? 0.01;
+  if (!(damping > 0 && damping <= 10)) {
+    throw new AttuneError("bad-option", `Cannot use damping ${damping}: give a number up to 10`);
+  }
+  return {
+    rounding,
+    range: options.range ?? { kind: "mse" } as RangeMethod,
+    floatTargetShift: options.floatTargetShift ?? true,
+    biasCorrection: options.biasCorrection ?? true,
+    scaleRefit: options.scaleRefit ?? true,
+    damping,
+    heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
+    seed: checkCount("seed", options.seed ?? 0, 0),
+    signal,
+    onProgress,
+  };
+}
+
+/** Streams the samples into the engines' lanes; some stay here to check the result on. */
+async function load(
+  plan: Plan,
+  samples: SampleSource,
+  pool: EnginePool,
+  { heldOut: wanted, signal, onProgress }: Settings,
+): Promise<{ loaded: LoadedBatches; heldOut: Sample[] }> {
+  const { inputs } = plan.graph;
+  const fixed = fixedBatch(inputs);
+  const heldOut: Sample[] = [];
+  let batches = 0, count = 0, read = 0, size = fixed ?? 1;
+  let shapes: LoadedBatches["shapes"] | undefined;
+  let pending: Sample[] = [];
+  const flush = async () => {
+    const lane = batches++ % LANES;
+    count += pending.length;
+    await pool.ofLane(lane).call("load", [lane, stackSamples(inputs, pending)]);
+    pending = [];
+  };
+  for await (const sample of samples) {
+    checkAborted(signal);
+    onProgress?.({ stage: "read samples", done: ++read, total: 0, detail: sample.source });
+    // One sample in 16, spread over the set, is not calibrated on.
+    if (read % 16 === 0 && heldOut.length < wanted) {
+      heldOut.push(sample);
+      continue;
+    }
+    pending.push(sample);
+    if (pending.length < size) continue;
+    if (shapes === undefined) {
+      shapes = await profile(plan, stackSamples(inputs, pending), pool);
+      size = fixed ?? batchSizeFor(shapes, pending.length);
+    }
+    if (pending.length === size) await flush();
+  }
+  // A fixed batch is never filled up with repetitions: the last few samples are left out.
+  if (pending.length > 0 && shapes !== undefined && fixed === undefined) await flush();
+  if (shapes === undefined || batches === 0) {
+    throw new AttuneError(
+      "bad-data",
+      `Cannot calibrate ${plan.model.name} on ${read} samples: give at least ${fixed ?? 1}`,
+    );
+  }
+  return { loaded: { batches, samples: count, shapes }, heldOut };
+}

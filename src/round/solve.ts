@@ -1,0 +1,295 @@
+/**
+ * Solves a rounding problem with the kernel. Every method ends in the same place: levels and scales
+ * whose loss is compared row by row with those of nearest rounding, and never worse.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
+import type { OnDone } from "../runtime/rpc.ts";
+import type { Problem } from "./problem.ts";
+
+/** A solved problem. */
+export interface Solution {
+  /** Levels, (groups·rows) × depth. */
+  readonly levels: Int8Array;
+  /** Scales: one, or (groups·rows) × blocks. */
+  readonly scales: Float32Array;
+  /** Squared output errors, summed over rows. */
+  readonly error: {
+    /** Of nearest rounding. */ readonly nearest: number; /** Of the result. */
+    readonly final: number;
+  };
+  /** The output's power w′Hw′ᵀ, summed over rows: what errors are relative to. */
+  readonly power: number;
+}
+
+/** Shrink factors that the scale search tries, from the smallest to 1. */
+const SCALE_CANDIDATES = 81, SHRINK_FROM = 0.2;
+/** Sweeps of coordinate descent; it stops sooner where nothing moves. */
+const POLISH_SWEEPS = 20;
+/** Times that scales are fitted to the levels and the levels found again. */
+const REFITS = 2;
+/** Spread of the widest candidate, in steps of the grid, where an error costs least. */
+const DEFAULT_TAU = 0.35;
+/** Gradient steps of the learned methods. */
+const DEFAULT_STEPS = 1000;
+/** Gradient steps between two progress messages. */
+const STEPS_AT_ONCE = 50;
+
+/** Levels, scales and losses of all rows, in kernel memory. */
+interface Candidate {
+  readonly q: Buffer;
+  readonly scale: Buffer;
+  readonly loss: Buffer;
+}
+
+/** Rounds the rows of `problem`. */
+export function solveLayer(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
+  const mark = kernel.mark();
+  try {
+    return new Solver(kernel, problem, onDone).solve();
+  } finally {
+    kernel.reset(mark);
+  }
+}
+
+class Solver {
+  readonly #kernel: Kernel;
+  readonly #problem: Problem;
+  readonly #onDone?: OnDone;
+  /** Rows of all groups. */
+  readonly #rows: number;
+  readonly #blocks: number;
+  readonly #weight: Buffer;
+  /** H + λI. */
+  readonly #h: Buffer;
+  /** Its Cholesky factors. */
+  readonly #u: Buffer;
+  /** w′. */
+  readonly #target: Buffer;
+  /** The diagonals of H + λI: what a scale search weighs squared errors with. */
+  readonly #importance: Buffer;
+
+  constructor(kernel: Kernel, problem: Problem, onDone?: OnDone) {
+    this.#kernel = kernel;
+    this.#problem = problem;
+    this.#onDone = onDone;
+    const { groups, rows, depth, weight, gram, blockSize } = problem;
+    this.#rows = groups * rows;
+    this.#blocks = Math.ceil(depth / blockSize);
+    this.#weight = kernel.f32(weight);
+    this.#h = kernel.f32(gram);
+    kernel.mirror({ h: this.#h, groups, d: depth });
+    this.#importance = kernel.f32(groups * depth);
+    const lambda = this.#damp();
+    this.#u = kernel.f32(this.#h);
+    const failed = kernel.cholesky({ h: this.#u, n: depth, groups });
+    if (failed >= 0) {
+      throw new AttuneError("internal", `The Gram matrix is singular at input ${failed}`);
+    }
+    this.#target = kernel.f32(weight);
+    if (problem.cross !== undefined) this.#shift(problem.cross, lambda);
+  }
+
+  /** Adds λ to the diagonals; λ is returned per group. */
+  #damp(): Float64Array {
+    const { groups, depth, damping } = this.#problem;
+    const h = this.#h.view, importance = this.#importance.view;
+    return Float64Array.from({ length: groups }, (_, g) => {
+      let trace = 0;
+      for (let j = 0; j < depth; j++) trace += h[(g * depth + j) * depth + j];
+      // A group whose input never varies still needs a positive definite matrix.
+      const lambda = Math.max(damping * trace / depth, 1e-12);
+      for (let j = 0; j < depth; j++) {
+        const at = (g * depth + j) * depth + j;
+        h[at] += lambda;
+        importance[g * depth + j] = h[at];
+      }
+      return lambda;
+    });
+  }
+
+  /** w′ = (E[y x̂ᵀ] + λ w) (H + λI)⁻¹. */
+  #shift(cross: Float32Array, lambda: Float64Array): void {
+    const { groups, rows, depth, weight } = this.#problem;
+    const target = this.#target.view;
+    for (let g = 0, i = 0; g < groups; g++) {
+      for (let end = i + rows * depth; i < end; i++) target[i] = cross[i] + lambda[g] * weight[i];
+    }
+    this.#kernel.solve({ u: this.#u, b: this.#target, rows, n: depth, groups });
+  }
+
+  solve(): Solution {
+    const nearest = this.#nearest(this.#weight);
+    const best = this.#candidate();
+    copy(best, nearest);
+    if (this.#problem.method.kind !== "nearest") this.#improve(best);
+    const { depth } = this.#problem;
+    const zero = this.#candidate();
+    zero.scale.view.fill(1);
+    this.#losses(zero);
+    return {
+      levels: Int8Array.from(best.q.view.subarray(0, this.#rows * depth)),
+      scales: this.#problem.oneScale ? best.scale.view.slice(0, 1) : best.scale.view.slice(),
+      error: { nearest: sum(nearest.loss.view), final: sum(best.loss.view) },
+      power: sum(zero.loss.view),
+    };
+  }
+
+  /** Finds levels by the method, fits the scales to them, and finds levels again. */
+  #improve(best: Candidate): void {
+    const current = this.#candidate();
+    const refits = this.#problem.refit ? REFITS : 0;
+    this.#scales(this.#target, current.scale);
+    for (let i = 0; i <= refits; i++) {
+      this.#round(current);
+      this.#losses(current);
+      this.#keepBetter(best, current);
+      if (i < refits) this.#refit(current);
+    }
+  }
+
+  #candidate(): Candidate {
+    const kernel = this.#kernel;
+    return {
+      q: kernel.f32(this.#rows * this.#problem.depth),
+      scale: kernel.f32(this.#rows * this.#blocks),
+      loss: kernel.f32(this.#rows),
+    };
+  }
+
+  /** Nearest levels of `weight`, with the scales of least weighted squared error. */
+  #nearest(weight: Buffer): Candidate {
+    const { groups, rows, lo, hi, blockSize: block, depth } = this.#problem;
+    const candidate = this.#candidate();
+    this.#scales(weight, candidate.scale);
+    this.#kernel.nearest({ ...candidate, target: weight, block, lo, hi, rows, groups, d: depth });
+    this.#losses(candidate);
+    return candidate;
+  }
+
+  #scales(target: Buffer, scale: Buffer): void {
+    const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = this.#problem;
+    const search = {
+      importance: this.#importance,
+      lo,
+      hi,
+      candidates: SCALE_CANDIDATES,
+      shrinkFrom: SHRINK_FROM,
+      scale,
+    };
+    if (oneScale) {
+      // One row that holds all weights, each with its importance.
+      const importance = this.#kernel.f32(this.#rows * depth);
+      for (let r = 0; r < this.#rows; r++) {
+        const from = Math.floor(r / rows) * depth;
+        importance.view.set(this.#importance.view.subarray(from, from + depth), r * depth);
+      }
+      const d = this.#rows * depth;
+      this.#kernel.scaleSearch({ ...search, importance, target, rows: 1, groups: 1, d, block: d });
+      scale.view.fill(scale.view[0]);
+    } else {
+      this.#kernel.scaleSearch({ ...search, target, rows, groups, d: depth, block });
+    }
+  }
+
+  #losses(candidate: Candidate): void {
+    const { groups, rows, depth: d, blockSize: block, lo, hi } = this.#problem;
+    const h = this.#h, target = this.#target;
+    this.#kernel.loss({ ...candidate, target, block, lo, hi, h, rows, groups, d });
+  }
+
+  /** Takes over the rows of `other` that are better; all or none where rows share one scale. */
+  #keepBetter(best: Candidate, other: Candidate): void {
+    if (this.#problem.oneScale) {
+      if (sum(other.loss.view) < sum(best.loss.view)) copy(best, other);
+      return;
+    }
+    const { depth } = this.#problem;
+    for (let row = 0; row < this.#rows; row++) {
+      if (!(other.loss.view[row] < best.loss.view[row])) continue;
+      copyRow(best.q, other.q, row, depth);
+      copyRow(best.scale, other.scale, row, this.#blocks);
+      copyRow(best.loss, other.loss, row, 1);
+    }
+  }
+
+  /** Least-squares scales for fixed levels; blocked scales stay as they are. */
+  #refit({ q, scale }: Candidate): void {
+    const { groups, rows, depth: d, oneScale } = this.#problem;
+    if (this.#blocks > 1) return;
+    const h = this.#h, target = this.#target;
+    this.#kernel.refit({ q, target, h, rows, groups, d, scale, oneScale });
+  }
+
+  /** Levels for the scales of `candidate`, by the problem's method. */
+  #round(candidate: Candidate): void {
+    const { groups, rows, depth: d, lo, hi, blockSize: block, method, seed, stream } =
+      this.#problem;
+    const kernel = this.#kernel;
+    const mark = kernel.mark();
+    const h = this.#h, target = this.#target;
+    const common = { ...candidate, target, block, lo, hi, h, rows, groups, d, seed, stream };
+    if (method.kind === "nearest") kernel.nearest(common);
+    else if (method.kind === "stochastic") kernel.stochastic(common);
+    else if (method.kind === "attention") {
+      const count = method.candidates ?? 16, tau = method.tau ?? DEFAULT_TAU;
+      // Candidate 0 is the nearest plane; the others draw wider and wider.
+      const taus = Float32Array.from({ length: count }, (_, k) => tau * k / count);
+      kernel.sequential({ ...common, u: this.#u, spread: this.#spread(), taus: kernel.f32(taus) });
+      kernel.polish({ ...common, sweeps: POLISH_SWEEPS });
+    } else {
+      // The best levels seen are kept in place, so there must be some to start from.
+      kernel.nearest(common);
+      kernel.loss(common);
+      const state = kernel.f32(GRADIENT_STATE * this.#rows * d);
+      const totalSteps = method.steps ?? DEFAULT_STEPS;
+      for (let startStep = 0; startStep < totalSteps; startStep += STEPS_AT_ONCE) {
+        const steps = Math.min(STEPS_AT_ONCE, totalSteps - startStep);
+        const run = { ...common, state, steps, startStep };
+        if (method.kind === "adaround") {
+          const learningRate = 0.02, regularisation = 0.01;
+          kernel.adaroundLoop({ ...run, learningRate, totalSteps, regularisation });
+        } else {
+          const tau = method.tau ?? 0.5, learningRate = 0.01;
+          kernel.attentionLoop({ ...run, learningRate, tau });
+        }
+        this.#onDone?.(steps);
+      }
+    }
+    kernel.reset(mark);
+  }
+
+  /** How far draws spread per input: sharper where an error costs more, U_jj² being its price. */
+  #spread(): Buffer {
+    const { groups, depth } = this.#problem;
+    const spread = this.#kernel.f32(groups * depth);
+    const u = this.#u.view, out = spread.view;
+    for (let g = 0; g < groups; g++) {
+      let least = Infinity;
+      for (let j = 0; j < depth; j++) least = Math.min(least, u[(g * depth + j) * depth + j]);
+      for (let j = 0; j < depth; j++) {
+        out[g * depth + j] = least / u[(g * depth + j) * depth + j];
+      }
+    }
+    return spread;
+  }
+}
+
+function copy(to: Candidate, from: Candidate): void {
+  to.q.view.set(from.q.view);
+  to.scale.view.set(from.scale.view);
+  to.loss.view.set(from.loss.view);
+}
+
+function copyRow(to: Buffer, from: Buffer, row: number, width: number): void {
+  to.view.set(from.view.subarray(row * width, (row + 1) * width), row * width);
+}
+
+function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

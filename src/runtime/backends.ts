@@ -1,0 +1,41 @@
+/**
+ * The runtimes that the command line offers, for Deno and Node.
+ *
+ * @module
+ */
+
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { AttuneError } from "../errors.ts";
+import { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./session.ts";
+
+/** onnxruntime-web (WebAssembly, everywhere) or onnxruntime-node (native, about four times faster). */
+export type Backend = "web" | "node";
+
+/** Loads the runtime of `backend`; single-threaded, since attune runs one per worker. */
+export async function loadBackend(backend: Backend): Promise<Runtime> {
+  if (backend === "node") {
+    try {
+      // Not a literal, so that bundlers and type checks do not need the optional package.
+      const specifier = "onnxruntime-node";
+      return onnxruntime(unwrap(await import(specifier)), { name: "node" });
+    } catch (cause) {
+      throw new AttuneError(
+        "bad-option",
+        `Cannot use the backend "node": onnxruntime-node does not load here; use --backend web`,
+        { cause },
+      );
+    }
+  }
+  const ort = await import("onnxruntime-web/wasm");
+  // The bytes are handed over, as fetching the module's file by address works in browsers only.
+  const path = import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
+  const wasm = await readFile(fileURLToPath(path));
+  ort.env.wasm.wasmBinary = wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.byteLength);
+  ort.env.wasm.numThreads = 1;
+  return onnxruntime(ort as unknown as OnnxRuntimeModule, { name: "web" });
+}
+
+function unwrap(module: { default?: unknown }): OnnxRuntimeModule {
+  return ("InferenceSession" in module ? module : module.default) as OnnxRuntimeModule;
+}

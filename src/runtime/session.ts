@@ -1,0 +1,120 @@
+/**
+ * What attune needs of an inference runtime, and onnxruntime behind it.
+ *
+ * @module
+ */
+
+import type { TypedArray } from "../onnx/tensor.ts";
+import { AttuneError } from "../errors.ts";
+
+/** A tensor as it enters or leaves a session. */
+export interface Value {
+  /** The element type, as onnxruntime names it: `"float32"`, `"int64"`, … */
+  readonly type: string;
+  /** The shape. */
+  readonly dims: readonly number[];
+  /** The elements, row-major. */
+  readonly data: TypedArray;
+}
+
+/** A model that is ready to run. */
+export interface Session {
+  /** Runs the model; returns all of its outputs. */
+  run(feeds: Readonly<Record<string, Value>>): Promise<Record<string, Value>>;
+  /** Gives back its memory. */
+  release(): Promise<void>;
+}
+
+/** Opens models. */
+export interface Runtime {
+  /** What to call it: `"web"`, `"node"`, … */
+  readonly name: string;
+  /** Opens the model of `bytes`. */
+  open(bytes: Uint8Array, options?: OpenOptions): Promise<Session>;
+}
+
+/** Options of {@linkcode Runtime}'s `open`. */
+export interface OpenOptions {
+  /** Graph optimization; calibration keeps to `"basic"`. Default: `"all"`. */
+  optimization?: "basic" | "all";
+}
+
+/** The part of onnxruntime-common that is used; every onnxruntime package has it. */
+export interface OnnxRuntimeModule {
+  /** Opens models. */
+  readonly InferenceSession: {
+    create(bytes: Uint8Array, options?: Record<string, unknown>): Promise<OnnxSession>;
+  };
+  // deno-lint-ignore no-explicit-any
+  readonly Tensor: new (type: any, data: any, dims: readonly number[]) => unknown;
+}
+
+interface OnnxSession {
+  // deno-lint-ignore no-explicit-any
+  run(feeds: any): Promise<Record<string, any>>;
+  release(): Promise<void>;
+}
+
+/** Options of {@linkcode onnxruntime}. */
+export interface RuntimeOptions {
+  /** What to call it. Default: `"onnxruntime"`. */
+  name?: string;
+  /** Threads within one operator. Default: 1; attune runs one session per worker instead. */
+  threads?: number;
+}
+
+/** A runtime from an onnxruntime module, already set up by the caller. */
+export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}): Runtime {
+  return {
+    name: options.name ?? "onnxruntime",
+    async open(bytes, open = {}) {
+      let session: OnnxSession;
+      try {
+        session = await ort.InferenceSession.create(bytes, {
+          intraOpNumThreads: options.threads ?? 1,
+          interOpNumThreads: 1,
+          graphOptimizationLevel: open.optimization ?? "all",
+          executionMode: "sequential",
+          logSeverityLevel: 3,
+          // MatMul with 4-bit weights would otherwise round activations to 8 bits.
+          extra: { session: { qdq_matmulnbits_accuracy_level: "0" } },
+        });
+      } catch (cause) {
+        throw new AttuneError(
+          "bad-model",
+          `Cannot open the model: onnxruntime says "${firstLine(cause)}"`,
+          { cause },
+        );
+      }
+      return {
+        async run(feeds) {
+          const tensors = Object.fromEntries(
+            Object.entries(feeds).map((
+              [name, { type, data, dims }],
+            ) => [name, new ort.Tensor(type, data, dims)]),
+          );
+          let results;
+          try {
+            results = await session.run(tensors);
+          } catch (cause) {
+            throw new AttuneError(
+              "bad-model",
+              `Cannot run the model: onnxruntime says "${firstLine(cause)}"`,
+              { cause },
+            );
+          }
+          return Object.fromEntries(
+            Object.entries(results).map((
+              [name, { type, dims, data }],
+            ) => [name, { type, dims, data }]),
+          );
+        },
+        release: () => session.release(),
+      };
+    },
+  };
+}
+
+function firstLine(error: unknown): string {
+  return String((error as Error)?.message ?? error).split("\n")[0];
+}
