@@ -16,9 +16,10 @@ import { sessionBytes } from "./onnx/session_bytes.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
-import { layerReport, type Report } from "./report/build.ts";
+import { layerReport } from "./report/layer.ts";
+import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { batchSizeFor, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
+import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { VERSION } from "./version.ts";
 
@@ -69,17 +70,22 @@ export async function quantize(
   const settings = resolve(options);
   const { signal, onProgress } = settings;
   const started = performance.now();
-  const { loaded, heldOut } = await load(plan, samples, pool, settings);
+  const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
   const loadSeconds = (performance.now() - started) / 1000;
   checkAborted(signal);
   const calibrated = await calibrate(plan, loaded, pool, settings);
 
-  const model = withMetadata(buildModel(plan, calibrated.parts, plan.options.format), plan, {
-    ...settings,
-    samples: loaded.samples,
-  });
+  const model = withMetadata(
+    buildModel(plan, calibrated.parts, plan.options.format),
+    plan,
+    settings,
+    loaded.samples,
+    digest,
+  );
   const checkStarted = performance.now();
-  const check = await checkResult(plan, calibrated, model, heldOut, pool, onProgress);
+  onProgress?.({ stage: "check", done: 0, total: 1 });
+  const check = await checkResult(plan, calibrated, model, heldOut, pool);
+  onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
     ...[...calibrated.seconds].map(([name, seconds]) => ({ name, seconds })),
@@ -136,17 +142,20 @@ async function load(
   samples: SampleSource,
   pool: EnginePool,
   { heldOut: wanted, signal, onProgress }: Settings,
-): Promise<{ loaded: LoadedBatches; heldOut: Sample[] }> {
+): Promise<{ loaded: LoadedBatches; heldOut: Sample[]; digest: string }> {
   const { inputs } = plan.graph;
   const fixed = fixedBatch(inputs);
   const heldOut: Sample[] = [];
+  const digest = new Digest();
   let batches = 0, count = 0, read = 0, size = fixed ?? 1;
   let shapes: LoadedBatches["shapes"] | undefined;
   let pending: Sample[] = [];
   const flush = async () => {
     const lane = batches++ % LANES;
     count += pending.length;
-    await pool.ofLane(lane).call("load", [lane, stackSamples(inputs, pending)]);
+    const batch = stackSamples(inputs, pending);
+    digest.add(batch);
+    await pool.ofLane(lane).call("load", [lane, batch]);
     pending = [];
   };
   for await (const sample of samples) {
@@ -173,5 +182,92 @@ async function load(
       `Cannot calibrate ${plan.model.name} on ${read} samples: give at least ${fixed ?? 1}`,
     );
   }
-  return { loaded: { batches, samples: count, shapes }, heldOut };
+  return { loaded: { batches, samples: count, shapes }, heldOut, digest: digest.value };
+}
+
+/**
+ * Opens the quantized model again and runs it on the held-out samples, beside the float model and the
+ * simulation that calibration went by.
+ */
+async function checkResult(
+  plan: Plan,
+  calibrated: Calibrated,
+  model: Model,
+  heldOut: readonly Sample[],
+  pool: EnginePool,
+): Promise<Report["check"]> {
+  const fixed = fixedBatch(plan.graph.inputs) ?? 1;
+  const [client] = pool.clients;
+  const models = {
+    float: plan.model,
+    simulated: buildModel(plan, calibrated.parts, "float"),
+    quantized: model,
+  };
+  for (const [key, each] of Object.entries(models)) {
+    await client.call("open", [key, sessionBytes(each), {}]);
+  }
+  const toFloat = new Comparison(), toSimulation = new Comparison();
+  let compared = 0;
+  for (let i = 0; i + fixed <= heldOut.length; i += fixed) {
+    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + fixed));
+    const output = async (key: string) => {
+      const values = await client.call("run", [key, batch]);
+      return Float32Array.from(values[plan.graph.outputs[0]].data as Iterable<number>, Number);
+    };
+    const quantized = await output("quantized");
+    toFloat.add(await output("float"), quantized);
+    toSimulation.add(await output("simulated"), quantized);
+    compared++;
+  }
+  await client.call("close", []);
+  if (compared === 0) return null;
+  const { mse, agreement } = toFloat.result();
+  return {
+    mseToFloat: mse,
+    agreementToFloat: agreement,
+    mseToSimulation: toSimulation.result().mse,
+  };
+}
+
+/** The options as the report and the model's metadata tell them. */
+function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
+  const { bits, edgeBits, activationBits, granularity, overrides, format } = plan.options;
+  const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
+  return {
+    bits,
+    edgeBits,
+    activationBits,
+    granularity,
+    overrides,
+    format,
+    rounding,
+    range,
+    floatTargetShift,
+    biasCorrection,
+    scaleRefit,
+    damping,
+  };
+}
+
+/** `model` with metadata that says how it was made. */
+function withMetadata(
+  model: Model,
+  plan: Plan,
+  settings: Settings,
+  samples: number,
+  digest: string,
+): Model {
+  const made = copyModel(model);
+  const entries = {
+    "attune.version": VERSION,
+    "attune.seed": String(settings.seed),
+    "attune.options": JSON.stringify(describeOptions(plan, settings)),
+    "attune.calibration.samples": String(samples),
+    "attune.calibration.digest": digest,
+  };
+  const { metadataProps } = made.proto;
+  for (const [key, value] of Object.entries(entries)) {
+    metadataProps.push(create(StringStringEntryProtoSchema, { key, value }));
+  }
+  return made;
 }

@@ -98,3 +98,27 @@ export function batchSizeFor(
   const largest = Math.max(...[...shapes.values()].map(({ dims }) => sizeOf(dims))) / samples;
   return Math.min(BATCH_SAMPLES, Math.max(1, Math.floor(BATCH_ELEMENTS / largest)));
 }
+
+/** A digest of calibration data, to tell later whether two models saw the same: FNV-1a, 2 × 32 bits. */
+export class Digest {
+  #low = 0x811c9dc5;
+  #high = 0x97c29b3a;
+
+  /** Adds the values of `batch`. */
+  add(batch: Batch): void {
+    for (const { data } of Object.values(batch)) {
+      // A word in 16 is enough to tell data sets apart, and costs no time.
+      const words = new Uint32Array(data.buffer, data.byteOffset, data.byteLength >> 2);
+      for (let i = 0; i < words.length; i += 16) {
+        this.#low = Math.imul(this.#low ^ words[i], 0x01000193);
+        this.#high = Math.imul(this.#high ^ this.#low, 0x01000193);
+      }
+    }
+  }
+
+  /** The digest so far, 16 hexadecimal digits. */
+  get value(): string {
+    const hex = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
+    return hex(this.#high) + hex(this.#low);
+  }
+}

@@ -27,6 +27,7 @@ export async function loadBackend(backend: Backend): Promise<Runtime> {
       );
     }
   }
+  hideOpaqueOrigin();
   const ort = await import("onnxruntime-web/wasm");
   // The bytes are handed over, as fetching the module's file by address works in browsers only.
   const path = import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
@@ -34,6 +35,16 @@ export async function loadBackend(backend: Backend): Promise<Runtime> {
   ort.env.wasm.wasmBinary = wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.byteLength);
   ort.env.wasm.numThreads = 1;
   return onnxruntime(ort as unknown as OnnxRuntimeModule, { name: "web" });
+}
+
+/**
+ * onnxruntime-web resolves its own address against `location.origin` where there is a `location`; in
+ * a worker of Deno that is the text "null", which is no base. Without a `location` it does not.
+ */
+function hideOpaqueOrigin(): void {
+  if (globalThis.location?.origin === "null") {
+    Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
+  }
 }
 
 function unwrap(module: { default?: unknown }): OnnxRuntimeModule {

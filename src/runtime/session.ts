@@ -19,7 +19,7 @@ export interface Value {
 
 /** A model that is ready to run. */
 export interface Session {
-  /** Runs the model; returns all of its outputs. */
+  /** Runs the model; returns all of its outputs. Feeds that it has no input for are ignored. */
   run(feeds: Readonly<Record<string, Value>>): Promise<Record<string, Value>>;
   /** Gives back its memory. */
   release(): Promise<void>;
@@ -50,6 +50,7 @@ export interface OnnxRuntimeModule {
 }
 
 interface OnnxSession {
+  readonly inputNames: readonly string[];
   // deno-lint-ignore no-explicit-any
   run(feeds: any): Promise<Record<string, any>>;
   release(): Promise<void>;
@@ -88,10 +89,12 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
       }
       return {
         async run(feeds) {
+          // A batch may hold more than this part of the model reads.
           const tensors = Object.fromEntries(
-            Object.entries(feeds).map((
-              [name, { type, data, dims }],
-            ) => [name, new ort.Tensor(type, data, dims)]),
+            session.inputNames.filter((name) => name in feeds).map((name) => {
+              const { type, data, dims } = feeds[name];
+              return [name, new ort.Tensor(type, data, dims)];
+            }),
           );
           let results;
           try {

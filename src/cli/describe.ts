@@ -1,0 +1,91 @@
+/**
+ * Plans and results in words and tables.
+ *
+ * @module
+ */
+
+import type { Evaluation, Interval } from "../evaluate/metrics.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Report } from "../report/report.ts";
+import { bytes, duration, table } from "./table.ts";
+
+/** What becomes of each layer, what stays in float and why. */
+export function describePlan(plan: Plan): string {
+  const { layers, skipped, activations, prepared, size } = plan;
+  const rows = layers.map((
+    { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note },
+  ) => [
+    target.name,
+    target.op,
+    target.shape.join("×"),
+    `${bits}`,
+    storedBits === bits ? "" : `stored in ${storedBits}`,
+    granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
+    bytes(bytesBefore),
+    bytes(bytesAfter),
+    note ?? "",
+  ]);
+  const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
+  const quantized = activations.own.length + activations.shared.size;
+  return [
+    table(head, rows),
+    "",
+    ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
+    ...prepared,
+    `${layers.length} layers quantized, ${skipped.length} left in float, ` +
+    `${quantized === 0 ? "activations in float" : `${quantized} activations in 8 bits`}`,
+    `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
+    `(${(size.before / size.after).toFixed(1)} times smaller)`,
+  ].join("\n");
+}
+
+/** What a run did, in a few lines. */
+export function describeResult(
+  report: Report,
+  output: string,
+  file: { readonly before: number; readonly after: number },
+): string {
+  const { layers, skipped, samples, check, stages, warnings } = report;
+  const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
+  const spent = stages.map((stage) => `${stage.name} ${duration(stage.seconds)}`).join(", ");
+  return [
+    `${output}: ${bytes(file.before)} → ${bytes(file.after)} ` +
+    `(${(file.before / file.after).toFixed(1)} times smaller)`,
+    `${layers.length} layers quantized on ${samples.calibration} samples` +
+    (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
+    (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    check === null
+      ? "not checked: give at least 16 samples to have some held out"
+      : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
+        `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
+    `${duration(seconds)}: ${spent}`,
+    ...warnings.map((warning) => `warning: ${warning}`),
+  ].join("\n");
+}
+
+/** The figures of an evaluation. */
+export function describeEvaluation(result: Evaluation): string {
+  const { samples, top1, top5, reference, agreement, mse, kl, interval } = result;
+  const span = (between: Interval | null, digits: number, factor = 1) =>
+    between === null ? "" : between.map((value) => (factor * value).toFixed(digits)).join(" … ");
+  const accuracy = (
+    name: string,
+    own: number | null,
+    other: number | null,
+    change: Interval | null,
+  ) =>
+    own === null || other === null ? [] : [[
+      name,
+      `${own.toFixed(2)} %`,
+      `${other.toFixed(2)} %`,
+      `change ${span(change, 2)} points`,
+    ]];
+  const rows = [
+    ...accuracy("top-1", top1, reference.top1, interval.top1),
+    ...accuracy("top-5", top5, reference.top5, interval.top5),
+    ["same answer", `${agreement.toFixed(2)} %`, "", span(interval.agreement, 2)],
+    ["output error", `${(100 * mse).toFixed(3)} %`, "", span(interval.mse, 3, 100)],
+    ["divergence", `${kl.toFixed(4)}`, "", span(interval.kl, 4)],
+  ];
+  return table([`${samples} samples`, "model", "reference", "95 % interval"], rows);
+}

@@ -1,0 +1,48 @@
+/**
+ * `attune inspect`: the layers of a model, and what would become of them.
+ *
+ * @module
+ */
+
+import { readModel } from "../onnx/file.ts";
+import { opsetOf } from "../onnx/model.ts";
+import { plan } from "../plan/plan.ts";
+import { type Command, modelPath } from "./command.ts";
+import { describePlan } from "./describe.ts";
+
+/** The command. */
+export const inspectCommand: Command = {
+  name: "inspect",
+  summary: "List the layers of a model with the bits they would get, and what stays in float",
+  usage: "<model.onnx>",
+  examples: [["The layers' names, for --override", "attune inspect model.onnx"]],
+  flags: {
+    json: { help: "print the list as JSON to stdout" },
+  },
+  run(parsed, context) {
+    const model = readModel(modelPath(inspectCommand, parsed));
+    const found = plan(model);
+    if (parsed.on("json")) {
+      context.print(JSON.stringify({
+        model: model.name,
+        opset: opsetOf(model),
+        inputs: found.graph.inputs,
+        outputs: found.graph.outputs,
+        layers: found.layers.map(({ target, bits, bytesBefore, bytesAfter, note }) => ({
+          name: target.name,
+          op: target.op,
+          weight: target.weight,
+          shape: target.shape,
+          groups: target.groups,
+          parameters: target.groups * target.rows * target.depth,
+          bits,
+          bytesBefore,
+          bytesAfter,
+          note,
+        })),
+        skipped: found.skipped,
+      }));
+    } else context.print(describePlan(found));
+    return Promise.resolve();
+  },
+};

@@ -1,0 +1,212 @@
+/**
+ * `attune quantize`: a model and samples in, a smaller model out.
+ *
+ * @module
+ */
+
+import { stat } from "node:fs/promises";
+import { AttuneError } from "../errors.ts";
+import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
+import type { Granularity, Override, RangeMethod, RoundingMethod } from "../plan/options.ts";
+import { plan as makePlan } from "../plan/plan.ts";
+import { quantize } from "../quantize.ts";
+import { renderReport } from "../report/html.ts";
+import { type Command, modelPath, type Parsed, required } from "./command.ts";
+import { createProgress } from "./progress.ts";
+import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { describePlan, describeResult } from "./describe.ts";
+
+/** The command. */
+export const quantizeCommand: Command = {
+  name: "quantize",
+  summary: "Quantize a float32 ONNX model on sample inputs",
+  usage: "<model.onnx> --data PATH -o OUT.onnx",
+  examples: [
+    ["Weights in 4 bits, activations in 8", "attune model.onnx --data ./images -o model.q.onnx"],
+    [
+      "Weights only, in 3 bits, and a report to look at",
+      "attune model.onnx --data ./images --bits 3 --activation-bits none --report r.html -o m.onnx",
+    ],
+    [
+      "Some layers in 8 bits, one left in float",
+      "attune model.onnx --data ./images --override '*/head/*=8' --override conv1=skip -o m.onnx",
+    ],
+    ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
+  ],
+  flags: {
+    output: { value: "PATH", help: "where the quantized model goes", short: "o" },
+    ...DATA_FLAGS,
+    bits: { value: "N", help: "bits of a weight, 2 to 8 [4]" },
+    "activation-bits": { value: "N", help: "8, or none for float activations [8]" },
+    "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
+    granularity: {
+      value: "KIND",
+      help: "tensor, channel or block:N weights share a scale [channel]",
+    },
+    override: { value: "NAME=N", help: "bits, or skip, of the layers that match", repeat: true },
+    rounding: {
+      value: "METHOD",
+      help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
+    },
+    candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
+    steps: { value: "N", help: "gradient steps of the learned methods [1000]" },
+    range: { value: "METHOD", help: "mse, minmax or percentile:P activation ranges [mse]" },
+    shift: { help: "layers repair the error of those before them [on; --no-shift]" },
+    "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
+    refit: { help: "scales are fitted to the levels [on; --no-refit]" },
+    damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
+    format: { value: "NAME", help: "qdq, or float to study what rounding does [qdq]" },
+    "dry-run": { help: "print the plan and stop" },
+    report: { value: "PATH", help: "write a page with every layer" },
+    json: { help: "print the report as JSON to stdout" },
+    seed: { value: "N", help: "decides every random choice [0]" },
+    ...RUN_FLAGS,
+  },
+  async run(parsed, context) {
+    const path = modelPath(quantizeCommand, parsed);
+    const model = readModel(path);
+    const plan = makePlan(model, {
+      bits: parsed.number("bits"),
+      activationBits: activationBits(parsed),
+      edgeBits: parsed.number("edge-bits"),
+      granularity: granularity(parsed),
+      overrides: parsed.texts("override").map(override),
+      format: parsed.choice("format", ["qdq", "float"]),
+    });
+    if (parsed.on("dry-run")) {
+      context.print(parsed.on("json") ? planJson(plan) : describePlan(plan));
+      return;
+    }
+    const output = required(
+      parsed,
+      "output",
+      "where the quantized model goes, as in -o model.q.onnx",
+    );
+    checkWritable(output);
+    const reportPath = parsed.text("report");
+    if (reportPath !== undefined) checkWritable(reportPath);
+    const options = {
+      rounding: rounding(parsed),
+      range: range(parsed),
+      floatTargetShift: parsed.on("shift"),
+      biasCorrection: parsed.on("bias-correction"),
+      scaleRefit: parsed.on("refit"),
+      damping: parsed.number("damping"),
+      seed: parsed.number("seed"),
+      signal: context.signal,
+    };
+    const samples = await samplesOf(parsed, plan.graph.inputs, context, {
+      what: "a folder of sample images, a .npy or a .npz file",
+    });
+    if (!parsed.on("json")) {
+      for (const line of plan.prepared) context.say(line);
+    }
+    using pool = await poolOf(parsed, context);
+    using progress = createProgress();
+    const { model: quantized, report } = await quantize(plan, samples.samples(), pool, {
+      ...options,
+      onProgress: progress.update,
+    });
+    progress.finish();
+    context.signal.throwIfAborted();
+    const complete = {
+      ...report,
+      samples: { ...report.samples, skipped: samples.warnings.length },
+    };
+    writeModel(quantized, output);
+    if (reportPath !== undefined) {
+      writeFileAtomic(reportPath, [new TextEncoder().encode(renderReport(complete))]);
+    }
+    const bytes = { before: (await stat(path)).size, after: (await stat(output)).size };
+    if (parsed.on("json")) {
+      context.print(JSON.stringify({ ...complete, file: { output, ...bytes } }));
+    } else context.say(describeResult(complete, output, bytes));
+  },
+};
+
+function planJson(plan: ReturnType<typeof makePlan>): string {
+  const { layers, skipped, activations, prepared, size } = plan;
+  return JSON.stringify({
+    layers: layers.map((
+      { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note },
+    ) => ({
+      name: target.name,
+      op: target.op,
+      weight: target.weight,
+      shape: target.shape,
+      bits,
+      storedBits,
+      granularity,
+      bytesBefore,
+      bytesAfter,
+      note,
+    })),
+    skipped,
+    activations: [...activations.own, ...activations.shared.keys()],
+    prepared,
+    size,
+  });
+}
+
+function activationBits(parsed: Parsed): 8 | "none" | undefined {
+  const choice = parsed.choice("activation-bits", ["8", "none"]);
+  return choice === "8" ? 8 : choice;
+}
+
+function granularity(parsed: Parsed): Granularity | undefined {
+  const text = parsed.text("granularity");
+  if (text === undefined) return undefined;
+  if (text === "tensor" || text === "channel") return { kind: text };
+  const size = /^block:(\d+)$/.exec(text)?.[1];
+  if (size !== undefined) return { kind: "block", size: Number(size) };
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --granularity ${text}: give tensor, channel or block:N, as in block:32`,
+  );
+}
+
+function override(text: string): Override {
+  const split = text.lastIndexOf("=");
+  const pattern = text.slice(0, split), value = text.slice(split + 1);
+  if (split > 0 && (value === "skip" || /^\d+$/.test(value))) {
+    return { pattern, bits: value === "skip" ? "skip" : Number(value) };
+  }
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --override ${text}: give NAME=BITS or NAME=skip, as in 'conv1=8'`,
+  );
+}
+
+function rounding(parsed: Parsed): RoundingMethod {
+  const kind = parsed.choice("rounding", [
+    "attention",
+    "attention:gradient",
+    "adaround",
+    "stochastic",
+    "nearest",
+  ]) ?? "attention";
+  const candidates = parsed.number("candidates"), steps = parsed.number("steps");
+  const learned = kind === "adaround" || kind === "attention:gradient";
+  if (candidates !== undefined && kind !== "attention") {
+    throw new AttuneError("bad-option", `Cannot use --candidates with --rounding ${kind}`);
+  }
+  if (steps !== undefined && !learned) {
+    throw new AttuneError("bad-option", `Cannot use --steps with --rounding ${kind}`);
+  }
+  if (kind === "attention") return { kind, candidates };
+  return learned ? { kind, steps } : { kind };
+}
+
+function range(parsed: Parsed): RangeMethod | undefined {
+  const text = parsed.text("range");
+  if (text === undefined) return undefined;
+  if (text === "mse" || text === "minmax") return { kind: text };
+  const [kind, share] = text.split(":");
+  const percentile = share === undefined ? undefined : Number(share);
+  const valid = percentile === undefined || (percentile > 50 && percentile <= 100);
+  if (kind === "percentile" && valid) return { kind, percentile };
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --range ${text}: give mse, minmax or percentile:P, as in percentile:99.9`,
+  );
+}

@@ -1,0 +1,94 @@
+/**
+ * Flags that several commands have: what samples to read, and what to run models with.
+ *
+ * @module
+ */
+
+import { availableParallelism } from "node:os";
+import { AttuneError } from "../errors.ts";
+import { checkCount } from "../plan/options.ts";
+import { startPool } from "../runtime/start.ts";
+import type { EnginePool } from "../runtime/pool.ts";
+import { openSamples } from "../samples/open.ts";
+import type { PreprocessOptions } from "../samples/preprocess.ts";
+import type { InputSpec, SampleSet } from "../samples/sample.ts";
+import { type Context, type Flag, type Parsed, required } from "./command.ts";
+
+/** Flags that say which samples to read, and how images become inputs. */
+export const DATA_FLAGS: Record<string, Flag> = {
+  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy or .npz" },
+  preprocess: {
+    value: "NAME",
+    help: "imagenet, unit (0…1), signed (−1…1) or raw (0…255) [imagenet]",
+  },
+  mean: { value: "R,G,B", help: "mean per channel, of values from 0 to 1" },
+  std: { value: "R,G,B", help: "standard deviation per channel" },
+  resize: { value: "PIXELS", help: "short side before the crop, or none [256/224 of the crop]" },
+  crop: { value: "PIXELS", help: "centre crop: a side, or HxW [what the model wants]" },
+  layout: { value: "ORDER", help: "NCHW or NHWC [by the model's input]" },
+  limit: { value: "N", help: "take N samples, spread over the set [all]" },
+};
+
+/** Flags that say how models are run. */
+export const RUN_FLAGS: Record<string, Flag> = {
+  threads: { value: "N", help: `workers [the cores: ${availableParallelism()}, at most 8]` },
+  backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
+};
+
+/** Opens the samples that the flags name, for a model with `inputs`. */
+export async function samplesOf(
+  parsed: Parsed,
+  inputs: readonly InputSpec[],
+  { signal, say }: Context,
+  options: { /** What they are for. */ what: string; /** Path of the labels. */ labels?: string },
+): Promise<SampleSet> {
+  const limit = parsed.number("limit");
+  if (limit !== undefined) checkCount("--limit", limit);
+  return await openSamples(required(parsed, "data", options.what), {
+    inputs,
+    preprocess: preprocessOf(parsed),
+    limit,
+    labels: options.labels,
+    signal,
+    onWarning: ({ message }) => say(`warning: ${message}`),
+  });
+}
+
+function preprocessOf(parsed: Parsed): PreprocessOptions {
+  const resize = parsed.text("resize");
+  return {
+    preset: parsed.choice("preprocess", ["imagenet", "unit", "signed", "raw"]),
+    mean: numbers(parsed, "mean"),
+    std: numbers(parsed, "std"),
+    resize: resize === "none" ? "none" : parsed.number("resize"),
+    crop: cropOf(parsed),
+    layout: parsed.choice("layout", ["NCHW", "NHWC"]),
+  };
+}
+
+function cropOf(parsed: Parsed): number | readonly [number, number] | undefined {
+  const sides = parsed.text("crop")?.split("x").map(Number);
+  if (sides === undefined) return undefined;
+  for (const side of sides) checkCount("--crop", side);
+  return sides.length === 2 ? [sides[0], sides[1]] : sides[0];
+}
+
+function numbers(parsed: Parsed, name: string): number[] | undefined {
+  const text = parsed.text(name);
+  const values = text?.split(",").map(Number);
+  if (values === undefined || values.every(Number.isFinite)) return values;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --${name} ${text}: give numbers with commas between, as in 0.485,0.456,0.406`,
+  );
+}
+
+/** Starts the workers that the flags ask for; they end at once when the signal fires. */
+export async function poolOf(parsed: Parsed, { signal }: Context): Promise<EnginePool> {
+  const threads = parsed.number("threads");
+  if (threads !== undefined) checkCount("--threads", threads, 0);
+  const backend = parsed.choice("backend", ["web", "node"]);
+  const pool = await startPool({ threads, backend });
+  signal.addEventListener("abort", () => pool[Symbol.dispose](), { once: true });
+  return pool;
+}

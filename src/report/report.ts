@@ -1,0 +1,94 @@
+/**
+ * The report of a run as a plain value: what was done, and what was lost.
+ *
+ * @module
+ */
+
+/** One layer of a report. */
+export interface LayerReport {
+  /** The node's name. */
+  readonly name: string;
+  /** Its operator. */
+  readonly op: string;
+  /** The weight's name. */
+  readonly weight: string;
+  /** The weight's shape. */
+  readonly shape: readonly number[];
+  /** Groups of a convolution. */
+  readonly groups: number;
+  /** Bits of a level. */
+  readonly bits: number;
+  /** Bits that the file keeps per level. */
+  readonly storedBits: number;
+  /** How many weights share a scale: `tensor`, `channel` or `block:N`. */
+  readonly granularity: string;
+  /** Bytes of the float weight. */
+  readonly bytesBefore: number;
+  /** Bytes of levels and scales. */
+  readonly bytesAfter: number;
+  /** Why the width is not the one asked for, where it is not. */
+  readonly note?: string;
+  /** Squared output error on calibration data, relative to the output's power. */
+  readonly error: { readonly nearest: number; readonly final: number };
+  /** Weights in steps of their scale, counted between `lo` and `hi`. */
+  readonly histogram: {
+    readonly lo: number;
+    readonly hi: number;
+    readonly counts: readonly number[];
+  };
+  /** The levels of the grid. */
+  readonly levels: { readonly lo: number; readonly hi: number };
+  /** The grid of the layer's input, where it is quantized. */
+  readonly activation?: {
+    readonly lo: number;
+    readonly hi: number;
+    readonly bits: number;
+    readonly scale: number;
+    readonly zeroPoint: number;
+  };
+}
+
+/** The report of a run. */
+export interface Report {
+  /** The version of attune. */
+  readonly version: string;
+  /** The model's file name. */
+  readonly model: string;
+  /** The rounding method. */
+  readonly method: string;
+  /** The options of the run. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The seed. */
+  readonly seed: number;
+  /** Samples used for calibration, kept out of it, and unreadable. */
+  readonly samples: {
+    readonly calibration: number;
+    readonly heldOut: number;
+    readonly skipped: number;
+  };
+  /** Bytes of all initializers. */
+  readonly size: { readonly before: number; readonly after: number };
+  /** The quantized layers. */
+  readonly layers: readonly LayerReport[];
+  /** The layers that stay in float. */
+  readonly skipped: readonly {
+    readonly name: string;
+    readonly op: string;
+    readonly reason: string;
+  }[];
+  /** What the user should know. */
+  readonly warnings: readonly string[];
+  /** The written model on held-out samples; null where there were none. */
+  readonly check: {
+    /** Σ (q − r)² / Σ r² against the float model. */
+    readonly mseToFloat: number;
+    /** Percent of samples with the float model's answer. */
+    readonly agreementToFloat: number;
+    /** Σ (q − s)² / Σ s² against the simulation that calibration ran. */
+    readonly mseToSimulation: number;
+  } | null;
+  /** Seconds by kind of work. */
+  readonly stages: readonly { readonly name: string; readonly seconds: number }[];
+  /** Largest resident memory seen, in bytes; 0 where that is not known. */
+  readonly peakMemory: number;
+}
