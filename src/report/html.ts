@@ -75,21 +75,24 @@ function header(report: Report): Markup {
   const left = skipped.length === 0 ? "none" : skipped.length;
   const figures = [
     figure(
-      "Weights and constants",
+      "Weights",
       bytes(size.after),
-      `from ${bytes(size.before)}, ${(size.before / size.after).toFixed(1)} times smaller`,
+      `from ${bytes(size.before)}, ${(size.before / size.after).toFixed(1)} × smaller`,
     ),
     layers.length > 0
       ? figure("Bits per weight", averageBits(layers).toFixed(2), widths(layers))
       : undefined,
-    check === null ? figure("Same answer as float", "–", "no samples were held out") : figure(
-      "Same answer as float",
-      `${check.agreementToFloat.toFixed(1)} %`,
-      `of ${samples.heldOut} held-out samples`,
-    ),
-    check === null
-      ? undefined
-      : figure("Output error", percent(check.mseToFloat), "squared, relative to the float output"),
+    ...(check === null
+      ? [figure("Same answer as float", "–", "not checked: no samples were held out")]
+      : [
+        figure(
+          "Same answer as float",
+          `${check.agreementToFloat.toFixed(1)} %`,
+          `of ${plural(samples.heldOut, "held-out sample")}`,
+        ),
+        figure("Output error", percent(check.mseToFloat), "squared, relative to float"),
+        figure("File to simulation", percent(check.mseToSimulation), "squared, the same way"),
+      ]),
     figure(
       "Time",
       duration(seconds),
@@ -152,7 +155,7 @@ function overview(layers: readonly LayerReport[]): Markup {
  ${percent(worst.error.final)}, in <a href="#${anchor(layers, worst)}">${worst.name}</a>.</p>
 <table>
 <thead><tr><th scope="col">Layer</th><th scope="col" class="wide-only">Operator</th>
-<th scope="col" class="wide-only">Weight</th><th scope="col" class="number">Bits</th>
+<th scope="col" class="shape">Weight</th><th scope="col" class="number">Bits</th>
 <th scope="col" class="number wide-only">Size</th><th scope="col" class="plot">${
     errorTicks(axis)
   }</th><th scope="col" class="number error">Error</th></tr></thead>
@@ -166,7 +169,7 @@ function row(axis: ErrorAxis, layers: readonly LayerReport[], layer: LayerReport
   const { name, op, shape, bits, bytesAfter, error } = layer;
   const worse = error.final > error.nearest ? " worse" : "";
   return markup`<tr><td class="name"><a href="#${anchor(layers, layer)}">${name}</a></td>
-<td class="wide-only soft">${op}</td><td class="wide-only soft">${shape.join(" × ")}</td>
+<td class="wide-only soft">${op}</td><td class="shape soft">${shape.join(" × ")}</td>
 <td class="number">${bits}</td><td class="number wide-only">${bytes(bytesAfter)}</td>
 <td class="plot">${errorPlot(axis, error)}</td>
 <td class="number error${worse}">${percent(error.final)}</td></tr>
@@ -237,8 +240,8 @@ ${rows}</tbody></table>
 </section>`;
 }
 
-/** How the run went: time by stage, options, and how far the written file is from its simulation. */
-function run({ stages, options, method, seed, samples, check }: Report): Markup {
+/** How the run went: its time by stage, and what another run needs to give the same. */
+function run({ stages, options, seed, samples }: Report): Markup {
   const longest = Math.max(...stages.map(({ seconds }) => seconds));
   const rows = stages.map(({ name, seconds }) =>
     markup`<tr><td>${name}</td><td class="plot">${sharePlot(seconds / longest)}</td>
@@ -248,10 +251,7 @@ function run({ stages, options, method, seed, samples, check }: Report): Markup 
   const settings = Object.entries(options).map(([name, value]) =>
     [words(name), setting(value)] as const
   );
-  const simulated: readonly (readonly [string, Content])[] = check === null
-    ? []
-    : [["difference between file and simulation", percent(check.mseToSimulation)]];
-  return markup`<div class="pair">
+  return markup`<div class="run">
 ${
     stages.length === 0 ? undefined : markup`<section>
 <h2>Time</h2>
@@ -263,11 +263,9 @@ ${rows}</tbody></table>
 <h2>Settings</h2>
 ${
     facts([
-      ["method", method],
       ["seed", seed],
       ["samples", `${samples.calibration} to calibrate, ${samples.heldOut} held out`],
       ...settings,
-      ...simulated,
     ], " wide")
   }
 </section>

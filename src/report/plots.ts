@@ -9,8 +9,8 @@ import { percent } from "./format.ts";
 import { type Markup, markup } from "./markup.ts";
 import type { LayerReport } from "./report.ts";
 
-/** Errors below this are drawn at the left end: they are rounding noise of float32. */
-const LEAST_ERROR = 1e-7;
+/** Errors below this are drawn at the left end, or the few layers of 8 bits would crowd all others. */
+const LEAST_ERROR = 1e-5;
 /** Height of a row's plot, and of a histogram, in pixels. */
 const ROW = 16, HISTOGRAM = 72;
 /** Vertical lines in a histogram at most: of a finer grid, every 2nd, 4th, … level is drawn. */
@@ -38,10 +38,15 @@ export function errorAxis(layers: readonly LayerReport[]): ErrorAxis {
 /** The labels of `axis`, and its lines, which every row uses. There is one of it on a page. */
 export function errorTicks(axis: ErrorAxis): Markup {
   const decades = Array.from({ length: axis.hi - axis.lo + 1 }, (_, i) => axis.lo + i);
-  const every = Math.ceil(decades.length / 4);
-  const labels = decades.filter((decade) => (axis.hi - decade) % every === 0).map((decade) => {
+  const every = Math.ceil(decades.length / 5);
+  const labelled = decades.filter((decade) => (axis.hi - decade) % every === 0);
+  const labels = labelled.map((decade, i) => {
     const text = (10 ** (decade + 2)).toFixed(Math.max(0, -decade - 2));
-    return markup`<text class="label" x="${along(axis, 10 ** decade)}" y="12">${text} %</text>`;
+    // The outermost labels stay inside, so that they do not run into the columns beside.
+    const end = i === 0 ? " first" : i === labelled.length - 1 ? " last" : "";
+    return markup`<text class="label${end}" x="${
+      along(axis, 10 ** decade)
+    }" y="12">${text} %</text>`;
   });
   const lines = decades.map((decade) => {
     const x = along(axis, 10 ** decade);

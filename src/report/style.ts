@@ -40,13 +40,13 @@ svg { display: block; overflow: visible; }
 .lede { margin-top: 0.5rem; color: var(--soft); }
 
 .figures {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11.5rem), 1fr));
-  gap: 1.5rem 2rem; margin: 2.25rem 0 0; padding: 1.4rem 0 1.5rem;
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.4rem), 1fr));
+  gap: 1.5rem; margin: 2.25rem 0 0; padding: 1.4rem 0 1.5rem;
   border: solid var(--line); border-width: 1px 0;
 }
 .figures dt { color: var(--soft); font-size: 0.87rem; }
 .figures dd { margin: 0; }
-.figures .value { font-size: 1.75rem; font-weight: 600; line-height: 1.25; letter-spacing: -0.02em; }
+.figures .value { font-size: clamp(1.35rem, 4.5vw, 1.55rem); white-space: nowrap; font-weight: 600; line-height: 1.25; letter-spacing: -0.02em; }
 
 .warnings {
   margin: 1.75rem 0 0; padding: 0.8rem 1.1rem; list-style: none;
@@ -64,12 +64,16 @@ td { padding: 0.32rem 1rem 0.32rem 0; border-top: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; white-space: nowrap; }
 .name { overflow-wrap: anywhere; min-width: 6rem; }
+.shape { white-space: nowrap; }
+.run td:first-child::first-letter, .run dt::first-letter { text-transform: uppercase; }
 .plot { width: 34%; min-width: 8rem; }
 .error { width: 5.5rem; }
 .worse { color: var(--warn); }
 
 .tick { stroke: var(--line); }
 .label { fill: var(--soft); font-size: 0.75rem; text-anchor: middle; }
+.label.first { text-anchor: start; }
+.label.last { text-anchor: end; }
 .gain { stroke: var(--tint); stroke-width: 3; }
 .nearest { fill: var(--page); stroke: var(--mark); stroke-width: 1.5; }
 .final { fill: var(--accent); }
@@ -96,7 +100,7 @@ figure { margin: 0.8rem 0 0.6rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
 
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 3rem; }
+.run { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 3rem; }
 .share { fill: var(--tint); }
 .facts.wide { margin-top: 1rem; font-size: 0.9rem; }
 .facts.wide > * { padding: 0.28rem 0; border-top: 1px solid var(--line); }
@@ -104,6 +108,9 @@ figure { margin: 0.8rem 0 0.6rem; }
 footer {
   margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line);
   color: var(--soft); font-size: 0.87rem;
+}
+@media (max-width: 60rem) {
+  .shape, .label:not(.first, .last) { display: none; }
 }
 @media (max-width: 40rem) {
   .wide-only { display: none; }
