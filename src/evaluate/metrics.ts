@@ -13,9 +13,9 @@ export type Interval = readonly [low: number, high: number];
 export interface Evaluation {
   /** Number of samples. */
   readonly samples: number;
-  /** Percent of labelled samples whose first answer is right; null without labels. */
+  /** Percent of samples whose first answer is right; null unless all samples have labels. */
   readonly top1: number | null;
-  /** Percent of labelled samples with the right answer among the first five; null without labels. */
+  /** Percent of samples with the right answer among the first five; null as `top1` is. */
   readonly top5: number | null;
   /** The same for the reference. */
   readonly reference: { readonly top1: number | null; readonly top5: number | null };
@@ -40,26 +40,22 @@ export interface Evaluation {
   };
 }
 
-/** What is kept of a sample: a few numbers, whatever the size of the outputs. */
-interface Row {
-  readonly error: number;
-  readonly power: number;
-  readonly kl: number;
-  readonly agrees: number;
-  /** Right within one and within five, of model and reference; undefined without a label. */
-  readonly right?: {
-    readonly top1: number;
-    readonly top5: number;
-    readonly ref1: number;
-    readonly ref5: number;
-  };
-}
+/**
+ * Numbers kept of a sample, whatever the size of its outputs: Σ (q − r)², Σ r², the divergence, 1
+ * where the first answers agree; then 1 where right within one and within five, of the model and of
+ * the reference, NaN without a label.
+ */
+const KEPT = 8;
 
 /** Resamples of the bootstrap. */
 const RESAMPLES = 2000;
 
 /**
  * Gathers the outputs of two models, sample by sample.
+ *
+ * A sample's output is one vector, taken as the scores of its classes: logits, or probabilities,
+ * which are told by the reference being ≥ 0 with the sum 1. Of other outputs (a regression, a map of
+ * positions × classes) `mse` is the figure to go by.
  *
  * @example
  * ```ts
@@ -72,64 +68,86 @@ const RESAMPLES = 2000;
  * ```
  */
 export class Comparison {
-  readonly #rows: Row[] = [];
+  readonly #kept: number[] = [];
 
   /**
    * Adds a sample: the output vectors of the reference and of the model, and the right class.
    *
-   * @throws {AttuneError} `bad-data` where an output is not a number or the label is no class.
+   * @throws {AttuneError} `bad-data` where the outputs differ in length, one is not finite, or the
+   * label is no class.
    */
   add(reference: Float32Array, candidate: Float32Array, label?: number): void {
+    const sample = this.#kept.length / KEPT, { length } = reference;
+    if (candidate.length !== length) {
+      throw new AttuneError(
+        "bad-data",
+        `Cannot compare sample ${sample}: the reference gives ${length} values and the model ` +
+          `${candidate.length}, give two models of the same outputs`,
+      );
+    }
     let error = 0, power = 0;
-    for (let i = 0; i < reference.length; i++) {
+    for (let i = 0; i < length; i++) {
       const difference = candidate[i] - reference[i];
       error += difference * difference;
       power += reference[i] * reference[i];
     }
     if (!Number.isFinite(error)) {
-      const which = reference.every(Number.isFinite) ? "quantized model" : "reference";
+      const broken = (value: number) => !Number.isFinite(value);
+      const [which, values] = reference.some(broken)
+        ? ["reference", reference] as const
+        : ["model", candidate] as const;
+      const at = values.findIndex(broken);
       throw new AttuneError(
         "bad-data",
-        `Cannot compare sample ${this.#rows.length}: the ${which} gives outputs that are not finite`,
+        `Cannot compare sample ${sample}: output ${at} of the ${which} is ${values[at]}, ` +
+          `look for overflow in the ${which}`,
       );
     }
-    if (label !== undefined && !(label < reference.length)) {
+    if (label !== undefined && !(Number.isInteger(label) && label >= 0 && label < length)) {
       throw new AttuneError(
         "bad-data",
-        `Cannot use label ${label} of sample ${this.#rows.length}: the model has ` +
-          `${reference.length} classes`,
+        `Cannot use label ${label} of sample ${sample}: give a whole number from 0 to ` +
+          `${length - 1}, the model has ${length} classes`,
       );
     }
-    this.#rows.push({
+    const own = label === undefined ? NaN : rank(candidate, label);
+    const other = label === undefined ? NaN : rank(reference, label);
+    const within = (place: number, count: number) =>
+      Number.isNaN(place) ? NaN : Number(place < count);
+    this.#kept.push(
       error,
       power,
-      kl: divergence(reference, candidate),
-      agrees: Number(largest(reference) === largest(candidate)),
-      right: label === undefined ? undefined : {
-        top1: Number(rank(candidate, label) < 1),
-        top5: Number(rank(candidate, label) < 5),
-        ref1: Number(rank(reference, label) < 1),
-        ref5: Number(rank(reference, label) < 5),
-      },
-    });
+      divergence(reference, candidate),
+      Number(largest(reference) === largest(candidate)),
+      within(own, 1),
+      within(own, 5),
+      within(other, 1),
+      within(other, 5),
+    );
   }
 
-  /** The figures of all samples so far; there must be one at least. */
+  /**
+   * The figures of all samples so far.
+   *
+   * @throws {AttuneError} `bad-data` where there are none.
+   */
   result(options: { /** Seed of the bootstrap. Default: 0. */ seed?: number } = {}): Evaluation {
-    const rows = this.#rows;
-    const labelled = rows.every((row) => row.right !== undefined);
-    const whole = summary(rows, labelled);
+    const kept = Float64Array.from(this.#kept), samples = kept.length / KEPT;
+    if (samples === 0) {
+      throw new AttuneError("bad-data", "Cannot compare two models on 0 samples: give some");
+    }
+    const whole = summary(kept, (i) => i);
     const random = generator(options.seed ?? 0);
-    const draws = Array.from(
-      { length: RESAMPLES },
-      () => summary(Array.from(rows, () => rows[Math.floor(random() * rows.length)]), labelled),
-    );
+    const draw = () => Math.floor(random() * samples);
+    const draws = Array.from({ length: RESAMPLES }, () => summary(kept, draw));
     const interval = (value: (s: Summary) => number): Interval => {
-      const sorted = draws.map(value).sort((a, b) => a - b);
-      return [sorted[Math.floor(RESAMPLES * 0.025)], sorted[Math.floor(RESAMPLES * 0.975)]];
+      const sorted = Float64Array.from(draws, value).sort();
+      const tail = Math.floor(RESAMPLES * 0.025);
+      return [sorted[tail], sorted[RESAMPLES - 1 - tail]];
     };
+    const labelled = !Number.isNaN(whole.top1);
     return {
-      samples: rows.length,
+      samples,
       top1: labelled ? whole.top1 : null,
       top5: labelled ? whole.top5 : null,
       reference: { top1: labelled ? whole.ref1 : null, top5: labelled ? whole.ref5 : null },
@@ -149,23 +167,18 @@ export class Comparison {
 
 type Summary = ReturnType<typeof summary>;
 
-function summary(rows: readonly Row[], labelled: boolean) {
-  let error = 0, power = 0, kl = 0, agrees = 0, top1 = 0, top5 = 0, ref1 = 0, ref5 = 0;
-  for (const row of rows) {
-    error += row.error;
-    power += row.power;
-    kl += row.kl;
-    agrees += row.agrees;
-    if (!labelled) continue;
-    top1 += row.right!.top1;
-    top5 += row.right!.top5;
-    ref1 += row.right!.ref1;
-    ref5 += row.right!.ref5;
+/** The figures of as many samples as there are, the i-th being sample `pick(i)`. */
+function summary(kept: Float64Array, pick: (i: number) => number) {
+  const sums = new Float64Array(KEPT), samples = kept.length / KEPT;
+  for (let i = 0; i < samples; i++) {
+    const at = pick(i) * KEPT;
+    for (let k = 0; k < KEPT; k++) sums[k] += kept[at + k];
   }
-  const percent = 100 / rows.length;
+  const [error, power, kl, agrees, top1, top5, ref1, ref5] = sums;
+  const percent = 100 / samples;
   return {
     mse: power > 0 ? error / power : error > 0 ? Infinity : 0,
-    kl: kl / rows.length,
+    kl: kl / samples,
     agreement: agrees * percent,
     top1: top1 * percent,
     top5: top5 * percent,
@@ -190,26 +203,37 @@ function rank(values: Float32Array, label: number): number {
   return before;
 }
 
-/** KL(reference ‖ candidate) of the two distributions. */
+/** KL(reference ‖ candidate) of the two distributions, in nats. */
 function divergence(reference: Float32Array, candidate: Float32Array): number {
-  const p = logProbabilities(reference), q = logProbabilities(candidate);
+  // The reference decides for both: rounding keeps the model's probabilities from a sum of 1.
+  const logOf = isDistribution(reference) ? logNormalized : logSoftmax;
+  const p = logOf(reference), q = logOf(candidate);
   let sum = 0;
   for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]) * (p[i] - q[i]);
   return Math.max(0, sum);
 }
 
-/** Log-softmax; of values that are probabilities already (≥ 0, sum 1), their logarithms. */
-function logProbabilities(values: Float32Array): Float64Array {
-  let sum = 0, least = Infinity, most = -Infinity;
+/** Whether `values` are probabilities already: all ≥ 0, with the sum 1. */
+function isDistribution(values: Float32Array): boolean {
+  let sum = 0;
   for (const value of values) {
+    if (value < 0) return false;
     sum += value;
-    least = Math.min(least, value);
-    most = Math.max(most, value);
   }
-  if (least >= 0 && Math.abs(sum - 1) < 1e-3) {
-    return Float64Array.from(values, (value) => Math.log(Math.max(value, 1e-12)));
-  }
-  let total = 0;
+  return Math.abs(sum - 1) < 1e-3;
+}
+
+/** The logarithms of probabilities, of at least 1e-12 and scaled to the sum 1. */
+function logNormalized(values: Float32Array): Float64Array {
+  const floored = Float64Array.from(values, (value) => Math.max(value, 1e-12));
+  const shift = Math.log(floored.reduce((sum, value) => sum + value, 0));
+  return floored.map((value) => Math.log(value) - shift);
+}
+
+/** The logarithms of the softmax, with the largest logit taken out before the exponential. */
+function logSoftmax(values: Float32Array): Float64Array {
+  let most = -Infinity, total = 0;
+  for (const value of values) most = Math.max(most, value);
   for (const value of values) total += Math.exp(value - most);
   const shift = most + Math.log(total);
   return Float64Array.from(values, (value) => value - shift);
