@@ -7,7 +7,8 @@
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Report } from "../report/report.ts";
-import { bytes, duration, table } from "./table.ts";
+import { bytes, duration } from "../report/format.ts";
+import { table } from "./table.ts";
 
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {

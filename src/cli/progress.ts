@@ -6,14 +6,17 @@
 
 import process from "node:process";
 import type { OnProgress } from "../progress.ts";
-import { duration } from "./table.ts";
+import { duration } from "../report/format.ts";
+import { printable, shorten, widthOf } from "./width.ts";
 
 /** Milliseconds between two drawings. */
 const INTERVAL = 100;
-/** Characters of the bar. */
+/** Columns of the bar. */
 const WIDTH = 24;
-/** Time left is shown once this share is done: before, it would be a guess. */
-const LEAST_SHARE = 0.02;
+/** Time left is shown once this share is done and this many seconds are spent: before, it is a guess. */
+const LEAST_SHARE = 0.02, LEAST_SECONDS = 1;
+/** Goes to the start of the line and clears it. */
+const CLEAR = "\r\x1b[K";
 
 /** Where a bar is drawn. */
 export interface Terminal {
@@ -27,51 +30,77 @@ export interface Terminal {
 
 /** A progress display. */
 export interface Progress extends Disposable {
-  /** Takes an event. */
+  /** Takes an event; one of another stage ends the stage before it. */
   readonly update: OnProgress;
-  /** Ends the last stage's line. */
+  /** Ends the last stage: its line stays, with the time it took. */
   finish(): void;
 }
 
-/** Draws progress on `terminal`; `now` gives milliseconds. */
+/**
+ * Draws progress on `terminal`; `now` gives milliseconds. Disposing takes an unfinished bar away.
+ *
+ * @example
+ * ```ts
+ * import { createProgress } from "./progress.ts";
+ *
+ * using progress = createProgress();
+ * progress.update({ stage: "rounding", done: 3, total: 10, detail: "conv3" });
+ * progress.finish();
+ * ```
+ */
 export function createProgress(
   terminal: Terminal = process.stderr,
   now: () => number = () => performance.now(),
 ): Progress {
-  let stage = "", started = 0, drawn = -Infinity, open = false;
+  let stage: string | undefined;
+  let started = 0, drawn = -Infinity, open = false;
   const clear = () => {
-    if (open) terminal.write("\r\x1b[K");
+    if (open) terminal.write(CLEAR);
     open = false;
   };
+  const spent = () => (now() - started) / 1000;
   const finish = () => {
-    if (!terminal.isTTY || stage === "") return;
+    if (stage === undefined) return;
     clear();
-    terminal.write(`${stage} ${duration((now() - started) / 1000)}\n`);
-    stage = "";
+    terminal.write(`${printable(stage)}  ${duration(spent())}\n`);
+    stage = undefined;
   };
   return {
-    update({ stage: next, done, total, detail }) {
+    update(event) {
       if (!terminal.isTTY) return;
-      if (next !== stage) {
+      if (event.stage !== stage) {
         finish();
-        [stage, started, drawn] = [next, now(), -Infinity];
+        [stage, started, drawn] = [event.stage, now(), -Infinity];
       }
       if (now() - drawn < INTERVAL) return;
       drawn = now();
-      const share = total > 0 ? Math.min(1, done / total) : 0;
-      const spent = (now() - started) / 1000;
-      const filled = Math.round(share * WIDTH);
-      const parts = total > 0
-        ? [
-          `${"█".repeat(filled)}${"░".repeat(WIDTH - filled)} ${(100 * share).toFixed(0)} %`,
-          share > LEAST_SHARE ? `${duration(spent * (1 - share) / share)} left` : "",
-        ]
-        : [`${done}`];
-      const line = [stage, ...parts, detail ?? ""].filter((part) => part !== "").join("  ");
-      terminal.write(`\r\x1b[K${line.slice(0, (terminal.columns ?? 80) - 1)}`);
+      // A full last column would make some terminals go to the next line.
+      terminal.write(CLEAR + line(event, spent(), (terminal.columns ?? 80) - 1));
       open = true;
     },
     finish,
     [Symbol.dispose]: clear,
   };
+}
+
+/** A stage's line in at most `width` columns; the detail is what gives way. */
+function line(
+  { stage, done, total, detail }: Parameters<OnProgress>[0],
+  spent: number,
+  width: number,
+): string {
+  const parts = [printable(stage)];
+  if (total > 0) {
+    const share = Math.max(0, Math.min(1, done / total));
+    const filled = Math.round(share * WIDTH);
+    parts.push("█".repeat(filled) + "░".repeat(WIDTH - filled), `${Math.floor(100 * share)} %`);
+    parts.push(duration(spent));
+    if (share < 1 && share >= LEAST_SHARE && spent >= LEAST_SECONDS) {
+      parts.push(`${duration(spent * (1 - share) / share)} left`);
+    }
+  } else parts.push(`${done}`, duration(spent));
+  const known = parts.join("  ");
+  if (!detail) return shorten(known, width);
+  const room = width - widthOf(known) - 2;
+  return room < 4 ? shorten(known, width) : `${known}  ${shorten(printable(detail), room)}`;
 }

@@ -1,33 +1,65 @@
 /**
- * Aligned tables and figures for people.
+ * Aligned tables for the terminal.
  *
  * @module
  */
 
-/** A table: numbers to the right, text to the left; a line may be longer than the terminal. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
-  const numeric = head.map((_, column) =>
-    rows.length > 0 && rows.every((row) => /^[-+]?[\d.,]*( ?[%×a-zA-Z]{0,3})$/.test(row[column]))
-  );
-  return all.map((row) =>
-    row.map((cell, column) =>
-      numeric[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])
-    ).join("  ").trimEnd()
+import process from "node:process";
+import { printable, shorten, widthOf } from "./width.ts";
+
+/** Options of {@linkcode table}. */
+export interface TableOptions {
+  /** Columns of the terminal. Default: those of stdout; without a terminal there is no limit. */
+  width?: number;
+}
+
+/** Spaces between two columns. */
+const GAP = 2;
+/** A column of text is not made narrower than this: a terminal that is too small wraps instead. */
+const LEAST_TEXT = 8;
+/** A figure, with its unit or units: `4`, `−0.5`, `13.9 MB`, `< 0.001 %`, `3 min 10 s`. */
+const FIGURE = /^(< )?[-+−]?\d[\d.,]*( ?[%×a-zA-Z]{1,3})?( \d+ [a-z]{1,3})?$/;
+
+/**
+ * A table: columns of figures to the right, text to the left. Where lines are longer than the
+ * terminal, the widest columns of text are shortened.
+ *
+ * @example
+ * ```ts
+ * import { table } from "./table.ts";
+ *
+ * const text = table(["layer", "bits"], [["conv1", "4"], ["head", "8"]]);
+ * if (text !== "layer  bits\nconv1     4\nhead      8") throw new Error(text);
+ * ```
+ */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  options: TableOptions = {},
+): string {
+  const lines = [head, ...rows].map((row) => row.map(printable));
+  const isFigures = head.map((_, column) => {
+    const cells = rows.map((row) => row[column]).filter((cell) => cell !== "");
+    return cells.length > 0 && cells.every((cell) => FIGURE.test(cell));
+  });
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => widthOf(line[column]))));
+  narrow(widths, isFigures, options.width ?? process.stdout.columns ?? Infinity);
+  return lines.map((line) =>
+    line.map((cell, column) => {
+      const text = shorten(cell, widths[column]);
+      const space = " ".repeat(widths[column] - widthOf(text));
+      return isFigures[column] ? space + text : text + space;
+    }).join(" ".repeat(GAP)).trimEnd()
   ).join("\n");
 }
 
-/** Bytes as people write them: `13.9 MB`. */
-export function bytes(count: number): string {
-  const units = ["B", "kB", "MB", "GB"];
-  const power = count < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(count) / 3));
-  return `${power === 0 ? count : (count / 1000 ** power).toFixed(1)} ${units[power]}`;
-}
-
-/** Seconds as people write them: `4.2 s`, `3 min 10 s`. */
-export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+/** Takes columns from the widest text, one at a time, until a line fits into `width`. */
+function narrow(widths: number[], isFigures: readonly boolean[], width: number): void {
+  let excess = widths.reduce((sum, own) => sum + own, GAP * (widths.length - 1)) - width;
+  for (; excess > 0; excess--) {
+    const texts = widths.map((own, column) => isFigures[column] ? 0 : own);
+    const widest = Math.max(...texts);
+    if (widest <= LEAST_TEXT) return;
+    widths[texts.indexOf(widest)]--;
+  }
 }
