@@ -32,6 +32,5 @@ export function percent(share: number): string {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0 %";
   if (Math.abs(value) < 0.001) return "< 0.001 %";
-  const digits = 1 - Math.floor(Math.log10(Math.abs(value)));
-  return `${value.toFixed(Math.max(0, digits))} %`;
+  return `${Math.abs(value) < 99.5 ? value.toPrecision(2) : value.toFixed(0)} %`;
 }

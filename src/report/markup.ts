@@ -35,8 +35,9 @@ const ENTITIES: Readonly<Record<string, string>> = {
  * import { markup } from "./markup.ts";
  *
  * const cell = markup`<td>${"<b>"}</td>`;
- * if (cell.text !== "<td>&lt;b&gt;</td>") throw new Error("not escaped");
- * if (markup`<tr>${[cell, cell]}</tr>`.text.length !== 43) throw new Error("escaped twice");
+ * const row = markup`<tr>${[cell, cell]}</tr>`;
+ * const expected = "<tr><td>&lt;b&gt;</td><td>&lt;b&gt;</td></tr>";
+ * if (row.text !== expected) throw new Error(row.text);
  * ```
  */
 export function markup(parts: TemplateStringsArray, ...values: readonly Content[]): Markup {

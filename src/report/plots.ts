@@ -20,17 +20,16 @@ const LEAST_PER_BAR = 4;
 
 /** A logarithmic axis over whole decades. */
 export interface ErrorAxis {
-  /** Decimal logarithms of the ends. */
+  /** Decimal logarithm of its left end. */
   readonly lo: number;
-  /** The upper end. */
+  /** Decimal logarithm of its right end. */
   readonly hi: number;
 }
 
-/** The axis that holds the errors of all `layers`. */
+/** The axis that holds the errors of all `layers`, of which there is one at least. */
 export function errorAxis(layers: readonly LayerReport[]): ErrorAxis {
   const exponents = layers.flatMap(({ error }) => [error.nearest, error.final])
-    .filter(Number.isFinite).map((error) => Math.log10(Math.max(error, LEAST_ERROR)));
-  if (exponents.length === 0) return { lo: -3, hi: 0 };
+    .map((error) => Math.log10(Math.max(error, LEAST_ERROR)));
   const lo = Math.floor(Math.min(...exponents));
   return { lo, hi: Math.max(lo + 1, Math.ceil(Math.max(...exponents))) };
 }
