@@ -242,7 +242,7 @@ ${rows}</tbody></table>
 
 /** How the run went: its time by stage, and what another run needs to give the same. */
 function run({ stages, options, seed, samples }: Report): Markup {
-  const longest = Math.max(...stages.map(({ seconds }) => seconds));
+  const longest = Math.max(1e-3, ...stages.map(({ seconds }) => seconds));
   const rows = stages.map(({ name, seconds }) =>
     markup`<tr><td>${name}</td><td class="plot">${sharePlot(seconds / longest)}</td>
 <td class="number error">${duration(seconds)}</td></tr>
