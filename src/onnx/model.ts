@@ -106,18 +106,31 @@ export function copyModel(model: Model): Model {
   const proto = copyMessage(model.proto);
   proto.opsetImport = proto.opsetImport.map(copyMessage);
   proto.metadataProps = [...proto.metadataProps];
-  const graph = proto.graph = copyMessage(proto.graph);
+  proto.graph = copyGraph(proto.graph);
+  return { ...model, proto };
+}
+
+/** A copy of `original` and of the control-flow bodies in it. */
+function copyGraph(original: GraphProto): GraphProto {
+  const graph = copyMessage(original);
   graph.node = graph.node.map(copyMessage);
   for (const node of graph.node) {
     node.input = [...node.input];
     node.output = [...node.output];
-    node.attribute = [...node.attribute];
+    node.attribute = node.attribute.map((attribute) =>
+      attribute.g === undefined && attribute.graphs.length === 0
+        ? attribute
+        : Object.assign(copyMessage(attribute), {
+          g: attribute.g && copyGraph(attribute.g),
+          graphs: attribute.graphs.map(copyGraph),
+        })
+    );
   }
   graph.initializer = [...graph.initializer];
   graph.input = [...graph.input];
   graph.output = [...graph.output];
   graph.valueInfo = [...graph.valueInfo];
-  return { ...model, proto };
+  return graph;
 }
 
 /** The version of the default operator set; 0 where the model names none. */
