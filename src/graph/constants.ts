@@ -6,7 +6,7 @@
 
 import { attributeOf, copyMessage, type Model } from "../onnx/model.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor.ts";
-import { isStandard } from "./graph.ts";
+import { isControlFlow, isStandard, readsOf } from "./graph.ts";
 
 /**
  * Turns the Constant nodes of `model` into initializers, and lets Identity nodes of an initializer
@@ -26,8 +26,8 @@ export function liftConstants(model: Model): number {
     const tensor = attributeOf(node, "value")?.t ??
       (float && floatTensor("", [], new Float32Array([float.f]))) ??
       (floats && floatTensor("", [floats.floats.length], new Float32Array(floats.floats))) ??
-      (int && int64Tensor("", [], [Number(int.i)])) ??
-      (ints && int64Tensor("", [ints.ints.length], ints.ints.map(Number)));
+      (int && int64Tensor("", [], [int.i])) ??
+      (ints && int64Tensor("", [ints.ints.length], ints.ints));
     if (tensor === undefined) return true;
     graph.initializer.push(Object.assign(copyMessage(tensor), { name }));
     return false;
@@ -45,13 +45,7 @@ export function liftConstants(model: Model): number {
   return before - graph.node.length;
 }
 
-/** Whether a control-flow body reads `name`: renaming would have to reach into it. */
+/** Whether a control-flow body may read `name`: renaming would have to reach into it. */
 function readInBody(model: Model, name: string): boolean {
-  return model.proto.graph.node.some((node) =>
-    node.attribute.some((attribute) =>
-      [...(attribute.g ? [attribute.g] : []), ...attribute.graphs].some((body) =>
-        JSON.stringify(body.node.map((inner) => inner.input)).includes(JSON.stringify(name))
-      )
-    )
-  );
+  return model.proto.graph.node.some((node) => isControlFlow(node) && readsOf(node).includes(name));
 }

@@ -211,7 +211,7 @@ export function floatTensor(
 export function int64Tensor(
   name: string,
   dims: readonly number[],
-  values: readonly number[],
+  values: readonly (number | bigint)[],
 ): TensorProto {
   return rawTensor(
     name,
