@@ -10,24 +10,24 @@ import { DataType, dimsOf, readFloats, typeName } from "../onnx/tensor.ts";
 import type { ElementType, InputSpec } from "../samples/sample.ts";
 import { AttuneError } from "../errors.ts";
 
+/** The bodies of `node`, which If, Loop and Scan have. */
+export function bodiesOf(node: NodeProto): GraphProto[] {
+  return node.attribute.flatMap((attribute) =>
+    attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs
+  );
+}
+
 /** The tensors that the control-flow bodies of `node` read from around it. */
 function captured(node: NodeProto): string[] {
-  const names: string[] = [];
-  for (const attribute of node.attribute) {
-    for (const body of attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs) {
-      const own = new Set([
-        ...body.input.map((value) => value.name),
-        ...body.initializer.map((tensor) => tensor.name),
-        ...body.node.flatMap((inner) => inner.output),
-      ]);
-      names.push(
-        ...body.node.flatMap((inner) => [...inner.input, ...captured(inner)]),
-        ...body.output.map((value) => value.name),
-      );
-      for (let i = names.length - 1; i >= 0; i--) if (own.has(names[i])) names.splice(i, 1);
-    }
-  }
-  return names;
+  return bodiesOf(node).flatMap((body) => {
+    const own = new Set([
+      ...body.input.map((value) => value.name),
+      ...body.initializer.map((tensor) => tensor.name),
+      ...body.node.flatMap((inner) => inner.output),
+    ]);
+    const read = [...body.node.flatMap(readsOf), ...body.output.map((value) => value.name)];
+    return read.filter((name) => !own.has(name));
+  });
 }
 
 /** Every tensor that `node` reads, those of its control-flow bodies included; no empty names. */
@@ -37,9 +37,7 @@ export function readsOf(node: NodeProto): string[] {
 
 /** Whether `node` has a body: If, Loop, Scan. */
 export function isControlFlow(node: NodeProto): boolean {
-  return node.attribute.some((attribute) =>
-    attribute.g !== undefined || attribute.graphs.length > 0
-  );
+  return bodiesOf(node).length > 0;
 }
 
 /** What messages call `node`: its name, or that of its first output. */
@@ -176,14 +174,18 @@ export function freshName(base: string, taken: Set<string>): string {
   return name;
 }
 
-/** Every tensor name that the graph of `model` uses. */
+/** Every tensor name that the graph of `model` uses, in control-flow bodies, too. */
 export function tensorNames(model: Model): Set<string> {
-  const { graph } = model.proto;
-  return new Set([
+  const names = (graph: GraphProto): string[] => [
     ...graph.input.map((value) => value.name),
     ...graph.initializer.map((tensor) => tensor.name),
-    ...graph.node.flatMap((node) => [...readsOf(node), ...node.output]),
-  ]);
+    ...graph.node.flatMap((node) => [
+      ...node.input,
+      ...node.output,
+      ...bodiesOf(node).flatMap(names),
+    ]),
+  ];
+  return new Set(names(model.proto.graph));
 }
 
 /** Removes the initializers that nothing reads, and the value infos that no longer hold. */
