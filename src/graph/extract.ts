@@ -12,8 +12,8 @@ import {
   ValueInfoProtoSchema,
 } from "../onnx/gen/onnx_pb.ts";
 import { copyMessage, type Model } from "../onnx/model.ts";
-import { DataType } from "../onnx/tensor.ts";
-import { Graph, readsOf } from "./graph.ts";
+import type { DataType } from "../onnx/tensor.ts";
+import { type Graph, readsOf } from "./graph.ts";
 
 /** A value info of `name`, with element type and rank-free shape; onnxruntime infers the rest. */
 export function valueInfo(name: string, type?: DataType): ValueInfoProto {

@@ -7,7 +7,7 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema } from "./gen/onnx_pb.ts";
 import { copyModel, type Model } from "./model.ts";
-import { bytesOf, DataType, dimsOf, isExternal, rawTensor, readTensor } from "./tensor.ts";
+import { bytesOf, type DataType, dimsOf, isExternal, rawTensor, readTensor } from "./tensor.ts";
 
 /** The bytes of `model` with its external tensors read in. */
 export function sessionBytes(model: Model): Uint8Array {
