@@ -69,10 +69,12 @@ function pack(
 function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, stride: usize): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  const end = a + (depth << 4);
-  while (a < end) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a);
+  let b0: v128, b1: v128, x: v128;
+  // Two slices a turn: the engine checks for interrupts at every turn.
+  for (let turn = depth >> 1; turn > 0; turn--) {
+    b0 = v128.load(b);
+    b1 = v128.load(b, 16);
+    x = v128.load_splat<f32>(a);
     c00 = f32x4.add(c00, f32x4.mul(x, b0));
     c01 = f32x4.add(c01, f32x4.mul(x, b1));
     x = v128.load_splat<f32>(a, 4);
@@ -84,8 +86,38 @@ function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, stride: us
     x = v128.load_splat<f32>(a, 12);
     c30 = f32x4.add(c30, f32x4.mul(x, b0));
     c31 = f32x4.add(c31, f32x4.mul(x, b1));
-    a += 16;
-    b += 32;
+    b0 = v128.load(b, 32);
+    b1 = v128.load(b, 48);
+    x = v128.load_splat<f32>(a, 16);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 20);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 24);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 28);
+    c30 = f32x4.add(c30, f32x4.mul(x, b0));
+    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    a += 32;
+    b += 64;
+  }
+  if (depth & 1) {
+    b0 = v128.load(b);
+    b1 = v128.load(b, 16);
+    x = v128.load_splat<f32>(a);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 4);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 8);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 12);
+    c30 = f32x4.add(c30, f32x4.mul(x, b0));
+    c31 = f32x4.add(c31, f32x4.mul(x, b1));
   }
   flush(c, alpha, c00, c01);
   flush(c + stride, alpha, c10, c11);
