@@ -204,7 +204,7 @@ async function checkResult(
     quantized: model,
   };
   for (const [key, each] of Object.entries(models)) {
-    await client.call("open", [key, sessionBytes(each), {}]);
+    await client.call("open", [key, sessionBytes(each), { simulate: key === "simulated" }]);
   }
   const toFloat = new Comparison(), toSimulation = new Comparison();
   let compared = 0;

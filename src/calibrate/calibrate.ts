@@ -10,6 +10,7 @@ import {
   type ActivationGrid,
   biasScales,
   buildModel,
+  dequantize,
   type Parts,
   type Rounding,
   tensorAsRead,
@@ -22,14 +23,15 @@ import type { RangeMethod } from "../plan/options.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
-import { problemsOf, type RoundingOptions } from "../round/problem.ts";
+import { problemOf, type RoundingOptions, type Share, sharesOf } from "../round/problem.ts";
+import { bestStrength } from "../round/shift.ts";
 import type { Solution } from "../round/solve.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { LANES } from "./engine.ts";
 import { RangeObserver } from "./range.ts";
 import type { TensorInfo } from "./batches.ts";
 import { findSegments } from "./segments.ts";
-import { addSums, finish, type LayerSums } from "./statistics.ts";
+import { addSums, copySums, finish, type LayerSums, type Statistics } from "./statistics.ts";
 
 /** Samples that the ranges of activations are observed on, at most. */
 const RANGE_SAMPLES = 256;
@@ -39,6 +41,17 @@ const COLUMNS_PER_INPUT = 64;
 const LEAST_COLUMNS = 16384, MOST_COLUMNS = 131072;
 /** Output positions per sample, at least: what one sample shows is worth a few looks. */
 const LEAST_POSITIONS = 16;
+
+/** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
+const VALIDATION_LANES = 4;
+/** The shift's strength where there are too few samples to judge it. */
+const UNTESTED_STRENGTH = 0.25;
+
+/** The sums of a layer, apart for the lanes to learn from and those to judge by. */
+interface SplitSums {
+  training?: LayerSums;
+  validation?: LayerSums;
+}
 
 /** How layers are calibrated and rounded. */
 export interface CalibrateOptions extends RoundingOptions {
@@ -166,7 +179,8 @@ class Calibration {
     const wanted = [...new Set(outputs)].filter((name) => !types.has(name));
     // Nothing to compute: the engine passes the spooled tensors on.
     if (wanted.length === 0) return;
-    await this.#pool.open(key, sessionBytes(extract(model, { inputs: types, outputs: wanted })));
+    const part = extract(model, { inputs: types, outputs: wanted });
+    await this.#pool.open(key, sessionBytes(part), { simulate: true });
   }
 
   #simulation(): Model {
@@ -206,7 +220,7 @@ class Calibration {
   }
 
   /** The sums of every layer of `step` over all samples. */
-  async #collect(types: Types, step: readonly LayerPlan[]): Promise<LayerSums[]> {
+  async #collect(types: Types, step: readonly LayerPlan[]): Promise<SplitSums[]> {
     const plan = this.#plan;
     const { batches, samples } = this.#loaded;
     const layers = step.map((layer) => {
@@ -226,7 +240,8 @@ class Calibration {
     await this.#open("float", plan.model, types, layers.map((layer) => layer.output));
     await this.#open("quantized", this.#simulation(), types, layers.map((layer) => layer.input));
     const name = step[0].target.name;
-    let total: LayerSums[] | undefined;
+    const split: SplitSums[] = step.map(() => ({}));
+    let lane = 0;
     const results = this.#pool.perLane(this.#lanes, (client, lane) =>
       client.call(
         "collect",
@@ -234,19 +249,25 @@ class Calibration {
         (done) => this.#advanceProgress(done, name),
       ));
     for await (const sums of results) {
-      if (total === undefined) total = sums;
-      else sums.forEach((sum, l) => addSums(total![l], sum));
+      const part = lane++ % VALIDATION_LANES === VALIDATION_LANES - 1 ? "validation" : "training";
+      sums.forEach((sum, l) => {
+        const known = split[l][part];
+        if (known === undefined) split[l][part] = sum;
+        else addSums(known, sum);
+      });
     }
     await this.#pool.close();
-    return total!;
+    return split;
   }
 
-  async #round(layer: LayerPlan, sums: LayerSums): Promise<void> {
+  async #round(layer: LayerPlan, { training, validation }: SplitSums): Promise<void> {
     const plan = this.#plan;
     const { target } = layer;
     const known = this.#byWeight.get(target.weight);
     const correctable = canCorrectBias(plan, layer);
     const centred = this.#options.biasCorrection && correctable;
+    const sums = copySums(training!);
+    if (validation) addSums(sums, validation);
     const statistics = finish(sums, target, centred);
     for (const value of statistics.inputMean) {
       if (!Number.isFinite(value)) {
@@ -262,13 +283,16 @@ class Calibration {
       ({ rounding: { levels, scales }, error } = known);
     } else {
       const weight = readWeight(plan.graph, target);
-      const index = plan.layers.indexOf(layer);
-      const problems = problemsOf(layer, weight, statistics, this.#pool.clients.length, {
-        ...this.#options,
-        stream: index,
+      const shares = sharesOf(layer, this.#pool.clients.length);
+      const strength = await this.#strength(shares, weight, layer, centred, {
+        training,
+        validation,
       });
+      const options = { ...this.#options, index: plan.layers.indexOf(layer), strength };
       const solutions = await this.#pool.run(
-        problems.map((problem) => (client) => client.call("solve", [problem])),
+        shares.map((share) => (client) =>
+          client.call("solve", [problemOf(layer, share, weight, statistics, options)])
+        ),
       );
       ({ levels, scales, error } = join(layer, solutions));
     }
@@ -286,35 +310,66 @@ class Calibration {
     this.#results.push(result);
   }
 
+  /** The strength of the float-target shift that does best on the validation lanes. */
+  async #strength(
+    shares: readonly Share[],
+    weight: Float32Array,
+    { target }: LayerPlan,
+    centred: boolean,
+    { training, validation }: SplitSums,
+  ): Promise<number> {
+    if (!this.#options.floatTargetShift) return Infinity;
+    if (!validation) return UNTESTED_STRENGTH;
+    const seen = finish(training!, target, centred), unseen = finish(validation, target, centred);
+    const errors = await this.#pool.run(shares.map((share) => (client) => {
+      const moments = ({ gram, cross }: Statistics) => ({
+        gram: share.ofGroups(gram),
+        cross: share.ofRows(cross),
+      });
+      const { groups, rows } = share, { depth } = target;
+      return client.call("shiftErrors", [{
+        groups,
+        rows,
+        depth,
+        weight: share.ofRows(weight),
+        training: moments(seen),
+        validation: moments(unseen),
+      }]);
+    }));
+    return bestStrength(errors);
+  }
+
   /** b = E[y] − Ŵ E[x̂], or the layer's own; on the integer grid where activations are quantized. */
   #bias(
     layer: LayerPlan,
-    { levels, scales }: { levels: Int8Array; scales: Float32Array },
-    { inputMean, outputMean }: { inputMean: Float32Array; outputMean: Float32Array },
+    { levels, scales }: Rounding,
+    statistics: Statistics,
     corrected: boolean,
     grid: ActivationGrid | undefined,
   ): Float32Array | undefined {
     const { groups, rows, depth, node } = layer.target;
     const old = node.input[2] ? this.#plan.graph.floats(node.input[2])!.values : undefined;
     if (!corrected && old === undefined) return undefined;
-    const bias = new Float32Array(groups * rows);
-    for (let row = 0; row < bias.length; row++) {
-      if (!corrected) {
-        bias[row] = old!.length === 1 ? old![0] : old![row];
-        continue;
-      }
+    const { inputMean, outputMean } = statistics;
+    const weights = dequantize(layer, { levels, scales });
+    const bias = Float32Array.from({ length: groups * rows }, (_, row) => {
+      if (!corrected) return old!.length === 1 ? old![0] : old![row];
       const group = Math.floor(row / rows) * depth;
       let sum = 0;
-      for (let j = 0; j < depth; j++) {
-        const scale = scales.length === 1
-          ? scales[0]
-          : scales[row * layer.blocksPerRow + Math.floor(j / layer.blockSize)];
-        sum += scale * levels[row * depth + j] * inputMean[group + j];
-      }
-      bias[row] = outputMean[row] - sum;
-    }
+      for (let j = 0; j < depth; j++) sum += weights[row * depth + j] * inputMean[group + j];
+      return outputMean[row] - sum;
+    });
     const steps = biasScales(layer, scales, grid);
-    return steps ? bias.map((value, c) => Math.round(value / steps[c]) * steps[c]) : bias;
+    if (steps === undefined) return bias;
+    const raised = raiseScales(layer, { levels, scales }, bias, steps);
+    if (raised > 0) {
+      this.#warnings.push(
+        `${layer.target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
+          `so that their biases fit into 32 bits`,
+      );
+      return this.#bias(layer, { levels, scales }, statistics, corrected, grid);
+    }
+    return bias.map((value, c) => Math.round(value / steps[c]) * steps[c]);
   }
 
   /** Moves all lanes to the next segment. */
@@ -388,4 +443,35 @@ function join(
   }
   const relative = (error: number) => power > 0 ? error / power : 0;
   return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
+}
+
+/** Levels of a bias stay below this, half of what 32 bits hold. */
+const MOST_BIAS = 2 ** 30;
+
+/**
+ * Raises the scales of rows whose bias would not fit into 32 bits at its scale (`steps`, input scale
+ * times weight scale), and takes their levels along; returns how many were raised.
+ */
+function raiseScales(
+  layer: LayerPlan,
+  { levels, scales }: Rounding,
+  bias: Float32Array,
+  steps: Float32Array,
+): number {
+  const { depth } = layer.target;
+  const factors = Float64Array.from(bias, (value, c) => Math.abs(value) / (MOST_BIAS * steps[c]));
+  if (scales.length === 1) factors.fill(factors.reduce((a, b) => Math.max(a, b), 0));
+  let raised = 0;
+  for (let row = 0; row < bias.length; row++) {
+    if (!(factors[row] > 1)) continue;
+    // A little more, so that rounding to float32 cannot bring it back over the limit.
+    const factor = factors[row] * 1.01;
+    if (scales.length > 1) scales[row] *= factor;
+    else if (row === 0) scales[0] *= factor;
+    for (let i = row * depth; i < (row + 1) * depth; i++) {
+      levels[i] = Math.round(levels[i] / factor);
+    }
+    raised++;
+  }
+  return raised;
 }

@@ -12,6 +12,7 @@ import { Kernel } from "../kernel/kernel.ts";
 import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
+import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
 import { chooseSpread } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
@@ -185,6 +186,11 @@ export class Engine {
   clear(): void {
     for (const lane of this.#lanes.keys()) this.#dispose(lane);
     this.#lanes.clear();
+  }
+
+  /** How well each strength of the float-target shift does on other samples. */
+  shiftErrors(problem: ShiftProblem): Float64Array {
+    return shiftErrors(this.#kernel, problem);
   }
 
   /** Rounds a layer, or some of its rows. */

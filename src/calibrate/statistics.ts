@@ -41,6 +41,18 @@ export function addSums(sums: LayerSums, other: LayerSums): void {
   }
 }
 
+/** A copy of `sums` that can be added to. */
+export function copySums(sums: LayerSums): LayerSums {
+  const { count, gram, cross, inputSum, outputSum } = sums;
+  return {
+    count,
+    gram: gram.slice(),
+    cross: cross.slice(),
+    inputSum: inputSum.slice(),
+    outputSum: outputSum.slice(),
+  };
+}
+
 /** Means from sums; `depth` and `rows` are per group. The sums are overwritten. */
 export function finish(
   sums: LayerSums,

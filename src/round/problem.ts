@@ -1,20 +1,15 @@
 /**
  * The rounding problem of a layer, and how it is split over engines.
  *
- * Find levels q and scales s so that ŵ = s∘q minimises, for every row,
- *
- *     (ŵ − w′) (H + λI) (ŵ − w′)ᵀ,   w′ = (E[y x̂ᵀ] + λ w) (H + λI)⁻¹,
- *
- * which is E[(y − ŵ x̂)²] + λ‖ŵ − w‖² up to a constant: the layer repairs the error of the layers
- * before it as far as the data supports that, and stays near its own weights w elsewhere. Without
- * the float-target shift w′ is w.
+ * Find levels q and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
+ * where w′ is the row's wanted weights (see shift.ts) and μ a little damping.
  *
  * @module
  */
 
 import type { RoundingMethod } from "../plan/options.ts";
 import type { LayerPlan } from "../plan/plan.ts";
-import type { Statistics } from "../calibrate/statistics.ts";
+import type { Moments } from "./shift.ts";
 
 /** What a caller can choose about rounding. */
 export interface RoundingOptions {
@@ -26,7 +21,7 @@ export interface RoundingOptions {
   readonly biasCorrection: boolean;
   /** Whether scales are fitted again once the levels are known. */
   readonly scaleRefit: boolean;
-  /** λ relative to the mean of H's diagonal. */
+  /** Damping of H relative to the mean of its diagonal. */
   readonly damping: number;
 }
 
@@ -50,9 +45,14 @@ export interface Problem {
   readonly weight: Float32Array;
   /** H: groups × depth × depth. */
   readonly gram: Float32Array;
-  /** E[y x̂ᵀ]: (groups·rows) × depth; undefined without the float-target shift. */
-  readonly cross?: Float32Array;
-  /** λ relative to the mean of H's diagonal. */
+  /** The float-target shift; undefined keeps the layer's own weights as the target. */
+  readonly shift?: {
+    /** E[y x̂ᵀ]: (groups·rows) × depth. */
+    readonly cross: Float32Array;
+    /** λ relative to the mean of H's diagonal. */
+    readonly strength: number;
+  };
+  /** Damping of H relative to the mean of its diagonal. */
   readonly damping: number;
   /** How levels are found. */
   readonly method: RoundingMethod;
@@ -67,43 +67,70 @@ export interface Problem {
 /** Random streams of one layer: row r of layer l draws from stream l · 2²⁰ + r. */
 const ROWS_PER_LAYER = 2 ** 20;
 
-/** The problem of `layer` in at most `parts` pieces; the pieces' rows, in order, are the layer's. */
-export function problemsOf(
+/** A share of a layer's rows: whole groups, or rows of the only group. */
+export interface Share {
+  /** Groups of the share. */
+  readonly groups: number;
+  /** Rows of each. */
+  readonly rows: number;
+  /** Index of the first row among all of the layer's. */
+  readonly first: number;
+  /** The share's rows of a matrix of (groups·rows) × depth. */
+  ofRows(matrix: Float32Array): Float32Array;
+  /** The share's groups of a matrix of groups × depth × depth. */
+  ofGroups(matrix: Float32Array): Float32Array;
+}
+
+/** The layer's rows in at most `parts` shares; one scale for all rows keeps them together. */
+export function sharesOf({ target, granularity }: LayerPlan, parts: number): Share[] {
+  const { groups, rows, depth } = target;
+  const grouped = groups > 1, split = grouped ? groups : rows;
+  const count = granularity.kind === "tensor" ? 1 : Math.min(parts, split);
+  return Array.from({ length: count }, (_, i) => {
+    const from = Math.floor(i * split / count), to = Math.floor((i + 1) * split / count);
+    const first = grouped ? from * rows : from, last = grouped ? to * rows : to;
+    return {
+      groups: grouped ? to - from : 1,
+      rows: grouped ? rows : to - from,
+      first,
+      ofRows: (matrix) => matrix.slice(first * depth, last * depth),
+      ofGroups: (matrix) =>
+        grouped ? matrix.slice(from * depth * depth, to * depth * depth) : matrix,
+    };
+  });
+}
+
+/** The rounding problem of a share of `layer`; `strength` is that of the float-target shift. */
+export function problemOf(
   layer: LayerPlan,
+  share: Share,
   weight: Float32Array,
-  statistics: Statistics,
-  parts: number,
-  options: RoundingOptions & { readonly seed: number; readonly stream: number },
-): Problem[] {
-  const { groups, rows, depth } = layer.target;
-  const oneScale = layer.granularity.kind === "tensor";
-  const common = {
-    depth,
+  { gram, cross }: Moments,
+  options: RoundingOptions & {
+    readonly seed: number;
+    /** The layer's number. */
+    readonly index: number;
+    /** Of the float-target shift. */
+    readonly strength: number;
+  },
+): Problem {
+  const { groups, rows, first } = share;
+  const { strength } = options;
+  return {
+    groups,
+    rows,
+    depth: layer.target.depth,
     lo: -(2 ** (layer.bits - 1)),
     hi: 2 ** (layer.bits - 1) - 1,
     blockSize: layer.blockSize,
-    oneScale,
+    oneScale: layer.granularity.kind === "tensor",
+    weight: share.ofRows(weight),
+    gram: share.ofGroups(gram),
+    shift: strength === Infinity ? undefined : { cross: share.ofRows(cross), strength },
     damping: options.damping,
     method: options.rounding,
     refit: options.scaleRefit,
     seed: options.seed,
+    stream: options.index * ROWS_PER_LAYER + first,
   };
-  const split = groups > 1 ? groups : rows;
-  const count = oneScale ? 1 : Math.min(parts, split);
-  return Array.from({ length: count }, (_, i) => {
-    const from = Math.floor(i * split / count), to = Math.floor((i + 1) * split / count);
-    const first = groups > 1 ? from * rows : from, last = groups > 1 ? to * rows : to;
-    const slice = (matrix: Float32Array) => matrix.slice(first * depth, last * depth);
-    return {
-      ...common,
-      groups: groups > 1 ? to - from : 1,
-      rows: groups > 1 ? rows : to - from,
-      weight: slice(weight),
-      gram: groups > 1
-        ? statistics.gram.slice(from * depth * depth, to * depth * depth)
-        : statistics.gram,
-      cross: options.floatTargetShift ? slice(statistics.cross) : undefined,
-      stream: options.stream * ROWS_PER_LAYER + first,
-    };
-  });
 }

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { AttuneError } from "../errors.ts";
 import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "./problem.ts";
+import { damped, factorsOf, shiftTarget } from "./shift.ts";
 
 /** A solved problem. */
 export interface Solution {
@@ -63,62 +63,35 @@ class Solver {
   readonly #rows: number;
   readonly #blocks: number;
   readonly #weight: Buffer;
-  /** H + λI. */
+  /** H + μI. */
   readonly #h: Buffer;
   /** Its Cholesky factors. */
   readonly #u: Buffer;
   /** w′. */
   readonly #target: Buffer;
-  /** The diagonals of H + λI: what a scale search weighs squared errors with. */
+  /** The diagonals of H + μI: what a scale search weighs squared errors with. */
   readonly #importance: Buffer;
 
   constructor(kernel: Kernel, problem: Problem, onDone?: OnDone) {
     this.#kernel = kernel;
     this.#problem = problem;
     this.#onDone = onDone;
-    const { groups, rows, depth, weight, gram, blockSize } = problem;
+    const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
     this.#rows = groups * rows;
     this.#blocks = Math.ceil(depth / blockSize);
     this.#weight = kernel.f32(weight);
-    this.#h = kernel.f32(gram);
-    kernel.mirror({ h: this.#h, groups, d: depth });
+    this.#target = shift
+      ? shiftTarget(
+        kernel,
+        { groups, rows, depth, weight, gram, cross: shift.cross },
+        shift.strength,
+      )
+      : this.#weight;
+    this.#h = damped(kernel, { groups, depth, gram }, damping).h;
+    this.#u = factorsOf(kernel, this.#h, groups, depth);
     this.#importance = kernel.f32(groups * depth);
-    const lambda = this.#damp();
-    this.#u = kernel.f32(this.#h);
-    const failed = kernel.cholesky({ h: this.#u, n: depth, groups });
-    if (failed >= 0) {
-      throw new AttuneError("internal", `The Gram matrix is singular at input ${failed}`);
-    }
-    this.#target = kernel.f32(weight);
-    if (problem.cross !== undefined) this.#shift(problem.cross, lambda);
-  }
-
-  /** Adds λ to the diagonals; λ is returned per group. */
-  #damp(): Float64Array {
-    const { groups, depth, damping } = this.#problem;
     const h = this.#h.view, importance = this.#importance.view;
-    return Float64Array.from({ length: groups }, (_, g) => {
-      let trace = 0;
-      for (let j = 0; j < depth; j++) trace += h[(g * depth + j) * depth + j];
-      // A group whose input never varies still needs a positive definite matrix.
-      const lambda = Math.max(damping * trace / depth, 1e-12);
-      for (let j = 0; j < depth; j++) {
-        const at = (g * depth + j) * depth + j;
-        h[at] += lambda;
-        importance[g * depth + j] = h[at];
-      }
-      return lambda;
-    });
-  }
-
-  /** w′ = (E[y x̂ᵀ] + λ w) (H + λI)⁻¹. */
-  #shift(cross: Float32Array, lambda: Float64Array): void {
-    const { groups, rows, depth, weight } = this.#problem;
-    const target = this.#target.view;
-    for (let g = 0, i = 0; g < groups; g++) {
-      for (let end = i + rows * depth; i < end; i++) target[i] = cross[i] + lambda[g] * weight[i];
-    }
-    this.#kernel.solve({ u: this.#u, b: this.#target, rows, n: depth, groups });
+    for (let i = 0; i < importance.length; i++) importance[i] = h[i * depth + i % depth];
   }
 
   solve(): Solution {

@@ -7,7 +7,7 @@
 import { Engine, LANES } from "../calibrate/engine.ts";
 import { memorySpool, type SpoolFactory } from "../calibrate/spool.ts";
 import { Client, portPair, serve } from "./rpc.ts";
-import type { Runtime } from "./session.ts";
+import type { OpenOptions, Runtime } from "./session.ts";
 
 /** Engines that share the work of a job. */
 export class EnginePool implements Disposable {
@@ -53,10 +53,8 @@ export class EnginePool implements Disposable {
   }
 
   /** Opens the model of `bytes` under the name `key` in every engine. */
-  async open(key: string, bytes: Uint8Array, optimization: "basic" | "all" = "all"): Promise<void> {
-    await Promise.all(
-      this.clients.map((client) => client.call("open", [key, bytes, { optimization }])),
-    );
+  async open(key: string, bytes: Uint8Array, options: OpenOptions = {}): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.call("open", [key, bytes, options])));
   }
 
   /** Closes all models in all engines. */

@@ -35,6 +35,12 @@ export interface Runtime {
 
 /** Options of {@linkcode Runtime}'s `open`. */
 export interface OpenOptions {
+  /**
+   * Whether quantization is only simulated: QuantizeLinear and DequantizeLinear run as they stand.
+   * Otherwise onnxruntime turns what lies between them into integer kernels, and even rounds float
+   * weights there to 8 bits, one scale for all. Default: false.
+   */
+  simulate?: boolean;
   /** Graph optimization; calibration keeps to `"basic"`. Default: `"all"`. */
   optimization?: "basic" | "all";
 }
@@ -78,7 +84,12 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           executionMode: "sequential",
           logSeverityLevel: 3,
           // MatMul with 4-bit weights would otherwise round activations to 8 bits.
-          extra: { session: { qdq_matmulnbits_accuracy_level: "0" } },
+          extra: {
+            session: {
+              qdq_matmulnbits_accuracy_level: "0",
+              ...(open.simulate && { disable_quant_qdq: "1" }),
+            },
+          },
         });
       } catch (cause) {
         throw new AttuneError(
