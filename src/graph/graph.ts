@@ -174,12 +174,13 @@ export function freshName(base: string, taken: Set<string>): string {
   return name;
 }
 
-/** Every tensor name that the graph of `model` uses, in control-flow bodies, too. */
+/** Every name that the graph of `model` gives a tensor or node, in control-flow bodies, too. */
 export function tensorNames(model: Model): Set<string> {
   const names = (graph: GraphProto): string[] => [
     ...graph.input.map((value) => value.name),
     ...graph.initializer.map((tensor) => tensor.name),
     ...graph.node.flatMap((node) => [
+      node.name,
       ...node.input,
       ...node.output,
       ...bodiesOf(node).flatMap(names),
