@@ -11,13 +11,14 @@ import { bodiesOf, isStandard, tensorNames } from "./graph.ts";
 import { type Adapter, ADAPTERS } from "./opset/adapters.ts";
 import { Scope } from "./opset/scope.ts";
 
-/** The newest opset that the adapters reach. */
+/** The opsets that the adapters reach: quantized models need 13 at least. */
+const MIN_TARGET = 13;
+/** The newest of them. */
 export const MAX_OPSET = 25;
 
 /** The oldest IR version that may hold an opset, from ONNX's table of versions. */
 const IR_VERSIONS: ReadonlyArray<readonly [opset: number, irVersion: bigint]> = [
-  [11, 6n],
-  [12, 7n],
+  [MIN_TARGET, 7n],
   [15, 8n],
   [19, 9n],
   [21, 10n],
@@ -31,7 +32,7 @@ const IR_VERSIONS: ReadonlyArray<readonly [opset: number, irVersion: bigint]> = 
  * model that is there already stays as it is. Nodes of other domains, and local functions, which
  * name their own opset, stay untouched.
  *
- * @param target an opset from 11 to {@linkcode MAX_OPSET}.
+ * @param target an opset from 13 to {@linkcode MAX_OPSET}.
  * @returns what was rewritten, one phrase for each operator; `model` is changed.
  * @throws {AttuneError} `bad-model` where a node cannot be rewritten faithfully; `bad-option` where
  * `target` is out of range.
@@ -55,10 +56,10 @@ const IR_VERSIONS: ReadonlyArray<readonly [opset: number, irVersion: bigint]> = 
  */
 export function raiseOpset(model: Model, target: number): string[] {
   const from = opsetOf(model);
-  if (!(target >= 11 && target <= MAX_OPSET)) {
+  if (!(target >= MIN_TARGET && target <= MAX_OPSET)) {
     throw new AttuneError(
       "bad-option",
-      `Cannot raise ${model.name} to opset ${target}: give one from 11 to ${MAX_OPSET}`,
+      `Cannot raise ${model.name} to opset ${target}: give one from ${MIN_TARGET} to ${MAX_OPSET}`,
     );
   }
   const changes: string[] = [];

@@ -57,7 +57,7 @@ export const ADAPTERS: readonly Adapter[] = [
       return [node];
     },
   },
-  // Upsample skips the Resize of opset 10. Its scales are at least 1.
+  // Upsample skips the Resize of opset 10. Both get the inputs that opset 13 asks for: no roi.
   { to: 11, ops: ["Upsample"], change: "became Resize", adapt: upsampleToResize },
   { to: 11, ops: ["Resize"], change: "coordinates made explicit", adapt: resize11 },
   {
@@ -104,7 +104,9 @@ export const ADAPTERS: readonly Adapter[] = [
     ops: ["Dropout"],
     change: "the ratio, which inference ignores, was removed",
     adapt: (node, scope) => {
-      keepFirstOutput(node, scope, 12);
+      const mask = node.output[1] ?? "";
+      if (scope.isRead(mask)) scope.refuse(node, 12, `gives its mask "${mask}" as floats`);
+      node.output = [node.output[0]];
       removeAttributes(node, "ratio");
       return [node];
     },
@@ -131,8 +133,13 @@ export const ADAPTERS: readonly Adapter[] = [
   {
     to: 14,
     ops: ["BatchNormalization"],
-    change: "the outputs of training were removed",
-    adapt: (node, scope) => keepFirstOutput(node, scope, 14),
+    change: "checked for training mode",
+    adapt: (node, scope) => {
+      // That they have a name, read or not, was how training was switched on.
+      const named = node.output.slice(1).find((name) => name !== "");
+      if (named !== undefined) scope.refuse(node, 14, `is in training mode (output "${named}")`);
+      return "unchanged";
+    },
   },
   {
     to: 16,
@@ -207,18 +214,7 @@ function listToInput(
   return [node];
 }
 
-/** Removes outputs after the first; refuses where one is read. */
-function keepFirstOutput(node: NodeProto, scope: Scope, to: number): NodeProto[] | "unchanged" {
-  const read = node.output.slice(1).find((name) => scope.isRead(name));
-  if (read !== undefined) {
-    scope.refuse(node, to, `has the output "${read}", which only training has`);
-  }
-  if (node.output.length === 1) return "unchanged";
-  node.output = [node.output[0]];
-  return [node];
-}
-
-/** Upsample's grid is that of Resize with asymmetric coordinates, rounded down for `nearest`. */
+/** Upsample's grid is that of Resize with asymmetric coordinates, rounded down: its scales are ≥ 1. */
 function upsampleToResize(node: NodeProto): NodeProto[] {
   node.opType = "Resize";
   return [asymmetricResize(node, node.input, node.output, "floor")];
@@ -241,15 +237,18 @@ function resize11(node: NodeProto, scope: Scope): NodeProto[] | "unchanged" {
   if (values?.every((scale) => scale <= 1)) {
     return [asymmetricResize(node, [x, scales], output, "ceil")];
   }
-  const name = nodeName(node);
   const nodes: NodeProto[] = [];
   const one = scope.addFloat(node, "one", 1, scales, nodes);
-  const [up, down, middle] = ["up", "down", "grown"].map((s) => scope.fresh(`${name}_${s}`));
+  const [up, down, grown] = ["up", "down", "grown"].map((s) =>
+    scope.fresh(`${nodeName(node)}_${s}`)
+  );
+  const grow = asymmetricResize(node, [x, up], [grown], "floor");
+  grow.name = grown;
   return [
     makeNode("Max", up, [scales, one], [up]),
     makeNode("Min", down, [scales, one], [down]),
-    asymmetricResize(node, [x, up], [middle], "floor"),
-    asymmetricResize(node, [middle, down], output, "ceil"),
+    grow,
+    asymmetricResize(node, [grown, down], output, "ceil"),
   ];
 }
 
@@ -299,7 +298,7 @@ function softmax13(node: NodeProto, scope: Scope): NodeProto[] {
     makeNode("Shape", shape, [x], [shape]),
     makeNode("Flatten", rows, [x], [rows], { axis: BigInt(axis) }),
     node,
-    makeNode("Reshape", `${name}_reshape`, [result, shape], [y]),
+    makeNode("Reshape", scope.fresh(`${name}_reshape`), [result, shape], [y]),
   ];
 }
 
