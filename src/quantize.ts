@@ -196,7 +196,7 @@ async function checkResult(
   heldOut: readonly Sample[],
   pool: EnginePool,
 ): Promise<Report["check"]> {
-  const fixed = fixedBatch(plan.graph.inputs) ?? 1;
+  const size = fixedBatch(plan.graph.inputs) ?? 1;
   const [client] = pool.clients;
   const models = {
     float: plan.model,
@@ -208,16 +208,16 @@ async function checkResult(
   }
   const toFloat = new Comparison(), toSimulation = new Comparison();
   let compared = 0;
-  for (let i = 0; i + fixed <= heldOut.length; i += fixed) {
-    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + fixed));
-    const output = async (key: string) => {
-      const values = await client.call("run", [key, batch]);
-      return Float32Array.from(values[plan.graph.outputs[0]].data as Iterable<number>, Number);
+  for (let i = 0; i + size <= heldOut.length; i += size) {
+    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + size));
+    const outputs = async (key: string) => {
+      const values = (await client.call("run", [key, batch]))[plan.graph.outputs[0]];
+      return rowsOf(Float32Array.from(values.data as Iterable<number>, Number), size);
     };
-    const quantized = await output("quantized");
-    toFloat.add(await output("float"), quantized);
-    toSimulation.add(await output("simulated"), quantized);
-    compared++;
+    const quantized = await outputs("quantized");
+    (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
+    (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
+    compared += size;
   }
   await client.call("close", []);
   if (compared === 0) return null;
@@ -227,6 +227,12 @@ async function checkResult(
     agreementToFloat: agreement,
     mseToSimulation: toSimulation.result().mse,
   };
+}
+
+/** The vectors of `count` samples that lie one after another. */
+function rowsOf(values: Float32Array, count: number): Float32Array[] {
+  const width = values.length / count;
+  return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
 /** The options as the report and the model's metadata tell them. */

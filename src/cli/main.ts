@@ -19,7 +19,9 @@ export type ExitCode = 0 | 1 | 2 | 130;
 
 /** Runs the command line `args`; returns the exit code. Nothing is thrown. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
-  const say = (line: string) => void process.stderr.write(`${line}\n`);
+  // A progress bar may stand on the line: it is drawn again with the next event.
+  const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
+  const say = (line: string) => void process.stderr.write(`${clear}${line}\n`);
   const print = (text: string) => void process.stdout.write(`${text}\n`);
   const first = args[0];
   if (first === "--version") {

@@ -5,6 +5,7 @@
  */
 
 import { stat } from "node:fs/promises";
+import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
 import type { Granularity, Override, RangeMethod, RoundingMethod } from "../plan/options.ts";
@@ -112,6 +113,7 @@ export const quantizeCommand: Command = {
     const complete = {
       ...report,
       samples: { ...report.samples, skipped: samples.warnings.length },
+      peakMemory: process.resourceUsage().maxRSS * 1024,
     };
     writeModel(quantized, output);
     if (reportPath !== undefined) {

@@ -1,0 +1,72 @@
+/**
+ * attune: post-training quantization of ONNX models wherever JavaScript runs.
+ *
+ * A {@linkcode Plan} says what becomes of each layer, {@linkcode quantize} does it on samples, and
+ * {@linkcode evaluate} measures what it cost.
+ *
+ * @example The carried example, from file to file, on Deno or Node
+ * ```ts
+ * import { evaluate, openSamples, plan, quantize, readModel, startPool } from "./mod.ts";
+ *
+ * const folder = new URL("./examples/shapes/", import.meta.url).pathname;
+ * const model = readModel(folder + "shapes.onnx");
+ * const made = plan(model, { bits: 4 });
+ * using pool = await startPool({ threads: 1 });
+ * const open = (name: string, limit: number) =>
+ *   openSamples(folder + name, { inputs: made.graph.inputs, limit });
+ * const calib = await open("calib", 64), val = await open("val", 64);
+ *
+ * const { model: small, report } = await quantize(made, calib.samples(), pool);
+ * const { agreement } = await evaluate(small, model, val.samples(), pool);
+ * if (report.layers.length !== 10 || agreement < 80) throw new Error("unexpected");
+ * ```
+ *
+ * @module
+ */
+
+export { AttuneError, type ErrorCode } from "./src/errors.ts";
+export { type OnProgress, type ProgressEvent } from "./src/progress.ts";
+export { type Model, parseModel, type ParseOptions, serializeModel } from "./src/onnx/model.ts";
+export { readModel, writeModel } from "./src/onnx/file.ts";
+export type { ExternalData } from "./src/onnx/tensor.ts";
+export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
+export type {
+  Format,
+  Granularity,
+  Override,
+  PlanOptions,
+  RangeMethod,
+  RoundingMethod,
+} from "./src/plan/options.ts";
+export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
+export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
+export { evaluate, type EvaluateOptions } from "./src/evaluate/evaluate.ts";
+export { Comparison, type Evaluation, type Interval } from "./src/evaluate/metrics.ts";
+export { type LayerReport, type Report } from "./src/report/report.ts";
+export { renderReport } from "./src/report/html.ts";
+export { openSamples, type OpenSamplesOptions } from "./src/samples/open.ts";
+export type {
+  ElementType,
+  InputSpec,
+  Sample,
+  SampleSet,
+  SampleSource,
+  SampleWarning,
+  TensorData,
+  TensorValue,
+} from "./src/samples/sample.ts";
+export type { DecodeOptions, ImageDecoder, Pixels } from "./src/samples/decoder.ts";
+export type { ImageLayout, PreprocessOptions, PreprocessPreset } from "./src/samples/preprocess.ts";
+export { EnginePool, inlinePool } from "./src/runtime/pool.ts";
+export { type PoolOptions, startPool } from "./src/runtime/start.ts";
+export type { Backend } from "./src/runtime/backends.ts";
+export {
+  onnxruntime,
+  type OnnxRuntimeModule,
+  type OpenOptions,
+  type Runtime,
+  type RuntimeOptions,
+  type Session,
+  type Value,
+} from "./src/runtime/session.ts";
+export { VERSION } from "./src/version.ts";
