@@ -17,7 +17,7 @@ import {
 } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
 import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
-import { type ExternalData, isExternal } from "./tensor.ts";
+import { type ExternalData, isExternal, rawBytes } from "./tensor.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
 const INLINE_LIMIT = 1.8e9;
@@ -28,7 +28,8 @@ function readRange(path: string, offset: number, length?: number): Uint8Array {
   try {
     const size = fstatSync(file).size;
     const wanted = length ?? size - offset;
-    if (offset < 0 || wanted < 0 || offset + wanted > size) {
+    // Written so that NaN, from an entry that is no number, is refused.
+    if (!(offset >= 0 && wanted >= 0 && offset + wanted <= size)) {
       throw new AttuneError(
         "bad-model",
         `Cannot read ${path}: bytes ${offset} to ${offset + wanted} are wanted, it has ${size}`,
@@ -50,7 +51,7 @@ function readRange(path: string, offset: number, length?: number): Uint8Array {
 /** The external data of a model in `folder`; a location may not leave the folder. */
 function externalData(folder: string): ExternalData {
   return (location, offset, length) => {
-    if (isAbsolute(location) || normalize(location).startsWith("..")) {
+    if (isAbsolute(location) || normalize(location).split(/[\\/]/)[0] === "..") {
       throw new AttuneError(
         "bad-model",
         `Cannot read external data "${location}": it lies outside the model's folder`,
@@ -156,20 +157,9 @@ export function writeModel(
   const move = options.externalFile || inline > INLINE_LIMIT;
   initializer.forEach((tensor, i) => {
     // What lay in another file comes along: the new model may live in another folder.
-    const external = isExternal(tensor);
-    if (!external && !(move && tensor.rawData.length >= 1024)) return;
-    const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value;
-    const read = external
-      ? () =>
-        model.external!(
-          entry("location")!,
-          Number(entry("offset") ?? 0),
-          entry("length") === undefined ? undefined : Number(entry("length")),
-        )
-      : () => tensor.rawData;
-    const length = external && entry("length") !== undefined
-      ? Number(entry("length"))
-      : read().length;
+    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return;
+    const read = () => rawBytes(tensor, model.external)!;
+    const length = read().length;
     initializer[i] = Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,

@@ -75,8 +75,12 @@ export function isExternal(tensor: TensorProto): boolean {
   return tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
 }
 
-/** The raw little-endian bytes of `tensor`, or undefined where it keeps its elements in a list. */
-function rawBytes(tensor: TensorProto, external?: ExternalData): Uint8Array | undefined {
+/**
+ * The raw little-endian bytes of `tensor`, or undefined where it keeps its elements in a list.
+ *
+ * @throws {AttuneError} `bad-model` where they lie in a file that `external` does not give.
+ */
+export function rawBytes(tensor: TensorProto, external?: ExternalData): Uint8Array | undefined {
   if (!isExternal(tensor)) return tensor.rawData.length > 0 ? tensor.rawData : undefined;
   const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value;
   const location = entry("location");
