@@ -27,7 +27,7 @@ import { VERSION } from "./version.ts";
 export interface QuantizeOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
-  /** How ranges of activations are found. Default: least squared error. */
+  /** How ranges of activations are found. Default: the smallest and largest value. */
   range?: RangeMethod;
   /** Whether layers repair the error of those before them. Default: true. */
   floatTargetShift?: boolean;
@@ -124,7 +124,7 @@ function resolve(options: QuantizeOptions) {
   }
   return {
     rounding,
-    range: options.range ?? { kind: "mse" } as RangeMethod,
+    range: options.range ?? { kind: "minmax" } as RangeMethod,
     floatTargetShift: options.floatTargetShift ?? true,
     biasCorrection: options.biasCorrection ?? true,
     scaleRefit: options.scaleRefit ?? true,

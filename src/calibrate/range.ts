@@ -13,6 +13,8 @@ import type { ActivationGrid } from "../emit/build.ts";
 
 /** Bins of a histogram. */
 const BINS = 4096;
+/** Values of one tensor that go into the histogram, about; the smallest and largest are of all. */
+const VALUES = 2 ** 15;
 
 /** A histogram as it travels between workers. */
 export interface RangeState {
@@ -46,7 +48,10 @@ export class RangeObserver {
     const reach = Math.max(-min, max);
     if (reach > 0) this.#grow(Math.ceil(Math.log2(reach)));
     const scale = BINS / 2 / 2 ** this.#exponent, counts = this.#counts;
-    for (const value of values) {
+    // An odd stride, so that it does not keep to one channel or column.
+    const stride = Math.floor(values.length / VALUES) | 1;
+    for (let i = 0; i < values.length; i += stride) {
+      const value = values[i];
       const bin = Math.floor(value * scale) + BINS / 2;
       if (bin >= 0 && bin < BINS) counts[bin]++;
       else if (bin === BINS) counts[BINS - 1]++;

@@ -51,7 +51,7 @@ export const quantizeCommand: Command = {
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
     steps: { value: "N", help: "gradient steps of the learned methods [1000]" },
-    range: { value: "METHOD", help: "mse, minmax or percentile:P activation ranges [mse]" },
+    range: { value: "METHOD", help: "minmax, mse or percentile:P activation ranges [minmax]" },
     shift: { help: "layers repair the error of those before them [on; --no-shift]" },
     "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
     refit: { help: "scales are fitted to the levels [on; --no-refit]" },

@@ -1,0 +1,70 @@
+/**
+ * What quantization costs in accuracy, method by method.
+ *
+ * @module
+ */
+
+import {
+  type BenchOptions,
+  evaluateFile,
+  FIGURES,
+  figures,
+  markdown,
+  quantizeAndEvaluate,
+  type Section,
+  subjects,
+} from "./run.ts";
+
+const METHODS = ["nearest", "adaround", "attention:gradient", "attention"];
+
+/** The float models on their validation images: that the reading of images is right. */
+export async function floatAccuracy(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const subject of subjects(options)) {
+    const { top1, samples } = await evaluateFile(subject, subject.model, options);
+    rows.push([subject.name, `${samples}`, top1!.toFixed(2), subject.top1.toFixed(2)]);
+  }
+  return {
+    title: "Float accuracy",
+    body: markdown(["model", "images", "top-1", "as documented"], rows),
+  };
+}
+
+/** ResNet20, weights only, at 4, 3 and 2 bits. */
+export async function resnet(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const subject of subjects({ ...options, models: ["resnet20"] })) {
+    for (const bits of ["4", "3", "2"]) {
+      for (const method of METHODS) {
+        const flags = ["--bits", bits, "--activation-bits", "none", "--rounding", method];
+        const { evaluation } = await quantizeAndEvaluate(subject, flags, options);
+        rows.push([bits, method, ...figures(evaluation)]);
+      }
+    }
+  }
+  return {
+    title: "ResNet20 on CIFAR-10, weights only",
+    body: markdown(["bits", "rounding", ...FIGURES], rows),
+  };
+}
+
+/** The ImageNet models, method by method. */
+export async function accuracy(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const subject of subjects(options).filter(({ name }) => name !== "resnet20")) {
+    for (const [bits, activations] of [["8", "8"], ["4", "8"], ["4", "none"]]) {
+      for (const method of METHODS) {
+        const flags = ["--bits", bits, "--activation-bits", activations, "--rounding", method];
+        const { evaluation, report } = await quantizeAndEvaluate(subject, flags, options);
+        const widths = `W${bits}${activations === "none" ? "" : `A${activations}`}`;
+        const smaller = (report.file.before / report.file.after).toFixed(1);
+        rows.push([subject.name, widths, method, ...figures(evaluation), `${smaller}×`]);
+        console.error(rows.at(-1)!.join("  "));
+      }
+    }
+  }
+  return {
+    title: "ImageNet models",
+    body: markdown(["model", "bits", "rounding", ...FIGURES, "smaller"], rows),
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * The figures of the documentation, measured anew: `deno task bench [section…] [--samples N]
+ * [--backend web|node] [--models name,…]`. Each section is printed and put into bench/RESULTS.md.
+ *
+ * Accuracy is that of the written file, opened again by onnxruntime, on images that calibration never
+ * saw. Models and images are those of ../shared; what is absent is left out.
+ *
+ * @module
+ */
+
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { accuracy, floatAccuracy, resnet } from "./accuracy.ts";
+import { determinism, memory, time } from "./cost.ts";
+import type { BenchOptions, Section } from "./run.ts";
+
+const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
+  float: floatAccuracy,
+  resnet,
+  accuracy,
+  time,
+  memory,
+  determinism,
+};
+const RESULTS = new URL("RESULTS.md", import.meta.url);
+
+/** Puts a section into bench/RESULTS.md, in place of an older one with its title. */
+function write({ title, body }: Section, command: string): void {
+  const old = existsSync(RESULTS) ? readFileSync(RESULTS, "utf8") : "# Results\n";
+  const text = `## ${title}\n\n\`${command}\`\n\n${body}\n`;
+  const parts = old.split(/^(?=## )/m).filter((part) => !part.startsWith(`## ${title}\n`));
+  writeFileSync(RESULTS, [...parts.map((part) => part.trimEnd() + "\n"), text].join("\n"));
+}
+
+const { positionals, values } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    samples: { type: "string", default: "1024" },
+    backend: { type: "string", default: "web" },
+    models: { type: "string" },
+  },
+});
+for (const name of positionals.length > 0 ? positionals : Object.keys(SECTIONS)) {
+  const section = SECTIONS[name];
+  if (section === undefined) throw new Error(`No section ${name}: ${Object.keys(SECTIONS)}`);
+  const options = {
+    samples: Number(values.samples),
+    backend: values.backend,
+    models: values.models?.split(","),
+  };
+  const result = await section(options);
+  const flags = Object.entries(values).map(([key, value]) => ` --${key} ${value}`).join("");
+  write(result, `deno task bench ${name}${flags}`);
+  console.log(`## ${result.title}\n\n${result.body}\n`);
+}
