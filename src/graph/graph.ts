@@ -196,9 +196,10 @@ export function sweep(model: Model): void {
     ...graph.node.flatMap(readsOf),
     ...graph.output.map((value) => value.name),
   ]);
-  graph.initializer = graph.initializer.filter((tensor) => used.has(tensor.name));
+  const unread = graph.initializer.filter((tensor) => !used.has(tensor.name));
+  const removed = new Set(unread.map((tensor) => tensor.name));
+  graph.initializer = graph.initializer.filter((tensor) => !removed.has(tensor.name));
   // Before IR version 4 every initializer was listed as an input, too.
-  const kept = new Set(graph.initializer.map((tensor) => tensor.name));
-  graph.input = graph.input.filter((value) => used.has(value.name) || !kept.has(value.name));
+  graph.input = graph.input.filter((value) => !removed.has(value.name));
   graph.valueInfo = [];
 }
