@@ -10,7 +10,8 @@ import { isControlFlow, isStandard, readsOf } from "./graph.ts";
 
 /**
  * Turns the Constant nodes of `model` into initializers, and lets Identity nodes of an initializer
- * vanish. Values that are strings or sparse stay as they are.
+ * vanish. Values that are strings or sparse stay as they are. An initializer that is listed as an
+ * input, as IR version 3 wants it, no longer is: a runtime could not fold what a caller may feed.
  *
  * @returns how many nodes were removed; `model` is changed.
  */
@@ -33,6 +34,8 @@ export function liftConstants(model: Model): number {
     return false;
   });
   const constants = new Set(graph.initializer.map((tensor) => tensor.name));
+  graph.input = graph.input.filter((value) => !constants.has(value.name));
+  if (model.proto.irVersion < 4n) model.proto.irVersion = 4n;
   const alias = new Map<string, string>();
   graph.node = graph.node.filter((node) => {
     node.input = node.input.map((name) => alias.get(name) ?? name);
