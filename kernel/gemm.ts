@@ -4,12 +4,6 @@
 
 import { f, KC, MC, NC, packedA, packedB, put, tile } from "./memory";
 
-// @ts-ignore: decorator
-@inline
-function min(a: i32, b: i32): i32 {
-  return a < b ? a : b;
-}
-
 /** Packs `height` × `depth` of a matrix with strides into panels of `width` rows, zero-padded. */
 function pack(
   from: usize,
@@ -37,16 +31,8 @@ function pack(
       let p = 0;
       for (; p + 4 <= depth; p += 4) {
         for (let r = 0; r < width; r += 4) {
-          const at = start + ((r * rowStride + p) << 2), step = rowStride << 2;
-          const a = v128.load(at), b = v128.load(at + step);
-          const c = v128.load(at + 2 * step), d = v128.load(at + 3 * step);
-          const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
-          const cd0 = v128.shuffle<f32>(c, d, 0, 4, 1, 5), cd1 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
-          const out = to + (r << 2), next = width << 2;
-          v128.store(out, v128.shuffle<f32>(ab0, cd0, 0, 1, 4, 5));
-          v128.store(out + next, v128.shuffle<f32>(ab0, cd0, 2, 3, 6, 7));
-          v128.store(out + 2 * next, v128.shuffle<f32>(ab1, cd1, 0, 1, 4, 5));
-          v128.store(out + 3 * next, v128.shuffle<f32>(ab1, cd1, 2, 3, 6, 7));
+          const at = start + ((r * rowStride + p) << 2);
+          turn(at, rowStride << 2, to + (r << 2), width << 2);
         }
         to += width << 4;
       }
@@ -212,20 +198,107 @@ export function gram(x: usize, h: usize, sum: usize, groups: i32, d: i32, p: i32
   }
 }
 
+/** Σ x_j in float64. */
 function rowSum(x: usize, p: i32): f32 {
-  let total: f64 = 0;
-  for (let j = 0; j < p; j++) total += f(x, j);
+  let low = f64x2.splat(0), high = f64x2.splat(0);
+  let j = 0;
+  for (; j + 4 <= p; j += 4) {
+    const four = v128.load(x + (j << 2));
+    low = f64x2.add(low, f64x2.promote_low_f32x4(four));
+    high = f64x2.add(high, upper(four));
+  }
+  low = f64x2.add(low, high);
+  let total = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1);
+  for (; j < p; j++) total += f(x, j);
   return <f32> total;
 }
 
-/** For small d, plain dot products along the columns. */
+/** Positions that small products take at a time: rows stay in L1, and sums stay short. */
+const SPAN: i32 = 512;
+
+/** For small d, dot products along the columns: 3 × 3 at a time, so that a load serves three. */
 function smallGram(x: usize, h: usize, d: i32, p: i32): void {
-  for (let i = 0; i < d; i++) {
-    for (let j = i; j < d; j++) {
-      const at = h + ((i * d + j) << 2);
-      store<f32>(at, load<f32>(at) + dot(x + ((i * p) << 2), x + ((j * p) << 2), p));
+  for (let from = 0; from < p; from += SPAN) {
+    const count = min(SPAN, p - from), start = x + (from << 2);
+    for (let i = 0; i < d; i += 3) {
+      const left = start + ((i * p) << 2);
+      for (let j = i; j < d; j += 3) {
+        const right = start + ((j * p) << 2), to = h + ((i * d + j) << 2);
+        if (i + 3 <= d && j + 3 <= d) dots(left, right, p << 2, count, to, d);
+        else smallCross(left, right, to, min(3, d - i), min(3, d - j), p, count, d);
+      }
     }
   }
+}
+
+/** c (o × d, rows `stride` apart) += a · bᵀ over `count` positions; rows of a and b are p apart. */
+function smallCross(
+  a: usize,
+  b: usize,
+  c: usize,
+  o: i32,
+  d: i32,
+  p: i32,
+  count: i32,
+  stride: i32,
+): void {
+  for (let i = 0; i < o; i++) {
+    for (let j = 0; j < d; j++) {
+      const sum = dot(a + ((i * p) << 2), b + ((j * p) << 2), count);
+      put(c, i * stride + j, f(c, i * stride + j) + sum);
+    }
+  }
+}
+
+/** c (3 × 3, rows `stride` elements apart) += a · bᵀ over p positions; `row` is in bytes. */
+function dots(a: usize, b: usize, row: usize, p: i32, c: usize, stride: i32): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c02 = f32x4.splat(0);
+  let c10 = f32x4.splat(0), c11 = f32x4.splat(0), c12 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c22 = f32x4.splat(0);
+  const whole: usize = (p & ~3) << 2;
+  for (let at: usize = 0; at < whole; at += 16) {
+    const b0 = v128.load(b + at), b1 = v128.load(b + row + at), b2 = v128.load(b + 2 * row + at);
+    let x = v128.load(a + at);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c02 = f32x4.add(c02, f32x4.mul(x, b2));
+    x = v128.load(a + row + at);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c12 = f32x4.add(c12, f32x4.mul(x, b2));
+    x = v128.load(a + 2 * row + at);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c22 = f32x4.add(c22, f32x4.mul(x, b2));
+  }
+  const rest = p & 3, left = a + whole, right = b + whole;
+  addDot(c, 0, c00, left, right, rest);
+  addDot(c, 1, c01, left, right + row, rest);
+  addDot(c, 2, c02, left, right + 2 * row, rest);
+  addDot(c, stride, c10, left + row, right, rest);
+  addDot(c, stride + 1, c11, left + row, right + row, rest);
+  addDot(c, stride + 2, c12, left + row, right + 2 * row, rest);
+  addDot(c, 2 * stride, c20, left + 2 * row, right, rest);
+  addDot(c, 2 * stride + 1, c21, left + 2 * row, right + row, rest);
+  addDot(c, 2 * stride + 2, c22, left + 2 * row, right + 2 * row, rest);
+}
+
+/** c[at] += the sum of the lanes, and of the last `n` products. */
+function addDot(c: usize, at: i32, lanes: v128, a: usize, b: usize, n: i32): void {
+  put(c, at, f(c, at) + sumLanes(lanes) + tail(a, b, n));
+}
+
+function tail(a: usize, b: usize, n: i32): f32 {
+  let total: f32 = 0;
+  for (let i = 0; i < n; i++) total += f(a, i) * f(b, i);
+  return total;
+}
+
+// @ts-ignore: decorator
+@inline
+function sumLanes(x: v128): f32 {
+  return f32x4.extract_lane(x, 0) + f32x4.extract_lane(x, 1) +
+    f32x4.extract_lane(x, 2) + f32x4.extract_lane(x, 3);
 }
 
 /** Σ a_i b_i in four lanes, then left to right. */
@@ -238,17 +311,29 @@ export function dot(a: usize, b: usize, n: i32): f32 {
     acc2 = f32x4.add(acc2, f32x4.mul(v128.load(at, 16), v128.load(bt, 16)));
   }
   acc = f32x4.add(acc, acc2);
-  let total = f32x4.extract_lane(acc, 0) + f32x4.extract_lane(acc, 1) +
-    f32x4.extract_lane(acc, 2) + f32x4.extract_lane(acc, 3);
-  for (; i < n; i++) total += f(a, i) * f(b, i);
-  return total;
+  return sumLanes(acc) + tail(a + (i << 2), b + (i << 2), n - i);
 }
 
 /** Σ a_i b_i in float64, for what is compared or reported. */
 export function dot64(a: usize, b: usize, n: i32): f64 {
-  let total: f64 = 0;
-  for (let i = 0; i < n; i++) total += <f64> f(a, i) * <f64> f(b, i);
+  let low = f64x2.splat(0), high = f64x2.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x = v128.load(a + (i << 2)), y = v128.load(b + (i << 2));
+    low = f64x2.add(low, f64x2.mul(f64x2.promote_low_f32x4(x), f64x2.promote_low_f32x4(y)));
+    high = f64x2.add(high, f64x2.mul(upper(x), upper(y)));
+  }
+  low = f64x2.add(low, high);
+  let total = f64x2.extract_lane(low, 0) + f64x2.extract_lane(low, 1);
+  for (; i < n; i++) total += <f64> f(a, i) * <f64> f(b, i);
   return total;
+}
+
+/** The last two of four float32 lanes, as float64. */
+// @ts-ignore: decorator
+@inline
+function upper(x: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<f32>(x, x, 2, 3, 0, 1));
 }
 
 /** r[g] (o × d) += y[g] (o × p) · x[g]ᵀ (p × d). */
@@ -258,11 +343,9 @@ export function cross(y: usize, x: usize, r: usize, groups: i32, o: i32, d: i32,
     const to = r + ((g * o * d) << 2);
     if (d > SMALL) product(o, d, p, 1, left, p, 1, right, 1, p, to, d, false);
     else {
-      for (let i = 0; i < o; i++) {
-        for (let j = 0; j < d; j++) {
-          const at = to + ((i * d + j) << 2);
-          store<f32>(at, load<f32>(at) + dot(left + ((i * p) << 2), right + ((j * p) << 2), p));
-        }
+      for (let from = 0; from < p; from += SPAN) {
+        const at = from << 2;
+        smallCross(left + at, right + at, to, o, d, p, min(SPAN, p - from), d);
       }
     }
   }
@@ -287,9 +370,33 @@ export function axpy(alpha: f32, x: usize, y: usize, n: i32): void {
   for (; i < n; i++) put(y, i, f(y, i) + alpha * f(x, i));
 }
 
-/** to (columns × rows) = from (rows × columns), transposed in 4 × 4 tiles. */
+/** to (columns × rows) = from (rows × columns). */
 export function transpose(from: usize, to: usize, rows: i32, columns: i32): void {
-  for (let i = 0; i < rows; i++) {
+  const whole = rows & ~3;
+  for (let i = 0; i < whole; i += 4) {
+    let j = 0;
+    for (; j + 4 <= columns; j += 4) {
+      turn(from + ((i * columns + j) << 2), columns << 2, to + ((j * rows + i) << 2), rows << 2);
+    }
+    for (; j < columns; j++) {
+      for (let r = i; r < i + 4; r++) put(to, j * rows + r, f(from, r * columns + j));
+    }
+  }
+  for (let i = whole; i < rows; i++) {
     for (let j = 0; j < columns; j++) put(to, j * rows + i, f(from, i * columns + j));
   }
+}
+
+/** Transposes a 4 × 4 tile; the strides between rows are in bytes. */
+// @ts-ignore: decorator
+@inline
+function turn(from: usize, fromStride: usize, to: usize, toStride: usize): void {
+  const a = v128.load(from), b = v128.load(from + fromStride);
+  const c = v128.load(from + 2 * fromStride), d = v128.load(from + 3 * fromStride);
+  const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+  const cd0 = v128.shuffle<f32>(c, d, 0, 4, 1, 5), cd1 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(ab0, cd0, 0, 1, 4, 5));
+  v128.store(to + toStride, v128.shuffle<f32>(ab0, cd0, 2, 3, 6, 7));
+  v128.store(to + 2 * toStride, v128.shuffle<f32>(ab1, cd1, 0, 1, 4, 5));
+  v128.store(to + 3 * toStride, v128.shuffle<f32>(ab1, cd1, 2, 3, 6, 7));
 }

@@ -2,7 +2,8 @@
 // samples at once, its exact gradient 2 (Ŵ−W) H by one matrix product, Adam on what it says. The best
 // rounding seen is kept per row.
 //
-// Gradients are divided by 2 s mean(diag H), so that a learning rate means the same for every layer.
+// With respect to a weight in units of its step s, the gradient is 2 s (Ŵ−W) H. It is divided by
+// 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
 import { dot64, product } from "./gemm";
 import { erf, normal, streamKey } from "./gaussian";
@@ -13,56 +14,75 @@ const BETA1: f32 = 0.9, BETA2: f32 = 0.999, EPSILON: f32 = 1e-8;
 /** AdaRound's rectified sigmoid reaches from γ to ζ (Nagel et al. 2020). */
 const ZETA: f32 = 1.1, GAMMA: f32 = -0.1;
 
-/** Floats of state per weight: the variable, two moments, error, gradient. */
-export const STATE: i32 = 5;
-
 /** erf over [−4, 4] in steps of 1/512, for gradients only; no level depends on its last digits. */
-const TABLE_STEP: f64 = 512;
-const table = memory.data(4097 * 4, 16);
+const STEPS_PER_UNIT: i32 = 512, TABLE: i32 = 8 * STEPS_PER_UNIT;
+const table = memory.data((TABLE + 1) * 4, 16);
 let ready = false;
-
-function erfFast(x: f32): f32 {
-  const t = min<f32>(4, max<f32>(-4, x)) * 512 + 2048;
-  const i = min<i32>(4095, <i32> t), fraction = t - <f32> i;
-  const a = f(table, i);
-  return a + fraction * (f(table, i + 1) - a);
-}
 
 function fillTable(): void {
   if (ready) return;
-  for (let i = 0; i <= 4096; i++) put(table, i, <f32> erf(<f64> (i - 2048) / TABLE_STEP));
+  for (let i = 0; i <= TABLE; i++) put(table, i, <f32> erf(<f64> i / STEPS_PER_UNIT - 4));
   ready = true;
 }
 
-function meanDiagonal(h: usize, d: i32): f32 {
-  let sum: f64 = 0;
-  for (let j = 0; j < d; j++) sum += f(h, j * d + j);
-  return <f32> (sum / d);
-}
-
-/** One Adam step on element `at`. */
 // @ts-ignore: decorator
 @inline
-function adam(x: usize, m: usize, v: usize, at: i32, g: f32, rate: f32, fix1: f32, fix2: f32): f32 {
-  const first = BETA1 * f(m, at) + (1 - BETA1) * g;
-  const second = BETA2 * f(v, at) + (1 - BETA2) * g * g;
-  put(m, at, first);
-  put(v, at, second);
-  const value = f(x, at) - rate * first * fix1 / (Mathf.sqrt(second * fix2) + EPSILON);
-  put(x, at, value);
-  return value;
+function erfFast(x: f32): f32 {
+  const t: f32 = (min<f32>(4, max<f32>(-4, x)) + 4) * <f32> STEPS_PER_UNIT;
+  const i = min<i32>(TABLE - 1, <i32> t);
+  const a = f(table, i);
+  return a + (t - <f32> i) * (f(table, i + 1) - a);
+}
+
+/** 1 / mean(diag H); 0 where H is zero: then nothing moves. */
+function unitOf(h: usize, d: i32): f32 {
+  let sum: f64 = 0;
+  for (let j = 0; j < d; j++) sum += f(h, j * d + j);
+  return sum > 0 ? <f32> (<f64> d / sum) : 0;
+}
+
+/** Step `step` (from 0) of Adam on x[0 … n), with moments m and v and gradients g. */
+function adam(x: usize, m: usize, v: usize, g: usize, n: i32, step: i32, rate: f32): void {
+  const fix1 = 1 / (1 - Math.pow(BETA1, <f64> step + 1));
+  const fix2 = 1 / (1 - Math.pow(BETA2, <f64> step + 1));
+  const beta1 = f32x4.splat(BETA1), rest1 = f32x4.splat(1 - BETA1);
+  const beta2 = f32x4.splat(BETA2), rest2 = f32x4.splat(1 - BETA2);
+  const reach = f32x4.splat(rate * <f32> fix1), spread = f32x4.splat(<f32> fix2);
+  const epsilon = f32x4.splat(EPSILON);
+  let at: usize = 0;
+  for (const end = (n & ~3) << 2; at < <usize> end; at += 16) {
+    const slope = v128.load(g + at);
+    const first = f32x4.add(f32x4.mul(beta1, v128.load(m + at)), f32x4.mul(rest1, slope));
+    const squares = f32x4.mul(rest2, f32x4.mul(slope, slope));
+    const second = f32x4.add(f32x4.mul(beta2, v128.load(v + at)), squares);
+    v128.store(m + at, first);
+    v128.store(v + at, second);
+    const size = f32x4.add(f32x4.sqrt(f32x4.mul(second, spread)), epsilon);
+    const change = f32x4.div(f32x4.mul(reach, first), size);
+    v128.store(x + at, f32x4.sub(v128.load(x + at), change));
+  }
+  for (let i = n & ~3; i < n; i++) {
+    const slope = f(g, i);
+    const first = BETA1 * f(m, i) + (1 - BETA1) * slope;
+    const second = BETA2 * f(v, i) + (1 - BETA2) * (slope * slope);
+    put(m, i, first);
+    put(v, i, second);
+    const size = Mathf.sqrt(second * <f32> fix2) + EPSILON;
+    put(x, i, f(x, i) - rate * <f32> fix1 * first / size);
+  }
 }
 
 /**
- * Attention Round, layer form, steps startStep … startStep + steps − 1, one scale per row.
+ * Attention Round, layer form, steps startStep … startStep + steps − 1.
  *
  * Forward ŵ = s · clip(round(w/s + α)), α₀ ~ N(0, τ²). Backward by the erf rule:
  * ∂L/∂α = s g (½ + ½ erf(α/(√2 τ))) where g > 0, s g (½ − ½ erf(α/(√2 τ))) otherwise.
- * `state` is 5 × rows·d floats; q and loss hold the best so far and must be valid at the start.
+ * `state` is 5 × groups·rows·d floats; q and loss hold the best so far and must be valid at the start.
  */
 export function attentionLoop(
   target: usize,
   scale: usize,
+  block: i32,
   lo: f32,
   hi: f32,
   h: usize,
@@ -80,80 +100,41 @@ export function attentionLoop(
   loss: usize,
 ): void {
   fillTable();
-  const n = groups * rows * d;
-  const alpha = state, m = alpha + (n << 2), v = m + (n << 2);
-  const errors = v + (n << 2), gradients = errors + (n << 2);
+  const blocks = (d + block - 1) / block, n = rows * d, all = groups * n;
   const inverse: f32 = 1 / (Mathf.sqrt(2) * tau);
   for (let g = 0; g < groups; g++) {
-    const first = g * rows, from = (first * d) << 2;
-    const gram = h + ((g * d * d) << 2);
-    const unit: f32 = 1 / meanDiagonal(gram, d);
+    const first = g * rows, from = (g * n) << 2;
+    const gram = h + ((g * d * d) << 2), unit = unitOf(gram, d);
+    const alpha = state + from, m = alpha + (all << 2), v = m + (all << 2);
+    const errors = v + (all << 2), gradients = errors + (all << 2);
+    const wanted = target + from, grid = scale + ((first * blocks) << 2);
     if (startStep == 0) {
-      memory.fill(m + from, 0, (rows * d) << 2);
-      memory.fill(v + from, 0, (rows * d) << 2);
+      memory.fill(m, 0, n << 2);
+      memory.fill(v, 0, n << 2);
       for (let r = 0; r < rows; r++) {
         const key = streamKey(seed, stream + first + r);
-        for (let j = 0; j < d; j++) {
-          put(alpha + from, r * d + j, tau * <f32> normal(key, 0, j));
-        }
+        for (let j = 0; j < d; j++) put(alpha, r * d + j, tau * <f32> normal(key, 0, j));
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      const fix1: f32 = 1 / (1 - Mathf.pow(BETA1, <f32> (step + 1)));
-      const fix2: f32 = 1 / (1 - Mathf.pow(BETA2, <f32> (step + 1)));
-      for (let r = 0; r < rows; r++) {
-        const s = f(scale, first + r), row = from + ((r * d) << 2);
-        for (let j = 0; j < d; j++) {
-          put(gradients + row, j, level(f(target + row, j) / s + f(alpha + row, j), lo, hi));
+      for (let b = 0; b < rows * blocks; b++) {
+        const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+          const value = s * level(f(wanted, i) / s + f(alpha, i), lo, hi);
+          put(errors, i, value - f(wanted, i));
         }
       }
-      evaluate(target, scale, gram, first, rows, d, gradients, errors, q, loss);
-      for (let r = 0; r < rows; r++) {
-        const row = from + ((r * d) << 2), factor = unit / f(scale, first + r);
-        for (let j = 0; j < d; j++) {
-          const g1 = f(gradients + row, j) * factor;
-          const e = erfFast(f(alpha + row, j) * inverse);
-          const g2 = g1 * (g1 > 0 ? 0.5 + 0.5 * e : 0.5 - 0.5 * e);
-          adam(alpha + row, m + row, v + row, j, g2, rate, fix1, fix2);
+      evaluate(errors, gradients, gram, rows, d);
+      keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
+      for (let b = 0; b < rows * blocks; b++) {
+        const factor = unit / f(grid, b), end = blockEnd(b, blocks, block, d);
+        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+          const slope = f(gradients, i) * factor;
+          const e: f32 = 0.5 * erfFast(f(alpha, i) * inverse);
+          put(gradients, i, slope * (slope > 0 ? 0.5 + e : 0.5 - e));
         }
       }
-    }
-  }
-}
-
-/**
- * Errors, gradients and losses of `rows` rows from `first`; rows that are better than before are kept.
- * The levels lie where the gradients will.
- */
-function evaluate(
-  target: usize,
-  scale: usize,
-  gram: usize,
-  first: i32,
-  rows: i32,
-  d: i32,
-  gradients: usize,
-  errors: usize,
-  q: usize,
-  loss: usize,
-): void {
-  const from = (first * d) << 2;
-  for (let r = 0; r < rows; r++) {
-    const s = f(scale, first + r), row = from + ((r * d) << 2);
-    for (let j = 0; j < d; j++) {
-      put(errors + row, j, s * f(gradients + row, j) - f(target + row, j));
-    }
-  }
-  memory.fill(gradients + from, 0, (rows * d) << 2);
-  product(rows, d, d, 1, errors + from, d, 1, gram, d, 1, gradients + from, d, false);
-  for (let r = 0; r < rows; r++) {
-    const row = from + ((r * d) << 2), s = f(scale, first + r);
-    const value = <f32> dot64(errors + row, gradients + row, d);
-    if (!(value < f(loss, first + r))) continue;
-    put(loss, first + r, value);
-    // Levels again from errors: exact, since they are small whole numbers.
-    for (let j = 0; j < d; j++) {
-      put(q + row, j, nearest<f32>((f(errors + row, j) + f(target + row, j)) / s));
+      adam(alpha, m, v, gradients, n, step, rate);
     }
   }
 }
@@ -161,11 +142,12 @@ function evaluate(
 /**
  * AdaRound on the Gram matrix: ŵ = s · clip(⌊w/s⌋ + h(V)), h the rectified sigmoid, with the
  * regulariser Σ 1 − |2h − 1|^β after a fifth of `totalSteps`, β from 20 down to 2. After the last
- * step the hard rounding h ≥ ½ is compared with the best so far.
+ * step the hard rounding h ≥ ½ is compared with the best so far. `state` as in attentionLoop.
  */
 export function adaroundLoop(
   target: usize,
   scale: usize,
+  block: i32,
   lo: f32,
   hi: f32,
   h: usize,
@@ -181,72 +163,69 @@ export function adaroundLoop(
   q: usize,
   loss: usize,
 ): void {
-  const n = groups * rows * d;
-  const x = state, m = x + (n << 2), v = m + (n << 2);
-  const errors = v + (n << 2), gradients = errors + (n << 2);
+  const blocks = (d + block - 1) / block, n = rows * d, all = groups * n;
   const warm = totalSteps / 5;
   for (let g = 0; g < groups; g++) {
-    const first = g * rows, from = (first * d) << 2;
-    const gram = h + ((g * d * d) << 2);
-    const unit: f32 = 1 / meanDiagonal(gram, d);
+    const first = g * rows, from = (g * n) << 2;
+    const gram = h + ((g * d * d) << 2), unit = unitOf(gram, d);
+    const x = state + from, m = x + (all << 2), v = m + (all << 2);
+    const errors = v + (all << 2), gradients = errors + (all << 2);
+    const wanted = target + from, grid = scale + ((first * blocks) << 2);
     if (startStep == 0) {
-      memory.fill(m + from, 0, (rows * d) << 2);
-      memory.fill(v + from, 0, (rows * d) << 2);
-      for (let r = 0; r < rows; r++) {
-        const s = f(scale, first + r), row = from + ((r * d) << 2);
-        for (let j = 0; j < d; j++) {
+      memory.fill(m, 0, n << 2);
+      memory.fill(v, 0, n << 2);
+      for (let b = 0; b < rows * blocks; b++) {
+        const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
           // h(V) starts at the fraction, so that the first forward pass is exact.
-          const t = f(target + row, j) / s, rest = t - floor<f32>(t);
+          const t = f(wanted, i) / s, rest = t - floor<f32>(t);
           const p = min<f32>(0.999, max<f32>(0.001, (rest - GAMMA) / (ZETA - GAMMA)));
-          put(x + row, j, -Mathf.log(1 / p - 1));
+          put(x, i, -Mathf.log(1 / p - 1));
         }
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      const fix1: f32 = 1 / (1 - Mathf.pow(BETA1, <f32> (step + 1)));
-      const fix2: f32 = 1 / (1 - Mathf.pow(BETA2, <f32> (step + 1)));
-      for (let r = 0; r < rows; r++) {
-        const s = f(scale, first + r), row = from + ((r * d) << 2);
-        for (let j = 0; j < d; j++) {
-          const w = f(target + row, j);
-          const value = floor<f32>(w / s) + rectified(f(x + row, j));
-          put(errors + row, j, s * max<f32>(lo, min<f32>(hi, value)) - w);
+      for (let b = 0; b < rows * blocks; b++) {
+        const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+          const w = f(wanted, i), value = floor<f32>(w / s) + rectified(f(x, i));
+          put(errors, i, s * max<f32>(lo, min<f32>(hi, value)) - w);
         }
       }
-      memory.fill(gradients + from, 0, (rows * d) << 2);
-      product(rows, d, d, 1, errors + from, d, 1, gram, d, 1, gradients + from, d, false);
-      const progress = <f32> (step - warm) / <f32> max(1, totalSteps - warm);
-      const beta: f32 = 2 + 18 * (0.5 * (1 + Mathf.cos(progress * 3.1415927)));
-      for (let r = 0; r < rows; r++) {
-        const row = from + ((r * d) << 2), factor = unit / f(scale, first + r);
-        for (let j = 0; j < d; j++) {
-          const raw: f32 = 1 / (1 + Mathf.exp(-f(x + row, j)));
+      evaluate(errors, gradients, gram, rows, d);
+      const progress = <f64> (step - warm) / <f64> max(1, totalSteps - warm);
+      const beta = <f32> (2 + 9 * (1 + Math.cos(progress * Math.PI)));
+      const weight: f32 = step < warm ? 0 : regularisation;
+      for (let b = 0; b < rows * blocks; b++) {
+        const factor = unit / f(grid, b), end = blockEnd(b, blocks, block, d);
+        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+          const raw: f32 = 1 / (1 + Mathf.exp(-f(x, i)));
           const stretched = raw * (ZETA - GAMMA) + GAMMA;
-          const inside = stretched > 0 && stretched < 1;
-          let g2: f32 = 0;
-          if (inside) {
-            g2 = f(gradients + row, j) * factor;
-            if (step >= warm) {
-              const off = stretched * 2 - 1, size = Mathf.abs(off);
-              const slope = beta * 2 * Mathf.pow(size, beta - 1);
-              g2 -= regularisation * (off > 0 ? slope : -slope);
+          let slope: f32 = 0;
+          if (stretched > 0 && stretched < 1) {
+            slope = f(gradients, i) * factor;
+            if (weight > 0) {
+              const off = stretched * 2 - 1;
+              const pull = weight * 2 * beta * Mathf.pow(Mathf.abs(off), beta - 1);
+              slope -= off > 0 ? pull : -pull;
             }
-            g2 *= (ZETA - GAMMA) * raw * (1 - raw);
+            slope *= (ZETA - GAMMA) * raw * (1 - raw);
           }
-          adam(x + row, m + row, v + row, j, g2, rate, fix1, fix2);
+          put(gradients, i, slope);
         }
       }
+      adam(x, m, v, gradients, n, step, rate);
     }
     if (startStep + steps < totalSteps) continue;
-    for (let r = 0; r < rows; r++) {
-      const s = f(scale, first + r), row = from + ((r * d) << 2);
-      for (let j = 0; j < d; j++) {
-        const up: f32 = rectified(f(x + row, j)) >= 0.5 ? 1 : 0;
-        const value = floor<f32>(f(target + row, j) / s) + up;
-        put(gradients + row, j, max<f32>(lo, min<f32>(hi, value)));
+    for (let b = 0; b < rows * blocks; b++) {
+      const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+      for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+        const w = f(wanted, i), up: f32 = rectified(f(x, i)) >= 0.5 ? 1 : 0;
+        put(errors, i, s * max<f32>(lo, min<f32>(hi, floor<f32>(w / s) + up)) - w);
       }
     }
-    evaluate(target, scale, gram, first, rows, d, gradients, errors, q, loss);
+    evaluate(errors, gradients, gram, rows, d);
+    keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
   }
 }
 
@@ -255,4 +234,55 @@ export function adaroundLoop(
 function rectified(x: f32): f32 {
   const stretched = (ZETA - GAMMA) / (1 + Mathf.exp(-x)) + GAMMA;
   return max<f32>(0, min<f32>(1, stretched));
+}
+
+/** Where the weights of scale `b` begin: scale b % blocks of row b / blocks. */
+// @ts-ignore: decorator
+@inline
+function blockStart(b: i32, blocks: i32, block: i32, d: i32): i32 {
+  return (b / blocks) * d + (b % blocks) * block;
+}
+
+/** Where they end. */
+// @ts-ignore: decorator
+@inline
+function blockEnd(b: i32, blocks: i32, block: i32, d: i32): i32 {
+  return (b / blocks) * d + min(d, (b % blocks + 1) * block);
+}
+
+/** gradients = errors · H: half the loss's gradients. */
+function evaluate(errors: usize, gradients: usize, gram: usize, rows: i32, d: i32): void {
+  memory.fill(gradients, 0, (rows * d) << 2);
+  product(rows, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
+}
+
+/** Takes over the levels of the rows whose loss, Σ error · gradient, is below the best so far. */
+function keepBetter(
+  errors: usize,
+  gradients: usize,
+  wanted: usize,
+  grid: usize,
+  block: i32,
+  lo: f32,
+  hi: f32,
+  rows: i32,
+  d: i32,
+  q: usize,
+  loss: usize,
+  first: i32,
+): void {
+  const blocks = (d + block - 1) / block;
+  for (let r = 0; r < rows; r++) {
+    const row = (r * d) << 2;
+    const value = <f32> dot64(errors + row, gradients + row, d);
+    if (!(value < f(loss, first + r))) continue;
+    put(loss, first + r, value);
+    for (let b = r * blocks; b < (r + 1) * blocks; b++) {
+      const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+      // The levels again from the errors: exact, since they are small whole numbers.
+      for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+        put(q, i, level((f(errors, i) + f(wanted, i)) / s, lo, hi));
+      }
+    }
+  }
 }

@@ -1,9 +1,10 @@
 // What the module exports. All pointers are byte addresses of float32 data; sizes are in elements.
 
 export { cholesky, logDet, solve } from "./cholesky";
+export { tridiagonal } from "./coding";
 export { erf, normals, quantile } from "./gaussian";
 export { cross, gemm, gram, mirror, transpose } from "./gemm";
 export { adaroundLoop, attentionLoop } from "./gradient";
 export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
-export { rows as heapStart } from "./memory";
+export { heapStart } from "./memory";
 export { nearestLevels, refit, scaleSearch, stochasticLevels } from "./scale";

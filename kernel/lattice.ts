@@ -17,7 +17,7 @@ const LANES: i32 = 256;
 /** Bytes of working memory that `sequential` needs, padding included. */
 export function sequentialBytes(d: i32, candidates: i32): i32 {
   const lanes = max(LANES, candidates + 3);
-  return ((d + BLOCK + 4) * lanes) << 2;
+  return ((d + BLOCK + 5) * lanes) << 2;
 }
 
 /**
@@ -100,7 +100,9 @@ function tileOfRows(
   const steps = wanted + (lanes << 2); // lanes: s_i
   const noise = steps + (lanes << 2); // lanes: σ_i z
   const losses = noise + (lanes << 2); // lanes
+  const keys = losses + (lanes << 2); // rows: of their streams
   memory.fill(wanted, 0, lanes << 4);
+  for (let r = 0; r < rows; r++) store<u32>(keys + (r << 2), streamKey(seed, stream + r));
   for (let lane = 0; lane < lanes; lane++) put(steps, lane, 1);
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
 
@@ -121,9 +123,9 @@ function tileOfRows(
       }
       for (let k = 0; k < candidates; k++) {
         const sigma = f(taus, k) * reach;
-        if (sigma == 0) continue;
         for (let r = 0; r < rows; r++) {
-          const z = normal(streamKey(seed, stream + r), k, i);
+          // Without a spread there is nothing to draw.
+          const z = sigma == 0 ? 0 : normal(load<u32>(keys + (r << 2)), k, i);
           put(noise, r * candidates + k, sigma * <f32> z);
         }
       }

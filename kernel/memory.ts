@@ -1,17 +1,16 @@
 // Scratch memory of the kernel: it lies at the start of the heap, in front of the arena that
-// JavaScript hands out (src/kernel/memory.ts keeps SCRATCH_BYTES free for it).
+// JavaScript hands out (src/kernel/kernel.ts starts it at heapStart).
 
 /** Rows of C per block of packed A, columns per block of packed B, inner dimension of both. */
 export const MC: i32 = 128; // MC × KC floats = 128 KiB: half of a small L2
 export const NC: i32 = 512; // NC × KC floats = 512 KiB
 export const KC: i32 = 256; // 8 × KC floats = 8 KiB: a panel of B stays in L1
 
-/** Packed A, packed B, and one 4 × 8 tile. */
+/** Packed A, packed B, and one 4 × 8 tile. The arena starts behind them. */
 export const packedA: usize = __heap_base;
 export const packedB: usize = packedA + <usize>(MC * KC * 4);
 export const tile: usize = packedB + <usize>(NC * KC * 4);
-/** Rows of the lattice and gradient loops; see there. */
-export const rows: usize = tile + 128;
+export const heapStart: usize = tile + 128;
 
 // @ts-ignore: decorator
 @inline

@@ -434,12 +434,13 @@ export class Kernel implements Disposable {
     );
   }
 
-  /** Steps of Attention Round's layer form; see kernel/gradient.ts. One scale per row. */
+  /** Steps of Attention Round's layer form; see kernel/gradient.ts. */
   attentionLoop(args: Grid & Sizes & Result & Draws & GradientSteps & { tau: number }): void {
     this.#call(
       "attentionLoop",
       args.target.pointer,
       args.scale.pointer,
+      args.block,
       args.lo,
       args.hi,
       args.h.pointer,
@@ -458,7 +459,7 @@ export class Kernel implements Disposable {
     );
   }
 
-  /** Steps of AdaRound on the Gram matrix; see kernel/gradient.ts. One scale per row. */
+  /** Steps of AdaRound on the Gram matrix; see kernel/gradient.ts. */
   adaroundLoop(
     args: Grid & Sizes & Result & GradientSteps & { totalSteps: number; regularisation: number },
   ): void {
@@ -466,6 +467,7 @@ export class Kernel implements Disposable {
       "adaroundLoop",
       args.target.pointer,
       args.scale.pointer,
+      args.block,
       args.lo,
       args.hi,
       args.h.pointer,
@@ -481,6 +483,49 @@ export class Kernel implements Disposable {
       args.q.pointer,
       args.loss.pointer,
     );
+  }
+
+  /**
+   * The coding length of a matrix w (rows × d) as a function of the distortion ε > 0 that is allowed:
+   * L(ε) = (rows + d)/2 · log₂ det(I + rows/(d ε²) · w wᵀ) bits (Ma, Derksen, Hong, Wright 2007). The
+   * work, of the order rows² · (d + rows), is done once; the function costs a loop over rows.
+   *
+   * @example
+   * ```ts
+   * import { Kernel } from "./kernel.ts";
+   *
+   * using kernel = Kernel.create();
+   * const bits = kernel.codingLength({ w: kernel.f32(new Float32Array([3])), rows: 1, d: 1 });
+   * if (bits(3) !== 1) throw new Error("unexpected");
+   * ```
+   */
+  codingLength(
+    { w, rows, d }: { w: Buffer; rows: number; d: number },
+  ): (epsilon: number) => number {
+    // The smaller Gram matrix has the same determinant.
+    const n = Math.min(rows, d);
+    const { diagonal, beside } = this.#withWork(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
+      let matrix = w.pointer;
+      if (d < rows) this.#call("transpose", w.pointer, matrix = work, rows, d);
+      const a = align(work + 4 * rows * d), out = a + 8 * n * n;
+      this.#call("tridiagonal", matrix, n, Math.max(rows, d), a, out);
+      const { buffer } = this.#live.memory;
+      return {
+        diagonal: new Float64Array(buffer, out, n).slice(),
+        beside: new Float64Array(buffer, out + 8 * n, n).slice(),
+      };
+    });
+    return (epsilon) => {
+      const factor = rows / (d * epsilon ** 2);
+      // det(I + cT) for tridiagonal T, by its pivots: in exact arithmetic all are at least 1.
+      let log = 0, pivot = 1;
+      for (let i = 0; i < n; i++) {
+        const coupling = i === 0 ? 0 : (factor * beside[i - 1]) ** 2 / pivot;
+        pivot = Math.max(1, 1 + factor * diagonal[i] - coupling);
+        log += Math.log2(pivot);
+      }
+      return (rows + d) / 2 * log;
+    };
   }
 
   /** `length` draws of the standard normal distribution. */

@@ -140,7 +140,9 @@ export function loss(
     });
     const gram = h.subarray(Math.floor(row / rows) * d * d);
     let sum = 0;
-    for (let i = 0; i < d; i++) for (let j = 0; j < d; j++) sum += error[i] * gram[i * d + j] * error[j];
+    for (let i = 0; i < d; i++) {
+      for (let j = 0; j < d; j++) sum += error[i] * gram[i * d + j] * error[j];
+    }
     loss[row] = sum;
   }
 }
@@ -200,7 +202,8 @@ export function polish(args: Plain<Kernel["polish"]>): void {
 
 /** The best of evenly spaced shrink factors of the smallest scale that clips nothing. */
 export function scaleSearch(args: Plain<Kernel["scaleSearch"]>): void {
-  const { target, importance, rows, groups, d, block, lo, hi, candidates, shrinkFrom, scale } = args;
+  const { target, importance, rows, groups, d, block, lo, hi, candidates, shrinkFrom, scale } =
+    args;
   const blocks = Math.ceil(d / block);
   for (let row = 0; row < groups * rows; row++) {
     const weights = importance.subarray(Math.floor(row / rows) * d);
@@ -248,13 +251,28 @@ export function refit(args: Plain<Kernel["refit"]>): void {
 }
 
 /** L(W) = (o+d)/2 · log₂ det(I + o/(dε²) · W Wᵀ), by the o × o determinant. */
-export function codingLength({ w, rows, d, epsilon }: Plain<Kernel["codingLength"]>): number {
-  const a = new Float32Array(rows * rows);
-  cross({ y: w, x: w, r: a, groups: 1, o: rows, d: rows, p: d });
-  const factor = rows / (d * epsilon ** 2);
-  for (let i = 0; i < a.length; i++) a[i] = a[i] * factor + (i % (rows + 1) === 0 ? 1 : 0);
-  cholesky({ h: a, groups: 1, n: rows });
-  return (rows + d) / 2 * logDet({ u: a, n: rows }) / Math.LN2;
+export function codingLength(
+  { w, rows, d }: Plain<Kernel["codingLength"]>,
+): (epsilon: number) => number {
+  return (epsilon) => {
+    const a = new Float64Array(rows * rows), factor = rows / (d * epsilon ** 2);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < rows; j++) {
+        for (let k = 0; k < d; k++) a[i * rows + j] += factor * w[i * d + k] * w[j * d + k];
+      }
+      a[i * rows + i] += 1;
+    }
+    // Gaussian elimination: the determinant is the product of the pivots.
+    let log = 0;
+    for (let k = 0; k < rows; k++) {
+      log += Math.log2(a[k * rows + k]);
+      for (let i = k + 1; i < rows; i++) {
+        const ratio = a[i * rows + k] / a[k * rows + k];
+        for (let j = k; j < rows; j++) a[i * rows + j] -= ratio * a[k * rows + j];
+      }
+    }
+    return (rows + d) / 2 * log;
+  };
 }
 
 /** Draws of the standard normal distribution. */
