@@ -1,11 +1,22 @@
+import { create } from "@bufbuild/protobuf";
 import { assertEquals } from "std/assert/equals.js";
 import { assertStringIncludes } from "std/assert/string_includes.js";
 import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
 import { ADAPTERS } from "../src/graph/opset/adapters.ts";
 import { MAX_OPSET, raiseOpset } from "../src/graph/raise_opset.ts";
-import { type AttributeValue, copyModel, makeNode, opsetOf } from "../src/onnx/model.ts";
-import type { NodeProto } from "../src/onnx/gen/onnx_pb.ts";
+import {
+  type AttributeValue,
+  copyModel,
+  makeNode,
+  type Model,
+  opsetOf,
+} from "../src/onnx/model.ts";
+import {
+  FunctionProtoSchema,
+  type NodeProto,
+  OperatorSetIdProtoSchema,
+} from "../src/onnx/gen/onnx_pb.ts";
 import { bytesOf, DataType, floatTensor, int64Tensor, rawTensor } from "../src/onnx/tensor.ts";
 import type { Value } from "../src/runtime/session.ts";
 import {
@@ -281,6 +292,50 @@ Deno.test("raiseOpset: a copy of a model shares no body with it", () => {
   raiseOpset(copyModel(model), 13);
   assertEquals(body.node[0].attribute.map((a) => a.name), ["axes"]);
   assertEquals(body.initializer, []);
+});
+
+/** A model of opset 11 that calls the local function `f` with the nodes given, from a to b. */
+function withFunction(nodes: NodeProto[]): Model {
+  const call = makeNode("f", "call", ["x"], ["y"]);
+  call.domain = "local";
+  const model = build({ opset: 11, inputs: { x: [2, 3, 4] }, nodes: [call], outputs: ["y"] });
+  const opset = (domain: string, version: bigint) =>
+    create(OperatorSetIdProtoSchema, { domain, version });
+  model.proto.irVersion = 8n;
+  model.proto.opsetImport.push(opset("local", 1n));
+  model.proto.functions.push(create(FunctionProtoSchema, {
+    name: "f",
+    domain: "local",
+    input: ["a"],
+    output: ["b"],
+    node: nodes,
+    opsetImport: [opset("", 11n)],
+  }));
+  return model;
+}
+
+Deno.test("raiseOpset: local functions", async () => {
+  const model = withFunction([
+    makeNode("Softmax", "", ["a"], ["s"]),
+    makeNode("Unsqueeze", "", ["s"], ["b"], { axes: [0n] }),
+  ]);
+  const raised = copyModel(model);
+  assertEquals(raiseOpset(raised, 21), [
+    "Unsqueeze: axes became an input (1 node)",
+    "Softmax: made to work on one axis (1 node)",
+  ]);
+  assertEquals(raised.proto.functions[0].opsetImport[0].version, 21n);
+  assertEquals(model.proto.functions[0].node.length, 2);
+  const feeds = { x: value([2, 3, 4]) };
+  assertSameValues(await runModel(raised, feeds), await runModel(model, feeds));
+});
+
+Deno.test("raiseOpset: refuses to look into an attribute that a function's caller gives", () => {
+  const squeeze = makeNode("Squeeze", "inside", ["a"], ["b"], { axes: [] });
+  squeeze.attribute[0].refAttrName = "where";
+  const error = assertThrows(() => raiseOpset(withFunction([squeeze]), 13), AttuneError);
+  assertStringIncludes(error.message, '"inside"');
+  assertStringIncludes(error.message, "local function");
 });
 
 Deno.test("raiseOpset: nodes of other domains and newer models stay as they are", () => {

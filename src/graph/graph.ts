@@ -46,7 +46,7 @@ export function nodeName(node: NodeProto): string {
 }
 
 /** Whether a node is of the default operator set. */
-export function isStandard(node: NodeProto): boolean {
+export function isStandard(node: { readonly domain: string }): boolean {
   return node.domain === "" || node.domain === "ai.onnx";
 }
 
@@ -174,19 +174,23 @@ export function freshName(base: string, taken: Set<string>): string {
   return name;
 }
 
-/** Every name that the graph of `model` gives a tensor or node, in control-flow bodies, too. */
-export function tensorNames(model: Model): Set<string> {
-  const names = (graph: GraphProto): string[] => [
+/** Every name that `graph` gives a tensor or node, in control-flow bodies, too. */
+export function namesIn(graph: GraphProto): string[] {
+  return [
     ...graph.input.map((value) => value.name),
     ...graph.initializer.map((tensor) => tensor.name),
     ...graph.node.flatMap((node) => [
       node.name,
       ...node.input,
       ...node.output,
-      ...bodiesOf(node).flatMap(names),
+      ...bodiesOf(node).flatMap(namesIn),
     ]),
   ];
-  return new Set(names(model.proto.graph));
+}
+
+/** {@linkcode namesIn} of the graph of `model`: the names that a new one must differ from. */
+export function tensorNames(model: Model): Set<string> {
+  return new Set(namesIn(model.proto.graph));
 }
 
 /** Removes the initializers that nothing reads, and the value infos that no longer hold. */

@@ -5,9 +5,19 @@
  * @module
  */
 
-import { type Model, opsetOf, setOpset } from "../onnx/model.ts";
+import { create } from "@bufbuild/protobuf";
+import {
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  type FunctionProto,
+  type GraphProto,
+  GraphProtoSchema,
+  type TensorProto,
+} from "../onnx/gen/onnx_pb.ts";
+import { copyGraph, copyMessage, makeNode, type Model, opsetOf, setOpset } from "../onnx/model.ts";
 import { AttuneError } from "../errors.ts";
-import { bodiesOf, isStandard, tensorNames } from "./graph.ts";
+import { valueInfo } from "./extract.ts";
+import { bodiesOf, isStandard, namesIn } from "./graph.ts";
 import { type Adapter, ADAPTERS } from "./opset/adapters.ts";
 import { Scope } from "./opset/scope.ts";
 
@@ -29,8 +39,7 @@ const IR_VERSIONS: ReadonlyArray<readonly [opset: number, irVersion: bigint]> = 
 
 /**
  * Raises the default operator set of `model` to `target`, and its IR version to what that needs. A
- * model that is there already stays as it is. Nodes of other domains, and local functions, which
- * name their own opset, stay untouched.
+ * model that is there already stays as it is. Nodes of other domains stay untouched.
  *
  * @param target an opset from 13 to {@linkcode MAX_OPSET}.
  * @returns what was rewritten, one phrase for each operator; `model` is changed.
@@ -62,33 +71,78 @@ export function raiseOpset(model: Model, target: number): string[] {
       `Cannot raise ${model.name} to opset ${target}: give one from ${MIN_TARGET} to ${MAX_OPSET}`,
     );
   }
-  const changes: string[] = [];
+  const counts = new Map<string, number>();
   if (from < target) {
-    const names = tensorNames(model);
-    for (const adapter of ADAPTERS) {
-      if (adapter.to <= from || adapter.to > target) continue;
-      const counts = new Map<string, number>();
-      adaptGraph(new Scope(model, model.proto.graph, names), adapter, counts);
-      for (const [op, count] of counts) {
-        changes.push(`${op}: ${adapter.change} (${count} node${count === 1 ? "" : "s"})`);
-      }
-    }
+    const { proto } = model;
+    raiseGraph(model, proto.graph, from, target, counts);
+    proto.functions = proto.functions.map((local) => raiseFunction(model, local, target, counts));
     setOpset(model, target);
   }
   const needed = IR_VERSIONS.findLast(([opset]) => opset <= opsetOf(model))?.[1] ?? 0n;
   if (model.proto.irVersion < needed) model.proto.irVersion = needed;
-  return changes;
+  return [...counts].map(([change, n]) => `${change} (${n} node${n === 1 ? "" : "s"})`);
 }
 
-/** Applies `adapter` to the graph of `scope` and to the bodies in it; counts nodes by operator. */
+/** Applies the adapters between two opsets to `graph`; counts the nodes by what became of them. */
+function raiseGraph(
+  model: Model,
+  graph: GraphProto,
+  from: number,
+  target: number,
+  counts: Map<string, number>,
+): void {
+  const names = new Set(namesIn(graph));
+  for (const adapter of ADAPTERS) {
+    if (adapter.to <= from || adapter.to > target) continue;
+    adaptGraph(new Scope(model, graph, names), adapter, counts);
+  }
+}
+
+/** Applies `adapter` to the graph of `scope` and to the bodies in it. */
 function adaptGraph(scope: Scope, adapter: Adapter, counts: Map<string, number>): void {
   scope.graph.node = scope.graph.node.flatMap((node) => {
     for (const body of bodiesOf(node)) adaptGraph(scope.inner(body), adapter, counts);
-    const op = node.opType;
-    if (!isStandard(node) || !adapter.ops.includes(op)) return [node];
+    if (!isStandard(node) || !adapter.ops.includes(node.opType)) return [node];
+    if (node.attribute.some((attribute) => attribute.refAttrName !== "")) {
+      scope.refuse(node, adapter.to, "takes an attribute from the local function around it");
+    }
+    const change = `${node.opType}: ${adapter.change}`;
     const result = adapter.adapt(node, scope);
     if (result === "unchanged") return [node];
-    counts.set(op, (counts.get(op) ?? 0) + 1);
+    counts.set(change, (counts.get(change) ?? 0) + 1);
     return result;
   });
+}
+
+/**
+ * A raised copy of a local function. It names an opset of its own, but onnxruntime takes its nodes
+ * for those of the model's opset.
+ */
+function raiseFunction(
+  model: Model,
+  local: FunctionProto,
+  target: number,
+  counts: Map<string, number>,
+): FunctionProto {
+  const opsetImport = local.opsetImport.map(copyMessage);
+  const own = opsetImport.find(isStandard);
+  if (own === undefined || own.version >= BigInt(target)) return local;
+  const graph = copyGraph(create(GraphProtoSchema, {
+    node: local.node,
+    input: local.input.map((name) => valueInfo(name)),
+    output: local.output.map((name) => valueInfo(name)),
+  }));
+  raiseGraph(model, graph, Number(own.version), target, counts);
+  own.version = BigInt(target);
+  // A function has no initializers.
+  const node = [...graph.initializer.map(constantNode), ...graph.node];
+  return Object.assign(copyMessage(local), { opsetImport, node });
+}
+
+function constantNode(tensor: TensorProto) {
+  const node = makeNode("Constant", tensor.name, [], [tensor.name]);
+  node.attribute.push(
+    create(AttributeProtoSchema, { name: "value", type: AttributeType.TENSOR, t: tensor }),
+  );
+  return node;
 }

@@ -110,8 +110,8 @@ export function copyModel(model: Model): Model {
   return { ...model, proto };
 }
 
-/** A copy of `original` and of the control-flow bodies in it. */
-function copyGraph(original: GraphProto): GraphProto {
+/** A copy of `original`, and of the control-flow bodies in it, that can be changed. */
+export function copyGraph(original: GraphProto): GraphProto {
   const graph = copyMessage(original);
   graph.node = graph.node.map(copyMessage);
   for (const node of graph.node) {
