@@ -1,0 +1,47 @@
+import { assert } from "std/assert/assert.js";
+import { assertEquals } from "std/assert/equals.js";
+import { assertThrows } from "std/assert/throws.js";
+import { AttuneError } from "../src/errors.ts";
+import { sourceHash } from "../src/kernel/build.ts";
+import { Kernel } from "../src/kernel/kernel.ts";
+import { MODULE, SOURCE_HASH } from "../src/kernel/module.ts";
+
+Deno.test("module: was compiled from the sources, imports nothing, and is small", () => {
+  assertEquals(SOURCE_HASH, sourceHash(), 'run "deno task kernel"');
+  const bytes = Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0));
+  assert(bytes.length <= 48 * 1024, `${bytes.length} bytes`);
+  const module = new WebAssembly.Module(bytes);
+  assertEquals(WebAssembly.Module.imports(module), []);
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+  assert(names.includes("memory") && names.includes("heapStart"));
+});
+
+Deno.test("arena: aligned, zeroed again after reset, views survive growth", () => {
+  using kernel = Kernel.create();
+  const first = kernel.f32(Float32Array.of(1, 2, 3));
+  const mark = kernel.mark();
+  const second = kernel.f32(5);
+  assertEquals([first.pointer % 16, second.pointer % 16], [0, 0]);
+  second.view.fill(7);
+  kernel.reset(mark);
+  assertEquals([...kernel.f32(5).view], [0, 0, 0, 0, 0]);
+  const before = kernel.bytes;
+  const large = kernel.f32(before / 4);
+  assert(kernel.bytes > before);
+  assertEquals([...first.view], [1, 2, 3]);
+  assertEquals([...kernel.f32(first).view], [1, 2, 3]);
+  assert(large.view.every((value) => value === 0));
+});
+
+Deno.test("arena: refuses what does not fit into 4 GiB, and goes on", () => {
+  using kernel = Kernel.create();
+  const error = assertThrows(() => kernel.f32(2 ** 30), AttuneError, "4096 MiB");
+  assertEquals(error.code, "too-large");
+  assertEquals([...kernel.f32(2).view], [0, 0]);
+});
+
+Deno.test("kernel: says so after it was disposed of", () => {
+  const kernel = Kernel.create();
+  kernel[Symbol.dispose]();
+  assertThrows(() => kernel.f32(1), AttuneError, "disposed");
+});

@@ -1,0 +1,279 @@
+import { assert } from "std/assert/assert.js";
+import { assertEquals } from "std/assert/equals.js";
+import * as reference from "../src/kernel/reference.ts";
+import { assertClose, both, onKernel, random, spd } from "./kernel_twins.ts";
+
+/** A problem of random weights on a grid of `lo` … `hi` with scales that clip a few. */
+function problem(
+  { groups = 1, rows = 1, d = 1, block = d, lo = -4, hi = 3, seed = 1 }: {
+    groups?: number;
+    rows?: number;
+    d?: number;
+    block?: number;
+    lo?: number;
+    hi?: number;
+    seed?: number;
+  },
+) {
+  const all = groups * rows, blocks = Math.ceil(d / block);
+  const scale = random(all * blocks, seed + 1).map((value) => 0.35 + 0.1 * Math.abs(value));
+  return {
+    target: random(all * d, seed),
+    scale,
+    block,
+    lo,
+    hi,
+    rows,
+    groups,
+    d,
+    q: new Float32Array(all * d),
+    loss: new Float32Array(all),
+  };
+}
+
+const SHAPES = [
+  { rows: 0, d: 4 },
+  { rows: 3, d: 1 },
+  { rows: 5, d: 15, block: 4 },
+  { rows: 2, d: 16 },
+  { rows: 3, d: 17, block: 16 },
+  { groups: 7, rows: 1, d: 9 },
+  { groups: 2, rows: 3, d: 33 },
+  { rows: 9, d: 70, block: 32 },
+];
+
+Deno.test("nearest: half to even, both zeros, denormals, infinities", () => {
+  const target = Float32Array.of(
+    ...[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0, -0, 1e-40, -1e-40, 9, -9, Infinity, -Infinity],
+    0.49999997,
+    2.5000002,
+  );
+  const d = target.length, scale = Float32Array.of(1), q = new Float32Array(d);
+  const args = { target, scale, block: d, lo: -8, hi: 7, rows: 1, groups: 1, d, q };
+  const { kernel, twin } = both("nearest", reference.nearest, args);
+  const expected = [0, 2, 2, 0, -2, -2, 0, 0, 0, 0, 7, -8, 7, -8, 0, 3];
+  // −0 and 0 are the same level.
+  assertEquals([...kernel.q].map((value) => value + 0), expected);
+  assertEquals([...twin.q].map((value) => value + 0), expected);
+});
+
+Deno.test("nearest: agrees with the twin for all shapes, NaN stays visible", () => {
+  for (const shape of SHAPES) {
+    const args = problem(shape);
+    if (args.target.length > 3) args.target[3] = NaN;
+    const { kernel, twin } = both("nearest", reference.nearest, args);
+    assertEquals(kernel.q.map((value) => value + 0), twin.q.map((value) => value + 0));
+    if (args.target.length > 3) assert(Number.isNaN(kernel.q[3]));
+  }
+});
+
+Deno.test("stochastic: agrees with the twin; the mean of many draws is the weight", () => {
+  for (const shape of SHAPES) {
+    const args = { ...problem(shape), seed: 7, stream: 3 };
+    const { kernel, twin } = both("stochastic", reference.stochastic, args);
+    assertEquals(kernel.q.map((value) => value + 0), twin.q.map((value) => value + 0));
+  }
+  const d = 40_000;
+  for (const t of [0.25, -1.7, 2]) {
+    const target = new Float32Array(d).fill(t), q = new Float32Array(d);
+    const grid = { target, scale: Float32Array.of(1), block: d, lo: -8, hi: 7 };
+    const args = { ...grid, rows: 1, groups: 1, d, q, seed: 1, stream: 0 };
+    const mean = onKernel("stochastic", args).args.q.reduce((a, b) => a + b) / d;
+    // Five standard errors.
+    assertClose([mean], [t], 5 * Math.sqrt((t - Math.floor(t)) * (Math.ceil(t) - t) / d) + 1e-9);
+  }
+});
+
+Deno.test("sequential: nearest plane and candidates agree with the textbook form", () => {
+  for (const shape of SHAPES) {
+    for (const taus of [[0], [0.4], [0, 0.2, 0.4], Array.from({ length: 16 }, (_, k) => k / 30)]) {
+      const { groups = 1, d } = shape;
+      const { u } = spd(groups, d, 5), spread = random(groups * d, 6).map(Math.abs);
+      if (d > 2) spread[1] = 0;
+      const args = {
+        ...problem(shape),
+        u,
+        spread,
+        taus: Float32Array.from(taus),
+        seed: 9,
+        stream: 4,
+      };
+      const { kernel, twin } = both("sequential", reference.sequential, args);
+      const what = `${JSON.stringify(shape)}, ${taus.length} candidates`;
+      assertEquals(kernel.q.map((value) => value + 0), twin.q.map((value) => value + 0), what);
+      assertClose(kernel.loss, twin.loss, 1e-4, what);
+    }
+  }
+});
+
+Deno.test("sequential: the loss is the exact one, and with one candidate never below the best", () => {
+  const shape = { groups: 2, rows: 4, d: 40 }, { h, u } = spd(2, 40, 3);
+  const spread = new Float32Array(80).fill(1), taus = Float32Array.of(0, 0.1, 0.2, 0.3);
+  const args = { ...problem(shape), u, spread, taus, seed: 2, stream: 0 };
+  const many = onKernel("sequential", args).args;
+  const exact = onKernel("loss", { ...many, h }).args;
+  assertClose(many.loss, exact.loss, 1e-3);
+  const one = onKernel("sequential", { ...args, taus: taus.slice(0, 1) }).args;
+  many.loss.forEach((loss, row) => assert(loss <= one.loss[row]));
+  assert(many.loss.some((loss, row) => loss < one.loss[row]));
+});
+
+Deno.test("sequential: results do not depend on how rows are split over calls", () => {
+  // More rows than fit into one tile of 256 lanes.
+  const rows = 37, d = 45, block = 20, blocks = 3, { u } = spd(1, d, 3);
+  const spread = new Float32Array(d).fill(0.8),
+    taus = Float32Array.from({ length: 12 }, (_, k) => k / 9);
+  const args = { ...problem({ rows, d, block }), u, spread, taus, seed: 11, stream: 100 };
+  const whole = onKernel("sequential", args).args;
+  for (const [from, to] of [[0, 1], [1, 8], [20, 37]]) {
+    const part = onKernel("sequential", {
+      ...args,
+      target: args.target.slice(from * d, to * d),
+      scale: args.scale.slice(from * blocks, to * blocks),
+      q: new Float32Array((to - from) * d),
+      loss: new Float32Array(to - from),
+      rows: to - from,
+      stream: 100 + from,
+    }).args;
+    assertEquals(part.q, whole.q.slice(from * d, to * d));
+    assertEquals(part.loss, whole.loss.slice(from, to));
+  }
+});
+
+Deno.test("sequential: many candidates find the best of all roundings", () => {
+  const lo = -1, hi = 1;
+  for (const d of [2, 4, 6, 8]) {
+    const { h, u } = spd(1, d, d, 0.01), spread = new Float32Array(d).fill(1);
+    const taus = Float32Array.from({ length: 4000 }, (_, k) => k / 1000);
+    const args = { ...problem({ d, rows: 3, lo, hi }), u, spread, taus, seed: 1, stream: 0, h };
+    const found = onKernel("sequential", args).args;
+    const exact = onKernel("loss", { ...found, h }).args.loss;
+    for (let row = 0; row < 3; row++) {
+      const trial = {
+        ...args,
+        target: args.target.slice(row * d, (row + 1) * d),
+        scale: args.scale.slice(row, row + 1),
+        rows: 1,
+        loss: new Float32Array(1),
+      };
+      let least = Infinity;
+      for (let code = 0; code < 3 ** d; code++) {
+        const q = Float32Array.from({ length: d }, (_, j) => Math.floor(code / 3 ** j) % 3 + lo);
+        reference.loss({ ...trial, q });
+        least = Math.min(least, trial.loss[0]);
+      }
+      assertClose([exact[row]], [least], 1e-4, `d ${d}, row ${row}`);
+    }
+  }
+});
+
+Deno.test("sequential: draws have the probabilities of Attention Round", () => {
+  // Without correlation each weight is on its own: the chance of level q is
+  // ½[erf((q+½−t)/√2σ) − erf((q−½−t)/√2σ)].
+  const rows = 20_000, t = 0.3, sigma = 0.7, lo = -8, hi = 7;
+  const q = new Float32Array(rows), loss = new Float32Array(rows);
+  const { q: drawn } = onKernel("sequential", {
+    target: new Float32Array(rows).fill(t),
+    scale: new Float32Array(rows).fill(1),
+    block: 1,
+    lo,
+    hi,
+    u: Float32Array.of(1),
+    spread: Float32Array.of(1),
+    taus: Float32Array.of(sigma),
+    seed: 3,
+    stream: 0,
+    rows,
+    groups: 1,
+    d: 1,
+    q,
+    loss,
+  }).args;
+  const below = (x: number) => (1 + reference.erf((x - t) / Math.SQRT2 / sigma)) / 2;
+  let chiSquared = 0;
+  for (const level of [-1, 0, 1, 2]) {
+    const expected = rows * (below(level + 0.5) - below(level - 0.5));
+    chiSquared += (drawn.filter((value) => value === level).length - expected) ** 2 / expected;
+  }
+  // The 0.9999 quantile for four degrees of freedom.
+  assert(chiSquared < 23.5, `chi-squared ${chiSquared}`);
+});
+
+Deno.test("sequential: a row with NaN leaves the others alone", () => {
+  const rows = 5, d = 12, { u } = spd(1, d, 3), args = problem({ rows, d });
+  const more = {
+    u,
+    spread: new Float32Array(d).fill(1),
+    taus: Float32Array.of(0, 0.3),
+    seed: 1,
+    stream: 0,
+  };
+  const clean = onKernel("sequential", { ...args, ...more }).args.q;
+  const target = args.target.slice();
+  target[2 * d + 5] = NaN;
+  const { q } = onKernel("sequential", { ...args, ...more, target }).args;
+  for (const row of [0, 1, 3, 4]) {
+    assertEquals(q.slice(row * d, (row + 1) * d), clean.slice(row * d, (row + 1) * d));
+  }
+});
+
+Deno.test("polish: agrees with the twin, never raises a loss, ends where no weight can move", () => {
+  for (const shape of SHAPES) {
+    const { groups = 1, d } = shape, { h } = spd(groups, d, 5);
+    const start = { ...onKernel("nearest", problem(shape)).args, h };
+    const before = both("loss", reference.loss, start);
+    assertClose(before.kernel.loss, before.twin.loss, 1e-5);
+    const { kernel, twin } = both("polish", reference.polish, { ...start, sweeps: 50 });
+    assertEquals(kernel.q.map((value) => value + 0), twin.q.map((value) => value + 0));
+    assertClose(kernel.loss, twin.loss, 1e-4);
+    kernel.loss.forEach((loss, row) => assert(loss <= before.kernel.loss[row]));
+    const again = onKernel("polish", { ...kernel, sweeps: 50 }).args;
+    assertEquals(again.q, kernel.q);
+    kernel.q.forEach((q) => assert(q >= start.lo && q <= start.hi && Number.isInteger(q)));
+  }
+});
+
+Deno.test("polish: a singular H is no trap", () => {
+  // Every row of h is the same, and one input is dead.
+  const d = 6, h = new Float32Array(d * d).fill(1);
+  for (let i = 0; i < d; i++) h[i] = h[i * d] = 0;
+  const start = { ...onKernel("nearest", problem({ rows: 4, d })).args, h };
+  const before = onKernel("loss", start).args.loss;
+  const { loss, q } = onKernel("polish", { ...start, sweeps: 100 }).args;
+  loss.forEach((value, row) => assert(value <= before[row]));
+  q.forEach((value) => assert(Number.isInteger(value)));
+});
+
+Deno.test("scaleSearch: agrees with the twin; zeros, one weight, one-sided grids", () => {
+  for (const shape of SHAPES) {
+    for (const [lo, hi] of [[-8, 7], [-1, 1], [0, 15]]) {
+      const { groups = 1, d } = shape, args = problem({ ...shape, lo, hi });
+      if (lo === 0) args.target.forEach((value, i) => args.target[i] = Math.abs(value));
+      args.target.fill(0, 0, d);
+      const search = {
+        importance: random(groups * d, 4).map(Math.abs),
+        candidates: 40,
+        shrinkFrom: 0.3,
+      };
+      const { kernel, twin } = both("scaleSearch", reference.scaleSearch, { ...args, ...search });
+      assertClose(kernel.scale, twin.scale, 1e-5);
+      if (args.rows > 0) assertEquals(kernel.scale[0], 1);
+    }
+  }
+});
+
+Deno.test("refit: agrees with the twin, and no other scale is better", () => {
+  for (const oneScale of [false, true]) {
+    const groups = 2, rows = 3, d = 17, { h } = spd(groups, d, 5);
+    const start = { ...onKernel("nearest", problem({ groups, rows, d })).args, h, oneScale };
+    const { kernel, twin } = both("refit", reference.refit, start);
+    assertClose(kernel.scale, twin.scale, 1e-5);
+    const total = (factor: number) =>
+      onKernel("loss", { ...kernel, scale: kernel.scale.map((s) => s * factor) }).args.loss
+        .reduce((a, b) => a + b);
+    for (const factor of [0.97, 0.99, 1.01, 1.03]) assert(total(factor) > total(1));
+  }
+  // A row without levels keeps its scale.
+  const { h } = spd(1, 4, 1), args = { ...problem({ d: 4 }), h, oneScale: false };
+  assertEquals(onKernel("refit", args).args.scale, args.scale);
+});
