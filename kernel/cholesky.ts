@@ -4,8 +4,10 @@
 import { axpy, product } from "./gemm";
 import { f, put } from "./memory";
 
-/** Rows of a block: its triangular part is 64/d of the work. */
-const BLOCK: i32 = 64;
+/** Rows between two updates of all that remains: a matrix product that deep is a fast one. */
+const PANEL: i32 = 128;
+/** Rows within a panel that are worked on one by one: what is no product is about 32/n of the work. */
+const BLOCK: i32 = 32;
 
 /**
  * Factors each h[g] (n × n, upper triangle given) in place; below the diagonal it becomes zero.
@@ -20,37 +22,47 @@ export function cholesky(h: usize, groups: i32, n: i32): i32 {
 }
 
 function factor(h: usize, n: i32): i32 {
-  for (let b = 0; b < n; b += BLOCK) {
-    const end = b + BLOCK < n ? b + BLOCK : n;
-    // The diagonal block, sums in float64: everything after divides by its pivots.
-    for (let i = b; i < end; i++) {
-      let sum: f64 = f(h, i * n + i);
-      for (let s = b; s < i; s++) sum -= <f64> f(h, s * n + i) * <f64> f(h, s * n + i);
-      if (!(sum > 0)) return i;
-      const pivot = Math.sqrt(sum);
-      put(h, i * n + i, <f32> pivot);
-      for (let j = i + 1; j < end; j++) {
-        let value: f64 = f(h, i * n + j);
-        for (let s = b; s < i; s++) value -= <f64> f(h, s * n + i) * <f64> f(h, s * n + j);
-        put(h, i * n + j, <f32> (value / pivot));
-      }
-    }
-    // The rows to its right: U12 = U11⁻ᵀ H12, row by row.
-    const rest = n - end;
-    if (rest > 0) {
+  for (let panel = 0; panel < n; panel += PANEL) {
+    const panelEnd = min(n, panel + PANEL);
+    for (let b = panel; b < panelEnd; b += BLOCK) {
+      const end = min(panelEnd, b + BLOCK);
+      const failed = factorBlock(h, n, b, end);
+      if (failed >= 0) return failed;
+      // The rows to its right: U12 = U11⁻ᵀ H12, row by row.
       for (let i = b; i < end; i++) {
         const row = h + ((i * n + end) << 2);
-        for (let s = b; s < i; s++) axpy(-f(h, s * n + i), h + ((s * n + end) << 2), row, rest);
-        scale(row, 1 / f(h, i * n + i), rest);
+        for (let s = b; s < i; s++) axpy(-f(h, s * n + i), h + ((s * n + end) << 2), row, n - end);
+        scale(row, 1 / f(h, i * n + i), n - end);
       }
-      // What remains: H22 −= U12ᵀ U12.
-      const right = h + ((b * n + end) << 2);
-      const to = h + ((end * n + end) << 2);
-      product(rest, rest, end - b, -1, right, 1, n, right, n, 1, to, n, true);
+      update(h, n, b, end, panelEnd);
     }
+    update(h, n, panel, panelEnd, n);
   }
   for (let i = 1; i < n; i++) memory.fill(h + ((i * n) << 2), 0, i << 2);
   return -1;
+}
+
+/** The diagonal block b … end, sums in float64: everything after divides by its pivots. */
+function factorBlock(h: usize, n: i32, b: i32, end: i32): i32 {
+  for (let i = b; i < end; i++) {
+    let sum: f64 = f(h, i * n + i);
+    for (let s = b; s < i; s++) sum -= <f64> f(h, s * n + i) * <f64> f(h, s * n + i);
+    if (!(sum > 0)) return i;
+    const pivot = Math.sqrt(sum);
+    put(h, i * n + i, <f32> pivot);
+    for (let j = i + 1; j < end; j++) {
+      let value: f64 = f(h, i * n + j);
+      for (let s = b; s < i; s++) value -= <f64> f(h, s * n + i) * <f64> f(h, s * n + j);
+      put(h, i * n + j, <f32> (value / pivot));
+    }
+  }
+  return -1;
+}
+
+/** Rows end … last − 1, from the diagonal on, −= U12ᵀ U12, where U12 is rows first … end − 1. */
+function update(h: usize, n: i32, first: i32, end: i32, last: i32): void {
+  const right = h + ((first * n + end) << 2), to = h + ((end * n + end) << 2);
+  product(last - end, n - end, end - first, -1, right, 1, n, right, n, 1, to, n, true);
 }
 
 // @ts-ignore: decorator

@@ -5,7 +5,7 @@
 import { f, KC, MC, NC, packedA, packedB, put, tile } from "./memory";
 
 /** Packs `height` × `depth` of a matrix with strides into panels of `width` rows, zero-padded. */
-function pack(
+export function pack(
   from: usize,
   rowStride: i32,
   columnStride: i32,
@@ -52,7 +52,7 @@ function pack(
 }
 
 /** c (4 × 8, rows `stride` apart) += alpha · a · b over `depth` packed slices. */
-function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, stride: usize): void {
+export function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, stride: usize): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
   let b0: v128, b1: v128, x: v128;

@@ -6,7 +6,7 @@
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
 import { dot64, product } from "./gemm";
-import { erf, normal, streamKey } from "./gaussian";
+import { erf, normals } from "./gaussian";
 import { f, put } from "./memory";
 import { level } from "./scale";
 
@@ -112,8 +112,7 @@ export function attentionLoop(
       memory.fill(m, 0, n << 2);
       memory.fill(v, 0, n << 2);
       for (let r = 0; r < rows; r++) {
-        const key = streamKey(seed, stream + first + r);
-        for (let j = 0; j < d; j++) put(alpha, r * d + j, tau * <f32> normal(key, 0, j));
+        normals(alpha + ((r * d) << 2), d, tau, seed, stream + first + r);
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {

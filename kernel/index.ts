@@ -2,7 +2,7 @@
 
 export { cholesky, logDet, solve } from "./cholesky";
 export { tridiagonal } from "./coding";
-export { erf, normals, quantile } from "./gaussian";
+export { erf, normals } from "./gaussian";
 export { cross, gemm, gram, mirror, transpose } from "./gemm";
 export { adaroundLoop, attentionLoop } from "./gradient";
 export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";

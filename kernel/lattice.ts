@@ -4,20 +4,22 @@
 // up for them. Taking the nearest level each time is Babai's nearest plane (GPTQ, in another order);
 // Attention Round draws the level from a Gaussian around c_i and keeps the best of many candidates.
 
-import { axpy, dot64, product } from "./gemm";
-import { normal, streamKey } from "./gaussian";
-import { f, put } from "./memory";
+import { axpy, dot64, micro, pack, product } from "./gemm";
+import { normal4, streamKey } from "./gaussian";
+import { f, KC, packedA, put } from "./memory";
 import { level } from "./scale";
 
 /** Inputs that are decided between two matrix products. */
-const BLOCK: i32 = 32;
-/** Rows times candidates that are worked on at a time: an error matrix of d × 256 floats. */
-const LANES: i32 = 256;
+const BLOCK: i32 = 16;
+/** Lanes of a panel: rows times candidates that the micro-kernel of the products takes. */
+const WIDTH: i32 = 8;
+/** Lanes that are worked on at a time: an error matrix of d × 128 floats, which fits into L2. */
+const LANES: i32 = 128;
 
-/** Bytes of working memory that `sequential` needs, padding included. */
+/** Bytes of working memory that `sequential` needs. */
 export function sequentialBytes(d: i32, candidates: i32): i32 {
-  const lanes = max(LANES, candidates + 3);
-  return ((d + BLOCK + 5) * lanes) << 2;
+  const lanes = max(LANES, (candidates + WIDTH - 1) & -WIDTH);
+  return ((d + BLOCK + 4) * lanes + BLOCK * WIDTH) << 2;
 }
 
 /**
@@ -93,58 +95,61 @@ function tileOfRows(
   loss: usize,
   work: usize,
 ): void {
-  const lanes = (rows * candidates + 3) & ~3;
-  const errors = work; // d × lanes: ŵ − w
-  const pull = errors + ((d * lanes) << 2); // BLOCK × lanes: Σ_j U_ij (ŵ_j − w_j)
-  const wanted = pull + ((BLOCK * lanes) << 2); // lanes: w_i
-  const steps = wanted + (lanes << 2); // lanes: s_i
-  const noise = steps + (lanes << 2); // lanes: σ_i z
-  const losses = noise + (lanes << 2); // lanes
-  const keys = losses + (lanes << 2); // rows: of their streams
-  memory.fill(wanted, 0, lanes << 4);
-  for (let r = 0; r < rows; r++) store<u32>(keys + (r << 2), streamKey(seed, stream + r));
-  for (let lane = 0; lane < lanes; lane++) put(steps, lane, 1);
-  const low = f32x4.splat(lo), high = f32x4.splat(hi);
+  const lanes = (rows * candidates + WIDTH - 1) & -WIDTH, panels = lanes / WIDTH;
+  // ŵ − w as panels of d × 8, which the micro-kernel reads as they are.
+  const errors = work, panelBytes: usize = (d * WIDTH) << 2;
+  const pulls = errors + panels * panelBytes; // panels of 32 × 8: Σ_j U_ij (ŵ_j − w_j)
+  const pullBytes: usize = (BLOCK * WIDTH) << 2;
+  const steps = pulls + panels * pullBytes; // 32 × 8, of one panel: s_i
+  const keys = steps + pullBytes; // lanes: of their streams
+  const counters = keys + (lanes << 2); // lanes: k
+  const sigmas = counters + (lanes << 2); // lanes: taus[k]
+  const losses = sigmas + (lanes << 2); // lanes
+  memory.fill(keys, 0, lanes << 4);
+  for (let lane = 0; lane < rows * candidates; lane++) {
+    const k = lane % candidates;
+    store<u32>(keys + (lane << 2), streamKey(seed, stream + lane / candidates));
+    store<u32>(counters + (lane << 2), k);
+    put(sigmas, lane, f(taus, k));
+  }
 
   for (let end = d; end > 0; end -= BLOCK) {
     const start = max(0, end - BLOCK), height = end - start;
-    memory.fill(pull, 0, (height * lanes) << 2);
-    const right = u + ((start * d + end) << 2), known = errors + ((end * lanes) << 2);
-    product(height, lanes, d - end, 1, right, d, 1, known, lanes, 1, pull, lanes, false);
-    for (let i = end - 1; i >= start; i--) {
-      const pivot = f(u, i * d + i);
-      const reach = f(spread, i);
-      for (let r = 0; r < rows; r++) {
-        const w = f(target, r * d + i), s = f(scale, r * blocks + i / block);
-        for (let k = 0; k < candidates; k++) {
-          put(wanted, r * candidates + k, w);
-          put(steps, r * candidates + k, s);
+    memory.fill(pulls, 0, panels * pullBytes);
+    for (let p = end; p < d; p += KC) {
+      const depth = min(KC, d - p);
+      pack(u + ((start * d + p) << 2), d, 1, height, depth, 4, packedA);
+      for (let panel = 0; panel < panels; panel++) {
+        const known = errors + panel * panelBytes + ((p * WIDTH) << 2);
+        for (let i = 0; i < height; i += 4) {
+          const to = pulls + panel * pullBytes + ((i * WIDTH) << 2);
+          micro(packedA + ((i * depth) << 2), known, depth, f32x4.splat(1), to, WIDTH << 2);
         }
       }
-      for (let k = 0; k < candidates; k++) {
-        const sigma = f(taus, k) * reach;
-        for (let r = 0; r < rows; r++) {
-          // Without a spread there is nothing to draw.
-          const z = sigma == 0 ? 0 : normal(load<u32>(keys + (r << 2)), k, i);
-          put(noise, r * candidates + k, sigma * <f32> z);
-        }
+    }
+    for (let panel = 0; panel < panels; panel++) {
+      const at = errors + panel * panelBytes, lane = (panel * WIDTH) << 2;
+      for (let l = 0; l < WIDTH; l++) {
+        // Lanes behind the last one repeat its row.
+        const r = min(rows - 1, (panel * WIDTH + l) / candidates);
+        spreadOut(target + ((r * d) << 2), scale + ((r * blocks) << 2), block, start, end, at, steps, l);
       }
-      const inverse = f32x4.splat(1 / pivot), price = f32x4.splat(pivot * pivot);
-      const pulls = pull + (((i - start) * lanes) << 2), error = errors + ((i * lanes) << 2);
-      for (let lane = 0; lane < lanes << 2; lane += 16) {
-        const w = v128.load(wanted + lane), s = v128.load(steps + lane);
-        const c = f32x4.sub(w, f32x4.mul(v128.load(pulls + lane), inverse));
-        const t = f32x4.add(f32x4.div(c, s), v128.load(noise + lane));
-        const level = f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t)));
-        const value = f32x4.mul(level, s);
-        v128.store(error + lane, f32x4.sub(value, w));
-        const off = f32x4.sub(value, c);
-        const sum = v128.load(losses + lane);
-        v128.store(losses + lane, f32x4.add(sum, f32x4.mul(price, f32x4.mul(off, off))));
-      }
-      for (let above = start; above < i; above++) {
-        axpy(f(u, above * d + i), error, pull + (((above - start) * lanes) << 2), lanes);
-      }
+      decide(
+        at,
+        pulls + panel * pullBytes,
+        steps,
+        u,
+        spread,
+        lo,
+        hi,
+        start,
+        end,
+        d,
+        keys + lane,
+        counters + lane,
+        sigmas + lane,
+        losses + lane,
+      );
     }
   }
 
@@ -154,9 +159,95 @@ function tileOfRows(
       if (f(losses, r * candidates + k) < f(losses, best)) best = r * candidates + k;
     }
     put(loss, r, f(losses, best));
+    const lane = errors + (best / WIDTH) * panelBytes + ((best % WIDTH) << 2);
     for (let i = 0; i < d; i++) {
-      const value = f(errors, i * lanes + best) + f(target, r * d + i);
+      const value = f(lane, i * WIDTH) + f(target, r * d + i);
       put(q, r * d + i, level(value / f(scale, r * blocks + i / block), lo, hi));
+    }
+  }
+}
+
+/** Copies w and s of inputs start … end − 1 of a row into lane `lane` of a panel and of `steps`. */
+function spreadOut(
+  target: usize,
+  scale: usize,
+  block: i32,
+  start: i32,
+  end: i32,
+  panel: usize,
+  steps: usize,
+  lane: i32,
+): void {
+  let b = start / block, next = (b + 1) * block, s = f(scale, b);
+  for (let i = start; i < end; i++) {
+    if (i == next) {
+      s = f(scale, ++b);
+      next += block;
+    }
+    put(panel, i * WIDTH + lane, f(target, i));
+    put(steps, (i - start) * WIDTH + lane, s);
+  }
+}
+
+/**
+ * Decides inputs end − 1 … start of one panel, where w lies; ŵ − w takes its place.
+ * What the inputs from `end` on pull is known; within the block it is summed here.
+ */
+function decide(
+  panel: usize,
+  pulls: usize,
+  steps: usize,
+  u: usize,
+  spread: usize,
+  lo: f32,
+  hi: f32,
+  start: i32,
+  end: i32,
+  d: i32,
+  keys: usize,
+  counters: usize,
+  sigmas: usize,
+  losses: usize,
+): void {
+  const low = f32x4.splat(lo), high = f32x4.splat(hi);
+  const draws = v128.any_true(v128.or(v128.load(sigmas), v128.load(sigmas, 16)));
+  for (let i = end - 1; i >= start; i--) {
+    const row = u + ((i * d) << 2), at = panel + ((i * WIDTH) << 2);
+    const step = steps + (((i - start) * WIDTH) << 2), pull = pulls + (((i - start) * WIDTH) << 2);
+    // Two sums in turn, as an addition takes longer than its turn.
+    let a0 = v128.load(pull), a1 = v128.load(pull, 16);
+    let b0 = f32x4.splat(0), b1 = f32x4.splat(0);
+    let j = i + 1;
+    for (; j + 1 < end; j += 2) {
+      const x = v128.load_splat<f32>(row + (j << 2)), y = v128.load_splat<f32>(row + (j << 2), 4);
+      const error = panel + ((j * WIDTH) << 2);
+      a0 = f32x4.add(a0, f32x4.mul(x, v128.load(error)));
+      a1 = f32x4.add(a1, f32x4.mul(x, v128.load(error, 16)));
+      b0 = f32x4.add(b0, f32x4.mul(y, v128.load(error, 32)));
+      b1 = f32x4.add(b1, f32x4.mul(y, v128.load(error, 48)));
+    }
+    if (j < end) {
+      const x = v128.load_splat<f32>(row + (j << 2)), error = panel + ((j * WIDTH) << 2);
+      a0 = f32x4.add(a0, f32x4.mul(x, v128.load(error)));
+      a1 = f32x4.add(a1, f32x4.mul(x, v128.load(error, 16)));
+    }
+    const pivot = f(row, i), inverse = f32x4.splat(1 / pivot), price = f32x4.splat(pivot * pivot);
+    const reach = f(spread, i), noisy = draws && reach != 0;
+    for (let half: usize = 0; half < 32; half += 16) {
+      const sum = half == 0 ? f32x4.add(a0, b0) : f32x4.add(a1, b1);
+      const w = v128.load(at + half), s = v128.load(step + half);
+      const c = f32x4.sub(w, f32x4.mul(sum, inverse));
+      let t = f32x4.div(c, s);
+      if (noisy) {
+        const z = normal4(v128.load(keys + half), v128.load(counters + half), i32x4.splat(i));
+        const sigma = f32x4.mul(v128.load(sigmas + half), f32x4.splat(reach));
+        t = f32x4.add(t, f32x4.mul(sigma, z));
+      }
+      const value = f32x4.mul(f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t))), s);
+      const off = f32x4.sub(value, c);
+      const change = f32x4.mul(price, f32x4.mul(off, off));
+      v128.store(at + half, f32x4.sub(value, w));
+      v128.store(losses + half, f32x4.add(v128.load(losses + half), change));
     }
   }
 }
@@ -180,8 +271,8 @@ function errorsOf(
   }
 }
 
-/** Rows whose gradients are made by one product. */
-const ROWS: i32 = 32;
+/** Rows whose gradients are made by one product, for which H is packed anew. */
+const ROWS: i32 = 128;
 
 /** Bytes of working memory that `polish` and `losses` need. */
 export function polishBytes(d: i32): i32 {

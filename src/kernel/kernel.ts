@@ -530,7 +530,7 @@ export class Kernel implements Disposable {
 
   /** `length` draws of the standard normal distribution. */
   normals({ out, seed, stream }: { out: Buffer } & Draws): void {
-    this.#call("normals", out.pointer, out.length, seed, stream);
+    this.#call("normals", out.pointer, out.length, 1, seed, stream);
   }
 
   /** erf(x), good to the last place of a float32. */
