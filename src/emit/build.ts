@@ -92,17 +92,15 @@ function setInitializer(model: Model, tensor: TensorProto): void {
 /** The real weights that `rounding` stands for: levels times scales, (groups·rows) × depth. */
 export function dequantize(layer: LayerPlan, { levels, scales }: Rounding): Float32Array {
   const { depth } = layer.target;
+  const { blockSize, blocksPerRow } = layer;
   const values = new Float32Array(levels.length);
-  for (let i = 0; i < levels.length; i++) {
-    values[i] = levels[i] * scaleAt(layer, scales, Math.floor(i / depth), i % depth);
+  for (let row = 0, i = 0; i < levels.length; row++) {
+    for (let j = 0; j < depth; j++, i++) {
+      const block = row * blocksPerRow + Math.floor(j / blockSize);
+      values[i] = levels[i] * scales[scales.length === 1 ? 0 : block];
+    }
   }
   return values;
-}
-
-function scaleAt(layer: LayerPlan, scales: Float32Array, row: number, column: number): number {
-  return scales.length === 1
-    ? scales[0]
-    : scales[row * layer.blocksPerRow + Math.floor(column / layer.blockSize)];
 }
 
 function putWeight(context: Context, layer: LayerPlan, rounding: Rounding): void {

@@ -32,7 +32,7 @@ export type RoundingMethod =
     readonly kind: "attention";
     /** Candidates per row; 1 is the deterministic nearest plane. Default: 16. */
     readonly candidates?: number;
-    /** Spread of the draws, in steps of the grid. Default: 0.35. */
+    /** Spread of the widest draws, in steps of the grid. Default: 0.8. */
     readonly tau?: number;
   }
   | {

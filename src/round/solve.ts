@@ -29,10 +29,10 @@ export interface Solution {
 const SCALE_CANDIDATES = 81, SHRINK_FROM = 0.2;
 /** Sweeps of coordinate descent; it stops sooner where nothing moves. */
 const POLISH_SWEEPS = 20;
-/** Times that scales are fitted to the levels and the levels found again. */
-const REFITS = 2;
+/** Times that levels are found and scales fitted to them. */
+const ROUNDS = 3;
 /** Spread of the widest candidate, in steps of the grid, where an error costs least. */
-const DEFAULT_TAU = 0.35;
+const DEFAULT_TAU = 0.8;
 /** Gradient steps of the learned methods. */
 const DEFAULT_STEPS = 1000;
 /** Gradient steps between two progress messages. */
@@ -113,14 +113,20 @@ class Solver {
 
   /** Finds levels by the method, fits the scales to them, and finds levels again. */
   #improve(best: Candidate): void {
+    const { method, refit } = this.#problem;
+    const learned = method.kind === "adaround" || method.kind === "attention:gradient";
+    // Learning again for slightly other scales gains nothing that is worth its time.
+    const rounds = !refit || learned ? 1 : ROUNDS;
     const current = this.#candidate();
-    const refits = this.#problem.refit ? REFITS : 0;
     this.#scales(this.#target, current.scale);
-    for (let i = 0; i <= refits; i++) {
+    for (let i = 0; i < rounds; i++) {
       this.#round(current);
       this.#losses(current);
       this.#keepBetter(best, current);
-      if (i < refits) this.#refit(current);
+      if (!refit) break;
+      this.#refit(current);
+      this.#losses(current);
+      this.#keepBetter(best, current);
     }
   }
 
