@@ -45,3 +45,15 @@ Deno.test("kernel: says so after it was disposed of", () => {
   kernel[Symbol.dispose]();
   assertThrows(() => kernel.f32(1), AttuneError, "disposed");
 });
+
+Deno.test("kernel: refuses a buffer that is too short, and takes a compiled module", () => {
+  using kernel = Kernel.create(
+    new WebAssembly.Module(Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0))),
+  );
+  const a = kernel.f32(4), c = kernel.f32(3);
+  assertThrows(
+    () => kernel.gemm({ a, b: a, c, m: 2, n: 2, k: 2 }),
+    AttuneError,
+    "3 elements was given to the kernel where it needs 4",
+  );
+});

@@ -2,42 +2,31 @@
  * The numeric kernel: a WebAssembly module of its own with SIMD, and the memory that it works in.
  *
  * Matrices are float32 and row-major. A method takes buffers that this kernel made; sizes are counted
- * in elements.
+ * in elements. Weights and inputs must be finite: NaN and infinities stay in the rows and groups
+ * where they are, but what those rows become is not defined.
  *
  * @module
  */
 
 import { instantiateSync } from "@assemblyscript/loader";
 import { AttuneError } from "../errors.ts";
+import { align, Arena, type Buffer } from "./arena.ts";
 import { MODULE } from "./module.ts";
 
-/** Pages of WebAssembly memory. */
-const PAGE = 65536;
-/** A 32-bit memory ends here. */
-const MOST_BYTES = 2 ** 32 - PAGE;
-
-/** Float32 elements in a kernel's memory. */
-export interface Buffer {
-  /** Byte address. */
-  readonly pointer: number;
-  /** Number of elements. */
-  readonly length: number;
-  /** The elements. Ask anew after another buffer was made: growth detaches old views. */
-  readonly view: Float32Array;
-}
+export type { Buffer } from "./arena.ts";
 
 /** What the module exports; see kernel/index.ts. */
 interface Exports {
   readonly memory: WebAssembly.Memory;
-  readonly heapStart: { readonly value: number } | number;
+  readonly heapStart: { readonly value: number };
   [name: string]: unknown;
 }
 
-/** Levels and scales of a set of rows: groups × rows rows of d weights. */
+/** The weights of groups × rows rows, and the grid that they are rounded to. */
 export interface Grid {
   /** w′, the wanted weights: (groups·rows) × d. */
   readonly target: Buffer;
-  /** Scales: (groups·rows) × ⌈d / block⌉. */
+  /** Scales: (groups·rows) × ⌈d / block⌉, positive. */
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
   readonly block: number;
@@ -57,12 +46,22 @@ export interface Sizes {
   readonly d: number;
 }
 
-/** Where levels and losses go. */
-export interface Result {
+/** Levels of a problem. */
+export interface Levels {
   /** Levels as whole float32 numbers: (groups·rows) × d. */
   readonly q: Buffer;
+}
+
+/** Where levels and losses go. */
+export interface Result extends Levels {
   /** (ŵ − w′) H (ŵ − w′)ᵀ per row. */
   readonly loss: Buffer;
+}
+
+/** What a loss is measured by. */
+export interface Metric {
+  /** H: groups × d × d, symmetric. */
+  readonly h: Buffer;
 }
 
 /** What random draws depend on. */
@@ -71,6 +70,21 @@ export interface Draws {
   readonly seed: number;
   /** The stream of the first row; row r draws from stream + r. */
   readonly stream: number;
+}
+
+/** Elements of gradient state per weight. */
+export const GRADIENT_STATE = 5;
+
+/** A run of gradient steps. */
+export interface GradientSteps extends Metric {
+  /** Adam's step size, in steps of the grid. */
+  readonly learningRate: number;
+  /** How many steps. */
+  readonly steps: number;
+  /** Steps done before; at 0 the state is set up. */
+  readonly startStep: number;
+  /** Kept between runs: {@linkcode GRADIENT_STATE} × (groups·rows·d) elements. */
+  readonly state: Buffer;
 }
 
 /**
@@ -90,51 +104,53 @@ export interface Draws {
  * ```
  */
 export class Kernel implements Disposable {
-  #exports: Exports | undefined;
-  #end: number;
+  #live: { readonly exports: Exports; readonly arena: Arena } | undefined;
 
   private constructor(exports: Exports) {
-    this.#exports = exports;
-    const start = exports.heapStart;
-    this.#end = align(typeof start === "number" ? start : start.value);
+    this.#live = { exports, arena: new Arena(exports.memory, exports.heapStart.value) };
   }
 
-  /** Makes an instance. */
-  static create(): Kernel {
-    const bytes = Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0));
-    const { exports } = instantiateSync(bytes, {});
-    return new Kernel(exports as unknown as Exports);
+  /**
+   * Makes an instance.
+   *
+   * @param module The compiled kernel, for hosts that compile no bytes. Default: the one that
+   * travels with the library.
+   */
+  static create(module: WebAssembly.Module = compile()): Kernel {
+    return new Kernel(instantiateSync(module, {}).exports as unknown as Exports);
   }
 
   /** Lets go of the memory; the kernel cannot be used any more. */
   [Symbol.dispose](): void {
-    this.#exports = undefined;
+    this.#live = undefined;
   }
 
-  get #live(): Exports {
-    if (this.#exports === undefined) {
-      throw new AttuneError("internal", "The kernel was disposed of");
-    }
-    return this.#exports;
+  get #parts(): { readonly exports: Exports; readonly arena: Arena } {
+    if (this.#live) return this.#live;
+    throw new AttuneError("internal", "The kernel was disposed of");
+  }
+
+  get #arena(): Arena {
+    return this.#parts.arena;
   }
 
   #call(name: string, ...args: number[]): number {
-    return (this.#live[name] as (...args: number[]) => number)(...args);
+    return (this.#parts.exports[name] as (...args: number[]) => number)(...args);
   }
 
   /** Bytes of memory that the instance holds. */
   get bytes(): number {
-    return this.#live.memory.buffer.byteLength;
+    return this.#parts.exports.memory.buffer.byteLength;
   }
 
   /** The end of the arena, for {@linkcode reset}. */
   mark(): number {
-    return this.#end;
+    return this.#arena.mark();
   }
 
   /** Frees every buffer that was made since `mark`. */
   reset(mark: number): void {
-    this.#end = mark;
+    this.#arena.reset(mark);
   }
 
   /**
@@ -144,55 +160,7 @@ export class Kernel implements Disposable {
    * @throws {AttuneError} `too-large` where the memory would pass 4 GiB.
    */
   f32(source: number | Float32Array | Buffer): Buffer {
-    const length = typeof source === "number" ? source : source.length;
-    const pointer = this.#allocate(length * 4);
-    const { memory } = this.#live;
-    const buffer: Buffer = {
-      pointer,
-      length,
-      get view() {
-        return new Float32Array(memory.buffer, pointer, length);
-      },
-    };
-    if (typeof source === "number") buffer.view.fill(0);
-    else buffer.view.set("view" in source ? source.view : source);
-    return buffer;
-  }
-
-  /** Takes `bytes` from the arena; returns their address. */
-  #allocate(bytes: number): number {
-    const pointer = this.#end, end = align(pointer + bytes);
-    const { memory } = this.#live;
-    const missing = end - memory.buffer.byteLength;
-    if (missing > 0) {
-      try {
-        if (end > MOST_BYTES) throw new RangeError("past 4 GiB");
-        // At least an eighth more, so that many small buffers do not grow it many times.
-        const wish = Math.max(missing, memory.buffer.byteLength / 8);
-        const most = MOST_BYTES - memory.buffer.byteLength;
-        memory.grow(Math.ceil(Math.min(wish, Math.max(missing, most)) / PAGE));
-      } catch (cause) {
-        throw new AttuneError(
-          "too-large",
-          `Cannot get ${(bytes / 2 ** 20).toFixed(0)} MiB for a matrix beside ` +
-            `${(pointer / 2 ** 20).toFixed(0)} MiB in use; leave large layers out with --override`,
-          { cause },
-        );
-      }
-    }
-    this.#end = end;
-    return pointer;
-  }
-
-  /** Runs `work` with `bytes` of working memory, which is free again afterwards. */
-  #withWork<T>(bytes: number, work: (pointer: number) => T): T {
-    const mark = this.mark();
-    const pointer = this.#allocate(bytes);
-    try {
-      return work(pointer);
-    } finally {
-      this.reset(mark);
-    }
+    return this.#arena.f32(source);
   }
 
   /** C (m × n) = A (m × k) · B (k × n), or C += A · B. */
@@ -207,7 +175,7 @@ export class Kernel implements Disposable {
       accumulate?: boolean;
     },
   ): void {
-    this.#call("gemm", a.pointer, b.pointer, c.pointer, m, n, k, Number(accumulate));
+    this.#call("gemm", at(a, m * k), at(b, k * n), at(c, m * n), m, n, k, Number(accumulate));
   }
 
   /**
@@ -224,12 +192,13 @@ export class Kernel implements Disposable {
       p: number;
     },
   ): void {
-    this.#call("gram", x.pointer, h.pointer, sum.pointer, groups, d, p);
+    const rows = groups * d;
+    this.#call("gram", at(x, rows * p), at(h, rows * d), at(sum, rows), groups, d, p);
   }
 
   /** Completes the lower triangle of each h[g] (d × d). */
   mirror({ h, groups, d }: { h: Buffer; groups: number; d: number }): void {
-    this.#call("mirror", h.pointer, groups, d);
+    this.#call("mirror", at(h, groups * d * d), groups, d);
   }
 
   /** r[g] (o × d) += y[g] (o × p) · x[g]ᵀ, with x (groups·d) × p. */
@@ -244,7 +213,8 @@ export class Kernel implements Disposable {
       p: number;
     },
   ): void {
-    this.#call("cross", y.pointer, x.pointer, r.pointer, groups, o, d, p);
+    const left = at(y, groups * o * p), right = at(x, groups * d * p);
+    this.#call("cross", left, right, at(r, groups * o * d), groups, o, d, p);
   }
 
   /**
@@ -253,12 +223,12 @@ export class Kernel implements Disposable {
    * @returns −1, or the first row whose pivot is not positive: then h is no more.
    */
   cholesky({ h, groups, n }: { h: Buffer; groups: number; n: number }): number {
-    return this.#call("cholesky", h.pointer, groups, n);
+    return this.#call("cholesky", at(h, groups * n * n), groups, n);
   }
 
   /** log det H from the factor of H, in float64. */
   logDet({ u, n }: { u: Buffer; n: number }): number {
-    return this.#call("logDet", u.pointer, n);
+    return this.#call("logDet", at(u, n * n), n);
   }
 
   /** Replaces each b[g] (rows × n) by b[g] · H[g]⁻¹, u[g] being the factor of H[g]. */
@@ -271,11 +241,12 @@ export class Kernel implements Disposable {
       n: number;
     },
   ): void {
-    this.#withWork(4 * rows * n, (work) => {
+    const factors = at(u, groups * n * n), all = at(b, groups * rows * n);
+    this.#arena.borrow(4 * rows * n, (work) => {
       for (let g = 0; g < groups; g++) {
-        const matrix = b.pointer + 4 * g * rows * n;
+        const matrix = all + 4 * g * rows * n;
         this.#call("transpose", matrix, work, rows, n);
-        this.#call("solve", u.pointer + 4 * g * n * n, work, n, rows);
+        this.#call("solve", factors + 4 * g * n * n, work, n, rows);
         this.#call("transpose", work, matrix, n, rows);
       }
     });
@@ -295,63 +266,43 @@ export class Kernel implements Disposable {
       readonly taus: Buffer;
     },
   ): void {
-    const { target, scale, block, lo, hi, u, spread, taus, seed, stream, rows, groups, d } = args;
-    const bytes = this.#call("sequentialBytes", d, taus.length);
-    this.#withWork(bytes, (work) =>
+    const { u, spread, taus, seed, stream, rows, groups, d } = args;
+    const width = groups * d, candidates = taus.length;
+    this.#arena.borrow(this.#call("sequentialBytes", d, candidates), (work) =>
       this.#call(
         "sequential",
-        target.pointer,
-        scale.pointer,
-        block,
-        lo,
-        hi,
-        u.pointer,
-        spread.pointer,
+        ...grid(args),
+        at(u, width * d),
+        at(spread, width),
         taus.pointer,
-        taus.length,
+        candidates,
         seed,
         stream,
         rows,
         groups,
         d,
-        args.q.pointer,
-        args.loss.pointer,
+        ...result(args),
         work,
       ));
   }
 
   /** Coordinate descent from the levels in `q`; never raises a loss. */
   polish(
-    args: Grid & Sizes & Result & {
-      /** H: groups × d × d, symmetric. */
-      readonly h: Buffer;
+    args: Grid & Sizes & Result & Metric & {
       /** Sweeps over the weights, at most; 0 only writes the losses. */
       readonly sweeps: number;
     },
   ): void {
-    const { target, scale, block, lo, hi, h, rows, groups, d, sweeps, q, loss } = args;
-    const bytes = this.#call("polishBytes", d);
-    this.#withWork(bytes, (work) =>
-      this.#call(
-        "polish",
-        q.pointer,
-        target.pointer,
-        scale.pointer,
-        block,
-        lo,
-        hi,
-        h.pointer,
-        rows,
-        groups,
-        d,
-        sweeps,
-        loss.pointer,
-        work,
-      ));
+    const { h, rows, groups, d, sweeps } = args;
+    const metric = at(h, groups * d * d), [q, loss] = result(args);
+    this.#arena.borrow(
+      this.#call("polishBytes", d),
+      (work) => this.#call("polish", q, ...grid(args), metric, rows, groups, d, sweeps, loss, work),
+    );
   }
 
   /** The exact loss of each row's levels. */
-  loss(args: Grid & Sizes & Result & { readonly h: Buffer }): void {
+  loss(args: Grid & Sizes & Result & Metric): void {
     this.polish({ ...args, sweeps: 0 });
   }
 
@@ -366,129 +317,94 @@ export class Kernel implements Disposable {
       readonly shrinkFrom: number;
     },
   ): void {
-    const { target, importance, rows, groups, d, block, lo, hi, candidates, shrinkFrom } = args;
-    this.#call(
-      "scaleSearch",
-      target.pointer,
-      importance.pointer,
-      rows,
-      groups,
-      d,
-      block,
-      lo,
-      hi,
-      candidates,
-      shrinkFrom,
-      args.scale.pointer,
-    );
+    const { importance, rows, groups, d, candidates, shrinkFrom } = args;
+    const [target, scale, block, lo, hi] = grid(args), weights = at(importance, groups * d);
+    const search = [block, lo, hi, candidates, shrinkFrom];
+    this.#call("scaleSearch", target, weights, rows, groups, d, ...search, scale);
   }
 
   /** Least-squares scales for fixed levels: one per row, or one for all. */
   refit(
-    { q, target, h, rows, groups, d, oneScale, scale }: Sizes & {
-      readonly q: Buffer;
+    { q, target, h, rows, groups, d, oneScale, scale }: Sizes & Levels & Metric & {
       readonly target: Buffer;
-      readonly h: Buffer;
       readonly oneScale: boolean;
       readonly scale: Buffer;
     },
   ): void {
-    this.#withWork(4 * rows * d, (work) =>
-      this.#call(
-        "refit",
-        q.pointer,
-        target.pointer,
-        h.pointer,
-        rows,
-        groups,
-        d,
-        Number(oneScale),
-        scale.pointer,
-        work,
-      ));
+    const all = groups * rows, sizes = [rows, groups, d, Number(oneScale)];
+    const levels = [at(q, all * d), at(target, all * d), at(h, groups * d * d)];
+    this.#arena.borrow(
+      4 * rows * d,
+      (work) => this.#call("refit", ...levels, ...sizes, at(scale, all), work),
+    );
   }
 
   /** The nearest level of every weight; half to even. */
-  nearest(
-    { target, scale, block, lo, hi, rows, groups, d, q }: Grid & Sizes & { q: Buffer },
-  ): void {
-    const all = groups * rows;
-    this.#call("nearestLevels", target.pointer, scale.pointer, block, lo, hi, all, d, q.pointer);
+  nearest(args: Grid & Sizes & Levels): void {
+    const all = args.groups * args.rows;
+    this.#call("nearestLevels", ...grid(args), all, args.d, at(args.q, all * args.d));
   }
 
   /** The level below or above, up with the probability of the fraction. */
-  stochastic(args: Grid & Sizes & Draws & { readonly q: Buffer }): void {
-    const { target, scale, block, lo, hi, rows, groups, d, seed, stream, q } = args;
-    this.#call(
-      "stochasticLevels",
-      target.pointer,
-      scale.pointer,
-      block,
-      lo,
-      hi,
-      groups * rows,
-      d,
-      seed,
-      stream,
-      q.pointer,
-    );
+  stochastic(args: Grid & Sizes & Draws & Levels): void {
+    const { rows, groups, d, seed, stream, q } = args, all = groups * rows;
+    this.#call("stochasticLevels", ...grid(args), all, d, seed, stream, at(q, all * d));
   }
 
-  /** Steps of Attention Round's layer form; see kernel/gradient.ts. */
+  /**
+   * Steps of Attention Round's layer form; see kernel/gradient.ts. `q` and `loss` hold the best
+   * levels so far, and must hold some, with their losses, at the start.
+   */
   attentionLoop(args: Grid & Sizes & Result & Draws & GradientSteps & { tau: number }): void {
+    const { h, rows, groups, d, tau, learningRate, steps, startStep, seed, stream, state } = args;
     this.#call(
       "attentionLoop",
-      args.target.pointer,
-      args.scale.pointer,
-      args.block,
-      args.lo,
-      args.hi,
-      args.h.pointer,
-      args.rows,
-      args.groups,
-      args.d,
-      args.tau,
-      args.learningRate,
-      args.steps,
-      args.startStep,
-      args.seed,
-      args.stream,
-      args.state.pointer,
-      args.q.pointer,
-      args.loss.pointer,
+      ...grid(args),
+      at(h, groups * d * d),
+      rows,
+      groups,
+      d,
+      tau,
+      learningRate,
+      steps,
+      startStep,
+      seed,
+      stream,
+      at(state, GRADIENT_STATE * groups * rows * d),
+      ...result(args),
     );
   }
 
-  /** Steps of AdaRound on the Gram matrix; see kernel/gradient.ts. */
+  /**
+   * Steps of AdaRound on the Gram matrix; see kernel/gradient.ts. `q` and `loss` as in
+   * {@linkcode attentionLoop}; they change with the last of `totalSteps`.
+   */
   adaroundLoop(
     args: Grid & Sizes & Result & GradientSteps & { totalSteps: number; regularisation: number },
   ): void {
+    const { h, rows, groups, d, learningRate, steps, startStep, state } = args;
     this.#call(
       "adaroundLoop",
-      args.target.pointer,
-      args.scale.pointer,
-      args.block,
-      args.lo,
-      args.hi,
-      args.h.pointer,
-      args.rows,
-      args.groups,
-      args.d,
-      args.learningRate,
-      args.steps,
-      args.startStep,
+      ...grid(args),
+      at(h, groups * d * d),
+      rows,
+      groups,
+      d,
+      learningRate,
+      steps,
+      startStep,
       args.totalSteps,
       args.regularisation,
-      args.state.pointer,
-      args.q.pointer,
-      args.loss.pointer,
+      at(state, GRADIENT_STATE * groups * rows * d),
+      ...result(args),
     );
   }
 
   /**
    * The coding length of a matrix w (rows × d) as a function of the distortion ε > 0 that is allowed:
    * L(ε) = (rows + d)/2 · log₂ det(I + rows/(d ε²) · w wᵀ) bits (Ma, Derksen, Hong, Wright 2007). The
-   * work, of the order rows² · (d + rows), is done once; the function costs a loop over rows.
+   * work, of the order n² · (rows + d) with n the smaller side, is done once; the function costs a
+   * loop over n.
    *
    * @example
    * ```ts
@@ -503,16 +419,15 @@ export class Kernel implements Disposable {
     { w, rows, d }: { w: Buffer; rows: number; d: number },
   ): (epsilon: number) => number {
     // The smaller Gram matrix has the same determinant.
-    const n = Math.min(rows, d);
-    const { diagonal, beside } = this.#withWork(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
-      let matrix = w.pointer;
-      if (d < rows) this.#call("transpose", w.pointer, matrix = work, rows, d);
+    const n = Math.min(rows, d), { exports: { memory }, arena } = this.#parts;
+    const matrix = at(w, rows * d);
+    const { diagonal, beside } = arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
       const a = align(work + 4 * rows * d), out = a + 8 * n * n;
-      this.#call("tridiagonal", matrix, n, Math.max(rows, d), a, out);
-      const { buffer } = this.#live.memory;
+      if (d < rows) this.#call("transpose", matrix, work, rows, d);
+      this.#call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
       return {
-        diagonal: new Float64Array(buffer, out, n).slice(),
-        beside: new Float64Array(buffer, out + 8 * n, n).slice(),
+        diagonal: new Float64Array(memory.buffer, out, n).slice(),
+        beside: new Float64Array(memory.buffer, out + 8 * n, n).slice(),
       };
     });
     return (epsilon) => {
@@ -528,7 +443,7 @@ export class Kernel implements Disposable {
     };
   }
 
-  /** `length` draws of the standard normal distribution. */
+  /** `out.length` draws of the standard normal distribution. */
   normals({ out, seed, stream }: { out: Buffer } & Draws): void {
     this.#call("normals", out.pointer, out.length, 1, seed, stream);
   }
@@ -539,24 +454,28 @@ export class Kernel implements Disposable {
   }
 }
 
-/** A run of gradient steps. */
-export interface GradientSteps {
-  /** H: groups × d × d, symmetric. */
-  readonly h: Buffer;
-  /** Adam's step size, in steps of the grid. */
-  readonly learningRate: number;
-  /** How many steps. */
-  readonly steps: number;
-  /** Steps done before; at 0 the state is set up. */
-  readonly startStep: number;
-  /** Kept between runs: {@linkcode GRADIENT_STATE} × (groups·rows·d) elements. */
-  readonly state: Buffer;
+let compiled: WebAssembly.Module | undefined;
+
+/** Compiles the kernel that travels with the library, the first time it is asked for. */
+function compile(): WebAssembly.Module {
+  compiled ??= new WebAssembly.Module(Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0)));
+  return compiled;
 }
 
-/** Elements of gradient state per weight. */
-export const GRADIENT_STATE = 5;
+/** The address of `buffer`, which must hold as many elements: the kernel itself checks nothing. */
+function at(buffer: Buffer, elements: number): number {
+  if (buffer.length >= elements) return buffer.pointer;
+  throw new AttuneError(
+    "internal",
+    `A buffer of ${buffer.length} elements was given to the kernel where it needs ${elements}`,
+  );
+}
 
-/** The next multiple of 16. */
-function align(address: number): number {
-  return Math.ceil(address / 16) * 16;
+function grid({ target, scale, block, lo, hi, groups, rows, d }: Grid & Sizes): number[] {
+  const all = groups * rows;
+  return [at(target, all * d), at(scale, all * Math.ceil(d / block)), block, lo, hi];
+}
+
+function result({ q, loss, groups, rows, d }: Result & Sizes): number[] {
+  return [at(q, groups * rows * d), at(loss, groups * rows)];
 }

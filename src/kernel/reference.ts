@@ -6,7 +6,8 @@
  * @module
  */
 
-import type { Buffer, Kernel } from "./kernel.ts";
+import type { Buffer } from "./arena.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** The arguments of a method of {@linkcode Kernel}, with arrays in the place of buffers. */
 export type Plain<Method extends (args: never) => unknown> = {
