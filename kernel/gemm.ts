@@ -2,7 +2,7 @@
 // panels of A (4 rows) and B (8 columns) that are packed so that it reads them front to back.
 // V8 has 15 free vector registers: 8 for the tile, 2 for B, 1 for a broadcast of A.
 
-import { f, KC, MC, NC, packedA, packedB, put, tile } from "./memory";
+import { f, KC, madd, MC, NC, packedA, packedB, put, tile } from "./memory";
 
 /** Packs `height` × `depth` of a matrix with strides into panels of `width` rows, zero-padded. */
 export function pack(
@@ -61,31 +61,31 @@ export function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, str
     b0 = v128.load(b);
     b1 = v128.load(b, 16);
     x = v128.load_splat<f32>(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = madd(c00, x, b0);
+    c01 = madd(c01, x, b1);
     x = v128.load_splat<f32>(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = madd(c10, x, b0);
+    c11 = madd(c11, x, b1);
     x = v128.load_splat<f32>(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = madd(c20, x, b0);
+    c21 = madd(c21, x, b1);
     x = v128.load_splat<f32>(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = madd(c30, x, b0);
+    c31 = madd(c31, x, b1);
     b0 = v128.load(b, 32);
     b1 = v128.load(b, 48);
     x = v128.load_splat<f32>(a, 16);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = madd(c00, x, b0);
+    c01 = madd(c01, x, b1);
     x = v128.load_splat<f32>(a, 20);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = madd(c10, x, b0);
+    c11 = madd(c11, x, b1);
     x = v128.load_splat<f32>(a, 24);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = madd(c20, x, b0);
+    c21 = madd(c21, x, b1);
     x = v128.load_splat<f32>(a, 28);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = madd(c30, x, b0);
+    c31 = madd(c31, x, b1);
     a += 32;
     b += 64;
   }
@@ -93,17 +93,17 @@ export function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, str
     b0 = v128.load(b);
     b1 = v128.load(b, 16);
     x = v128.load_splat<f32>(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = madd(c00, x, b0);
+    c01 = madd(c01, x, b1);
     x = v128.load_splat<f32>(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = madd(c10, x, b0);
+    c11 = madd(c11, x, b1);
     x = v128.load_splat<f32>(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = madd(c20, x, b0);
+    c21 = madd(c21, x, b1);
     x = v128.load_splat<f32>(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = madd(c30, x, b0);
+    c31 = madd(c31, x, b1);
   }
   flush(c, alpha, c00, c01);
   flush(c + stride, alpha, c10, c11);
@@ -114,8 +114,8 @@ export function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, str
 // @ts-ignore: decorator
 @inline
 function flush(c: usize, alpha: v128, low: v128, high: v128): void {
-  v128.store(c, f32x4.add(v128.load(c), f32x4.mul(alpha, low)));
-  v128.store(c, f32x4.add(v128.load(c, 16), f32x4.mul(alpha, high)), 16);
+  v128.store(c, madd(v128.load(c), alpha, low));
+  v128.store(c, madd(v128.load(c, 16), alpha, high), 16);
 }
 
 /**
@@ -259,17 +259,17 @@ function dots(a: usize, b: usize, row: usize, p: i32, c: usize, stride: i32): vo
   for (let at: usize = 0; at < whole; at += 16) {
     const b0 = v128.load(b + at), b1 = v128.load(b + row + at), b2 = v128.load(b + 2 * row + at);
     let x = v128.load(a + at);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
-    c02 = f32x4.add(c02, f32x4.mul(x, b2));
+    c00 = madd(c00, x, b0);
+    c01 = madd(c01, x, b1);
+    c02 = madd(c02, x, b2);
     x = v128.load(a + row + at);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
-    c12 = f32x4.add(c12, f32x4.mul(x, b2));
+    c10 = madd(c10, x, b0);
+    c11 = madd(c11, x, b1);
+    c12 = madd(c12, x, b2);
     x = v128.load(a + 2 * row + at);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
-    c22 = f32x4.add(c22, f32x4.mul(x, b2));
+    c20 = madd(c20, x, b0);
+    c21 = madd(c21, x, b1);
+    c22 = madd(c22, x, b2);
   }
   const rest = p & 3, left = a + whole, right = b + whole;
   addDot(c, 0, c00, left, right, rest);
@@ -307,8 +307,8 @@ export function dot(a: usize, b: usize, n: i32): f32 {
   let i = 0;
   for (; i + 8 <= n; i += 8) {
     const at = a + (i << 2), bt = b + (i << 2);
-    acc = f32x4.add(acc, f32x4.mul(v128.load(at), v128.load(bt)));
-    acc2 = f32x4.add(acc2, f32x4.mul(v128.load(at, 16), v128.load(bt, 16)));
+    acc = madd(acc, v128.load(at), v128.load(bt));
+    acc2 = madd(acc2, v128.load(at, 16), v128.load(bt, 16));
   }
   acc = f32x4.add(acc, acc2);
   return sumLanes(acc) + tail(a + (i << 2), b + (i << 2), n - i);
@@ -365,7 +365,7 @@ export function axpy(alpha: f32, x: usize, y: usize, n: i32): void {
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     const at = y + (i << 2);
-    v128.store(at, f32x4.add(v128.load(at), f32x4.mul(factor, v128.load(x + (i << 2)))));
+    v128.store(at, madd(v128.load(at), factor, v128.load(x + (i << 2))));
   }
   for (; i < n; i++) put(y, i, f(y, i) + alpha * f(x, i));
 }

@@ -7,7 +7,7 @@
 
 import { dot64, product } from "./gemm";
 import { erf, normals } from "./gaussian";
-import { f, put } from "./memory";
+import { f, madd, put } from "./memory";
 import { level } from "./scale";
 
 const BETA1: f32 = 0.9, BETA2: f32 = 0.999, EPSILON: f32 = 1e-8;
@@ -52,7 +52,7 @@ function adam(x: usize, m: usize, v: usize, g: usize, n: i32, step: i32, rate: f
   let at: usize = 0;
   for (const end = (n & ~3) << 2; at < <usize> end; at += 16) {
     const slope = v128.load(g + at);
-    const first = f32x4.add(f32x4.mul(beta1, v128.load(m + at)), f32x4.mul(rest1, slope));
+    const first = madd(f32x4.mul(beta1, v128.load(m + at)), rest1, slope);
     const squares = f32x4.mul(rest2, f32x4.mul(slope, slope));
     const second = f32x4.add(f32x4.mul(beta2, v128.load(v + at)), squares);
     v128.store(m + at, first);

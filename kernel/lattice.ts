@@ -6,7 +6,7 @@
 
 import { axpy, dot64, micro, pack, product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
-import { f, KC, packedA, put } from "./memory";
+import { f, KC, madd, packedA, put } from "./memory";
 import { level } from "./scale";
 
 /** Inputs that are decided between two matrix products. */
@@ -221,15 +221,15 @@ function decide(
     for (; j + 1 < end; j += 2) {
       const x = v128.load_splat<f32>(row + (j << 2)), y = v128.load_splat<f32>(row + (j << 2), 4);
       const error = panel + ((j * WIDTH) << 2);
-      a0 = f32x4.add(a0, f32x4.mul(x, v128.load(error)));
-      a1 = f32x4.add(a1, f32x4.mul(x, v128.load(error, 16)));
-      b0 = f32x4.add(b0, f32x4.mul(y, v128.load(error, 32)));
-      b1 = f32x4.add(b1, f32x4.mul(y, v128.load(error, 48)));
+      a0 = madd(a0, x, v128.load(error));
+      a1 = madd(a1, x, v128.load(error, 16));
+      b0 = madd(b0, y, v128.load(error, 32));
+      b1 = madd(b1, y, v128.load(error, 48));
     }
     if (j < end) {
       const x = v128.load_splat<f32>(row + (j << 2)), error = panel + ((j * WIDTH) << 2);
-      a0 = f32x4.add(a0, f32x4.mul(x, v128.load(error)));
-      a1 = f32x4.add(a1, f32x4.mul(x, v128.load(error, 16)));
+      a0 = madd(a0, x, v128.load(error));
+      a1 = madd(a1, x, v128.load(error, 16));
     }
     const pivot = f(row, i), inverse = f32x4.splat(1 / pivot), price = f32x4.splat(pivot * pivot);
     const reach = f(spread, i), noisy = draws && reach != 0;
@@ -241,7 +241,7 @@ function decide(
       if (noisy) {
         const z = normal4(v128.load(keys + half), v128.load(counters + half), i32x4.splat(i));
         const sigma = f32x4.mul(v128.load(sigmas + half), f32x4.splat(reach));
-        t = f32x4.add(t, f32x4.mul(sigma, z));
+        t = madd(t, sigma, z);
       }
       const value = f32x4.mul(f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t))), s);
       const off = f32x4.sub(value, c);

@@ -2,7 +2,7 @@
 
 import { product } from "./gemm";
 import { dot64 } from "./gemm";
-import { f, put } from "./memory";
+import { f, madd, put } from "./memory";
 import { philox, streamKey, uniform } from "./gaussian";
 
 // @ts-ignore: decorator
@@ -65,7 +65,7 @@ function weightedError(w: usize, h: usize, n: i32, s: f32, lo: f32, hi: f32): f6
     const x = v128.load(w + (j << 2));
     const q = f32x4.pmax(vl, f32x4.pmin(vh, f32x4.nearest(f32x4.mul(x, vi))));
     const e = f32x4.sub(f32x4.mul(q, vs), x);
-    acc = f32x4.add(acc, f32x4.mul(v128.load(h + (j << 2)), f32x4.mul(e, e)));
+    acc = madd(acc, v128.load(h + (j << 2)), f32x4.mul(e, e));
   }
   let total: f64 = <f64> f32x4.extract_lane(acc, 0) + <f64> f32x4.extract_lane(acc, 1) +
     <f64> f32x4.extract_lane(acc, 2) + <f64> f32x4.extract_lane(acc, 3);
