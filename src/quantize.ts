@@ -160,7 +160,8 @@ async function load(
   };
   for await (const sample of samples) {
     checkAborted(signal);
-    onProgress?.({ stage: "read samples", done: ++read, total: 0, detail: sample.source });
+    read++;
+    onProgress?.({ stage: "read samples", done: read, total: 0, detail: sample.source });
     // One sample in 16, spread over the set, is not calibrated on.
     if (read % 16 === 0 && heldOut.length < wanted) {
       heldOut.push(sample);
