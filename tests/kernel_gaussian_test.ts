@@ -22,7 +22,7 @@ Deno.test("erf: known values, and one unit in the last place of a float32", () =
   }
 });
 
-Deno.test("normals: the published vectors of philox, and its quantiles by bisection", () => {
+Deno.test("normals: the published vectors of philox, and its quantiles by Newton's method", () => {
   // The known answers of Random123 for philox2x32 with seven rounds.
   assertEquals(reference.philox(0, 0, 0), 0x257a3673);
   assertEquals(reference.philox(-1, -1, -1), 0xab302c4d);
@@ -31,7 +31,7 @@ Deno.test("normals: the published vectors of philox, and its quantiles by bisect
     seed: 0xDEADBEEF,
     stream: 12345,
   });
-  // The kernel's quantile is a rational approximation, the twin's is found by bisection.
+  // The kernel's quantile is a rational approximation, the twin's is found by iteration.
   assertClose(kernel.out, twin.out, 2e-6);
 });
 

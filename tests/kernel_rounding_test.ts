@@ -118,26 +118,17 @@ Deno.test("sequential: the loss is the exact one, and with one candidate never b
   assert(many.loss.some((loss, row) => loss < one.loss[row]));
 });
 
-Deno.test("sequential: results do not depend on how rows are split over calls", () => {
-  // More rows than fit into one tile of 256 lanes.
-  const rows = 37, d = 45, block = 20, blocks = 3, { u } = spd(1, d, 3);
-  const spread = new Float32Array(d).fill(0.8),
-    taus = Float32Array.from({ length: 12 }, (_, k) => k / 9);
-  const args = { ...problem({ rows, d, block }), u, spread, taus, seed: 11, stream: 100 };
-  const whole = onKernel("sequential", args).args;
-  for (const [from, to] of [[0, 1], [1, 8], [20, 37]]) {
-    const part = onKernel("sequential", {
-      ...args,
-      target: args.target.slice(from * d, to * d),
-      scale: args.scale.slice(from * blocks, to * blocks),
-      q: new Float32Array((to - from) * d),
-      loss: new Float32Array(to - from),
-      rows: to - from,
-      stream: 100 + from,
-    }).args;
-    assertEquals(part.q, whole.q.slice(from * d, to * d));
-    assertEquals(part.loss, whole.loss.slice(from, to));
-  }
+Deno.test("sequential, polish: agree with the twins past the depth of a product's panels", () => {
+  const d = 300, rows = 3, { h, u } = spd(1, d, 5), spread = new Float32Array(d).fill(0.2);
+  const draws = { spread, taus: Float32Array.of(0, 0.5), seed: 1, stream: 0 };
+  const args = { ...problem({ rows, d, block: 100 }), u, ...draws };
+  const rounded = both("sequential", reference.sequential, args);
+  assertEquals(rounded.kernel.q.map((q) => q + 0), rounded.twin.q.map((q) => q + 0));
+  assertClose(rounded.kernel.loss, rounded.twin.loss, 1e-5);
+  const start = { ...rounded.kernel, h, sweeps: 3 };
+  const polished = both("polish", reference.polish, start);
+  assertEquals(polished.kernel.q.map((q) => q + 0), polished.twin.q.map((q) => q + 0));
+  assertClose(polished.kernel.loss, polished.twin.loss, 1e-5);
 });
 
 Deno.test("sequential: many candidates find the best of all roundings", () => {
