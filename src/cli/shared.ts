@@ -50,7 +50,7 @@ export async function samplesOf(
     limit,
     labels: options.labels,
     signal,
-    onWarning: ({ message }) => say(`warning: ${message}`),
+    onWarning: ({ source, message }) => say(`warning: ${source} is left out: ${message}`),
   });
 }
 

@@ -1,0 +1,228 @@
+/** The command line as a user runs it: in a process of its own. */
+
+import { assert } from "std/assert/assert.js";
+import { assertEquals } from "std/assert/equals.js";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { makeNode, serializeModel } from "../src/onnx/model.ts";
+import { floatTensor } from "../src/onnx/tensor.ts";
+import { buildPackage } from "../src/npm/build.ts";
+import { build, noise } from "./helpers/models.ts";
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const shapes = join(root, "examples/shapes");
+const model = join(shapes, "shapes.onnx"), calib = join(shapes, "calib"), val = join(shapes, "val");
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+async function attune(...args: string[]): Promise<Outcome> {
+  return await run(Deno.execPath(), ["run", "-A", join(root, "quantize.ts"), ...args]);
+}
+
+async function run(program: string, args: string[], cwd?: string): Promise<Outcome> {
+  const output = await new Deno.Command(program, {
+    args,
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const [stdout, stderr] = [output.stdout, output.stderr].map((b) => new TextDecoder().decode(b));
+  return { code: output.code, stdout, stderr };
+}
+
+/** Runs `work` in a folder of its own that is removed afterwards. */
+async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "attune-test-"));
+  try {
+    await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+Deno.test("quantize, evaluate and report on the carried example", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx"), page = join(folder, "report.html");
+    const before = readFileSync(model);
+    const made = await attune(
+      model,
+      "--data",
+      calib,
+      "--limit",
+      "64",
+      "-o",
+      out,
+      "--report",
+      page,
+      "--json",
+    );
+    assertEquals(made.code, 0, made.stderr);
+    const report = JSON.parse(made.stdout);
+    assertEquals([report.layers.length, report.samples], [10, {
+      calibration: 60,
+      heldOut: 4,
+      skipped: 0,
+    }]);
+    assert(report.file.after * 4 < report.file.before, "not four times smaller");
+    assert(readFileSync(page, "utf8").includes("conv_12"), "the page lacks a layer");
+    assertEquals(readdirSync(folder).sort(), ["out.onnx", "report.html"]);
+    assertEquals(readFileSync(model), before);
+
+    const judged = await attune("evaluate", out, "--reference", model, "--data", val, "--json");
+    assertEquals(judged.code, 0, judged.stderr);
+    const result = JSON.parse(judged.stdout);
+    assertEquals(Object.keys(result).sort(), [
+      "agreement",
+      "interval",
+      "kl",
+      "mse",
+      "reference",
+      "samples",
+      "top1",
+      "top5",
+    ]);
+    assertEquals([result.samples, result.reference.top1], [400, 93.5]);
+    assert(result.top1 > 90, `top-1 ${result.top1}`);
+  }));
+
+Deno.test("help names every command, and each has an example", async () => {
+  const overview = await attune("--help");
+  assertEquals(overview.code, 0);
+  for (const command of ["quantize", "evaluate", "inspect"]) {
+    assert(overview.stdout.includes(command));
+    const help = await attune(command, "--help");
+    assert(/^ {2}attune .*onnx/m.test(help.stdout), help.stdout);
+  }
+  const plan = await attune(model, "--dry-run", "--override", "conv_1?=skip");
+  assert(/stays in float: conv_12 .*override/.test(plan.stdout), plan.stdout);
+  const found = JSON.parse((await attune("inspect", model, "--json")).stdout);
+  assertEquals(found.layers.length, 10);
+});
+
+Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
+  inFolder(async (folder) => {
+    const file = (name: string, content: Uint8Array | string) => {
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
+    };
+    const bytes = readFileSync(model);
+    const text = "a text, not a picture";
+    const free = build({
+      opset: 13,
+      inputs: { x: ["N", 3, "height", "width"] },
+      nodes: [makeNode("Conv", "conv", ["x", "w"], ["y"])],
+      initializers: [floatTensor("w", [4, 3, 1, 1], noise(12))],
+      outputs: ["y"],
+    });
+    const quantized = build({
+      opset: 13,
+      inputs: { x: ["N", 3] },
+      nodes: [makeNode("QuantizeLinear", "quantize", ["x", "s"], ["y"])],
+      initializers: [floatTensor("s", [], new Float32Array([1]))],
+      outputs: ["y"],
+    });
+    for (const name of ["empty", "texts", "taken"]) mkdirSync(join(folder, name));
+    const out = join(folder, "out.onnx");
+    const data = ["--data", calib], output = ["-o", out];
+    const cases: [string[], RegExp][] = [
+      [[file("cut.onnx", bytes.subarray(0, 5000)), ...data, ...output], /cut\.onnx/],
+      [[file("text.onnx", text), ...data, ...output], /text\.onnx.*not an ONNX model/],
+      [[join(folder, "none.onnx"), ...data, ...output], /none\.onnx/],
+      [[folder, ...data, ...output], /folder/],
+      [[file("q.onnx", serializeModel(quantized)), ...data, ...output], /quantized already/],
+      [[file("free.onnx", serializeModel(free)), ...data, ...output], /crop/],
+      [[model, "--data", join(folder, "empty"), ...output], /empty/],
+      [[model, "--data", join(folder, "absent"), ...output], /absent/],
+      [
+        [model, "--data", file("texts/text.jpg", text).replace("/text.jpg", ""), ...output],
+        /texts/,
+      ],
+      [[model, ...data, ...output, "--bits", "1"], /1 .*2 to 8/],
+      [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
+      [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
+      [[model, ...data, ...output, "--fast"], /--fast/],
+      [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
+      [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
+      [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
+      [[model, ...data], /--output/],
+      [[model, ...output], /--data/],
+      [[model, ...data, "-o", join(folder, "taken")], /taken.*folder/],
+      [[model, ...data, "-o", join(folder, "no/where.onnx")], /where\.onnx/],
+    ];
+    for (const [args, wanted] of cases) {
+      const { code, stdout, stderr } = await attune(...args);
+      const shown = `${args.join(" ")}\n${stdout}${stderr}`;
+      assertEquals(code, 2, shown);
+      const lines = stderr.trim().split("\n").filter((line) => /^error: /.test(line));
+      assertEquals(lines.length, 1, shown);
+      assert(wanted.test(lines[0]), shown);
+      assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
+      assert(!existsSync(out) && !readdirSync(folder).some((name) => name.endsWith(".tmp")), shown);
+    }
+  }));
+
+Deno.test("one corrupt image among good ones is left out, with a warning", () =>
+  inFolder(async (folder) => {
+    const images = join(folder, "images"), out = join(folder, "out.onnx");
+    cpSync(calib, images, { recursive: true });
+    const [first] = readdirSync(images);
+    writeFileSync(join(images, first, "broken.png"), "no picture");
+    const { code, stdout, stderr } = await attune(model, "--data", images, "-o", out, "--json");
+    assertEquals(code, 0, stderr);
+    assert(/warning: .*broken\.png/.test(stderr), stderr);
+    assertEquals(JSON.parse(stdout).samples.skipped, 1);
+  }));
+
+Deno.test("Ctrl-C stops cleanly", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx"), temporary = join(folder, "temporary");
+    mkdirSync(temporary);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", join(root, "quantize.ts"), model, "--data", calib, "-o", out],
+      env: { TMPDIR: temporary },
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    // Spools appear once the samples are being read: then it is in the middle of its work.
+    while (
+      !readdirSync(temporary, { recursive: true }).some((name) => `${name}`.endsWith(".spool"))
+    ) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    child.kill("SIGINT");
+    const { code, stderr } = await child.output();
+    assertEquals(code, 130, new TextDecoder().decode(stderr));
+    assertEquals(readdirSync(folder), ["temporary"]);
+    assertEquals(readdirSync(temporary), []);
+  }));
+
+const node = await run("node", ["--version"]).catch(() => undefined);
+Deno.test({
+  name: "Node and Deno write the same bytes, with one worker and with two",
+  ignore: node === undefined || Number(/^v(\d+)/.exec(node.stdout)?.[1]) < 20,
+  fn: () =>
+    inFolder(async (folder) => {
+      const built = join(folder, "package");
+      await buildPackage(built);
+      const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], built);
+      assertEquals(installed.code, 0, installed.stderr);
+      const job = [model, "--data", calib, "--limit", "48", "--bits", "3", "--seed", "5"];
+      const deno = join(folder, "deno.onnx"), other = join(folder, "node.onnx");
+      const first = await attune(...job, "--threads", "1", "-o", deno);
+      assertEquals(first.code, 0, first.stderr);
+      const cli = join(built, "cli.js");
+      const second = await run("node", [cli, ...job, "--threads", "2", "-o", other]);
+      assertEquals(second.code, 0, second.stderr);
+      assertEquals(readFileSync(other), readFileSync(deno));
+    }),
+});
