@@ -6,19 +6,22 @@
 
 import { axpy, dot64, micro, pack, product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
-import { f, KC, madd, packedA, put } from "./memory";
+import { f, KC, madd, packedA, put, WIDTH } from "./memory";
 import { level } from "./scale";
 
 /** Inputs that are decided between two matrix products. */
 const BLOCK: i32 = 16;
-/** Lanes of a panel: rows times candidates that the micro-kernel of the products takes. */
-const WIDTH: i32 = 8;
-/** Lanes that are worked on at a time: an error matrix of d × 128 floats, which fits into L2. */
-const LANES: i32 = 128;
+/** Lanes that are worked on at a time: an error matrix of d × 144 floats, which fits into L2. */
+const LANES: i32 = 144;
+
+/** Panels of WIDTH lanes that hold as many rows times candidates. */
+function panelsOf(lanes: i32): i32 {
+  return (lanes + WIDTH - 1) / WIDTH;
+}
 
 /** Bytes of working memory that `sequential` needs. */
 export function sequentialBytes(d: i32, candidates: i32): i32 {
-  const lanes = max(LANES, (candidates + WIDTH - 1) & -WIDTH);
+  const lanes = panelsOf(max(LANES, candidates)) * WIDTH;
   return ((d + BLOCK + 4) * lanes + BLOCK * WIDTH) << 2;
 }
 
@@ -95,12 +98,12 @@ function tileOfRows(
   loss: usize,
   work: usize,
 ): void {
-  const lanes = (rows * candidates + WIDTH - 1) & -WIDTH, panels = lanes / WIDTH;
-  // ŵ − w as panels of d × 8, which the micro-kernel reads as they are.
+  const panels = panelsOf(rows * candidates), lanes = panels * WIDTH;
+  // ŵ − w as panels of d × 12, which the micro-kernel reads as they are.
   const errors = work, panelBytes: usize = (d * WIDTH) << 2;
-  const pulls = errors + panels * panelBytes; // panels of 32 × 8: Σ_j U_ij (ŵ_j − w_j)
+  const pulls = errors + panels * panelBytes; // panels of 16 × 12: Σ_j U_ij (ŵ_j − w_j)
   const pullBytes: usize = (BLOCK * WIDTH) << 2;
-  const steps = pulls + panels * pullBytes; // 32 × 8, of one panel: s_i
+  const steps = pulls + panels * pullBytes; // 16 × 12, of one panel: s_i
   const keys = steps + pullBytes; // lanes: of their streams
   const counters = keys + (lanes << 2); // lanes: k
   const sigmas = counters + (lanes << 2); // lanes: taus[k]
@@ -210,44 +213,51 @@ function decide(
   losses: usize,
 ): void {
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
-  const draws = v128.any_true(v128.or(v128.load(sigmas), v128.load(sigmas, 16)));
+  const draws = v128.any_true(
+    v128.or(v128.or(v128.load(sigmas), v128.load(sigmas, 16)), v128.load(sigmas, 32)),
+  );
   for (let i = end - 1; i >= start; i--) {
     const row = u + ((i * d) << 2), at = panel + ((i * WIDTH) << 2);
     const step = steps + (((i - start) * WIDTH) << 2), pull = pulls + (((i - start) * WIDTH) << 2);
     // Two sums in turn, as an addition takes longer than its turn.
-    let a0 = v128.load(pull), a1 = v128.load(pull, 16);
-    let b0 = f32x4.splat(0), b1 = f32x4.splat(0);
+    let a0 = v128.load(pull), a1 = v128.load(pull, 16), a2 = v128.load(pull, 32);
+    let b0 = f32x4.splat(0), b1 = f32x4.splat(0), b2 = f32x4.splat(0);
     let j = i + 1;
     for (; j + 1 < end; j += 2) {
       const x = v128.load_splat<f32>(row + (j << 2)), y = v128.load_splat<f32>(row + (j << 2), 4);
       const error = panel + ((j * WIDTH) << 2);
       a0 = madd(a0, x, v128.load(error));
       a1 = madd(a1, x, v128.load(error, 16));
-      b0 = madd(b0, y, v128.load(error, 32));
-      b1 = madd(b1, y, v128.load(error, 48));
+      a2 = madd(a2, x, v128.load(error, 32));
+      b0 = madd(b0, y, v128.load(error, 48));
+      b1 = madd(b1, y, v128.load(error, 64));
+      b2 = madd(b2, y, v128.load(error, 80));
     }
     if (j < end) {
       const x = v128.load_splat<f32>(row + (j << 2)), error = panel + ((j * WIDTH) << 2);
       a0 = madd(a0, x, v128.load(error));
       a1 = madd(a1, x, v128.load(error, 16));
+      a2 = madd(a2, x, v128.load(error, 32));
     }
+    v128.store(pull, f32x4.add(a0, b0));
+    v128.store(pull, f32x4.add(a1, b1), 16);
+    v128.store(pull, f32x4.add(a2, b2), 32);
     const pivot = f(row, i), inverse = f32x4.splat(1 / pivot), price = f32x4.splat(pivot * pivot);
     const reach = f(spread, i), noisy = draws && reach != 0;
-    for (let half: usize = 0; half < 32; half += 16) {
-      const sum = half == 0 ? f32x4.add(a0, b0) : f32x4.add(a1, b1);
-      const w = v128.load(at + half), s = v128.load(step + half);
-      const c = f32x4.sub(w, f32x4.mul(sum, inverse));
+    for (let four: usize = 0; four < <usize> (WIDTH << 2); four += 16) {
+      const w = v128.load(at + four), s = v128.load(step + four);
+      const c = f32x4.sub(w, f32x4.mul(v128.load(pull + four), inverse));
       let t = f32x4.div(c, s);
       if (noisy) {
-        const z = normal4(v128.load(keys + half), v128.load(counters + half), i32x4.splat(i));
-        const sigma = f32x4.mul(v128.load(sigmas + half), f32x4.splat(reach));
+        const z = normal4(v128.load(keys + four), v128.load(counters + four), i32x4.splat(i));
+        const sigma = f32x4.mul(v128.load(sigmas + four), f32x4.splat(reach));
         t = madd(t, sigma, z);
       }
       const value = f32x4.mul(f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t))), s);
       const off = f32x4.sub(value, c);
       const change = f32x4.mul(price, f32x4.mul(off, off));
-      v128.store(at + half, f32x4.sub(value, w));
-      v128.store(losses + half, f32x4.add(v128.load(losses + half), change));
+      v128.store(at + four, f32x4.sub(value, w));
+      v128.store(losses + four, f32x4.add(v128.load(losses + four), change));
     }
   }
 }

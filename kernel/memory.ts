@@ -3,14 +3,18 @@
 
 /** Rows of C per block of packed A, columns per block of packed B, inner dimension of both. */
 export const MC: i32 = 128; // MC × KC floats = 128 KiB: half of a small L2
-export const NC: i32 = 512; // NC × KC floats = 512 KiB
-export const KC: i32 = 256; // 8 × KC floats = 8 KiB: a panel of B stays in L1
+export const NC: i32 = 504; // NC × KC floats = 504 KiB
+export const KC: i32 = 256; // 12 × KC floats = 12 KiB: a panel of B stays in L1
 
-/** Packed A, packed B, and one 4 × 8 tile. The arena starts behind them. */
+/** Columns of B in a panel; panels of A have 4 rows. */
+export const WIDTH: i32 = 12;
+export const TILE_BYTES: usize = 4 * 4 * WIDTH;
+
+/** Packed A, packed B, and one tile. The arena starts behind them. */
 export const packedA: usize = __heap_base;
 export const packedB: usize = packedA + <usize>(MC * KC * 4);
 export const tile: usize = packedB + <usize>(NC * KC * 4);
-export const heapStart: usize = tile + 128;
+export const heapStart: usize = tile + TILE_BYTES;
 
 // @ts-ignore: decorator
 @inline
