@@ -1,8 +1,9 @@
 // Cholesky factors H = Uᵀ U with U upper triangular, and systems solved by them. Blocked: all but a
 // band of the work is matrix products.
 
-import { axpy, product } from "./gemm";
+import { product } from "./gemm";
 import { f, put } from "./memory";
+import { axpy } from "./vector";
 
 /** Rows between two updates of all that remains: a matrix product that deep is a fast one. */
 const PANEL: i32 = 128;

@@ -2,7 +2,7 @@
 // tridiagonal form once; then each determinant costs a short recurrence (`codingLength` in src/kernel/kernel.ts).
 // All in float64: the small eigenvalues are what long codes are about.
 
-import { dot64 } from "./gemm";
+import { dot64 } from "./vector";
 
 // @ts-ignore: decorator
 @inline

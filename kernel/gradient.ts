@@ -5,10 +5,11 @@
 // With respect to a weight in units of its step s, the gradient is 2 s (Ŵ−W) H. It is divided by
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
-import { dot64, product } from "./gemm";
+import { product } from "./gemm";
 import { erf, normals } from "./gaussian";
 import { f, madd, put } from "./memory";
 import { level } from "./scale";
+import { dot64 } from "./vector";
 
 const BETA1: f32 = 0.9, BETA2: f32 = 0.999, EPSILON: f32 = 1e-8;
 /** AdaRound's rectified sigmoid reaches from γ to ζ (Nagel et al. 2020). */

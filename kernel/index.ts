@@ -3,8 +3,10 @@
 export { cholesky, logDet, solve } from "./cholesky";
 export { tridiagonal } from "./coding";
 export { erf, normals } from "./gaussian";
-export { cross, gemm, gram, mirror, transpose } from "./gemm";
+export { gemm } from "./gemm";
+export { cross, gram, mirror } from "./gram";
 export { adaroundLoop, attentionLoop } from "./gradient";
 export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
 export { heapStart } from "./memory";
 export { nearestLevels, refit, scaleSearch, stochasticLevels } from "./scale";
+export { transpose } from "./vector";

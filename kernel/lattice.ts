@@ -4,10 +4,11 @@
 // up for them. Taking the nearest level each time is Babai's nearest plane (GPTQ, in another order);
 // Attention Round draws the level from a Gaussian around c_i and keeps the best of many candidates.
 
-import { axpy, dot64, micro, pack, product } from "./gemm";
+import { micro, pack, product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
 import { f, KC, madd, packedA, put, WIDTH } from "./memory";
 import { level } from "./scale";
+import { axpy, dot64 } from "./vector";
 
 /** Inputs that are decided between two matrix products. */
 const BLOCK: i32 = 16;

@@ -3,7 +3,7 @@
 
 /** Rows of C per block of packed A, columns per block of packed B, inner dimension of both. */
 export const MC: i32 = 128; // MC × KC floats = 128 KiB: half of a small L2
-export const NC: i32 = 504; // NC × KC floats = 504 KiB
+export const NC: i32 = 504; // a multiple of WIDTH; NC × KC floats = 504 KiB
 export const KC: i32 = 256; // 12 × KC floats = 12 KiB: a panel of B stays in L1
 
 /** Columns of B in a panel; panels of A have 4 rows. */

@@ -1,9 +1,9 @@
 // Scales, and rounding without regard to other weights.
 
 import { product } from "./gemm";
-import { dot64 } from "./gemm";
 import { f, madd, put } from "./memory";
 import { philox, streamKey, uniform } from "./gaussian";
+import { dot64 } from "./vector";
 
 // @ts-ignore: decorator
 @inline

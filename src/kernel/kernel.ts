@@ -274,7 +274,7 @@ export class Kernel implements Disposable {
         ...grid(args),
         at(u, width * d),
         at(spread, width),
-        taus.pointer,
+        at(taus, 1),
         candidates,
         seed,
         stream,
