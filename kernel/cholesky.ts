@@ -12,7 +12,7 @@ const BLOCK: i32 = 32;
 
 /**
  * Factors each h[g] (n × n, upper triangle given) in place; below the diagonal it becomes zero.
- * Returns −1, or the first input whose pivot is not positive.
+ * Returns −1, or the first input whose pivot is not positive and finite.
  */
 export function cholesky(h: usize, groups: i32, n: i32): i32 {
   for (let g = 0; g < groups; g++) {
@@ -48,7 +48,7 @@ function factorBlock(h: usize, n: i32, b: i32, end: i32): i32 {
   for (let i = b; i < end; i++) {
     let sum: f64 = f(h, i * n + i);
     for (let s = b; s < i; s++) sum -= <f64> f(h, s * n + i) * <f64> f(h, s * n + i);
-    if (!(sum > 0)) return i;
+    if (!(sum > 0 && sum < Infinity)) return i;
     const pivot = Math.sqrt(sum);
     put(h, i * n + i, <f32> pivot);
     for (let j = i + 1; j < end; j++) {

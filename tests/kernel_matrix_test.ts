@@ -88,9 +88,9 @@ Deno.test("cholesky: factors, log-determinants and solutions", () => {
   }
 });
 
-Deno.test("cholesky: names the pivot that is not positive", () => {
+Deno.test("cholesky: names the pivot that is not positive and finite", () => {
   for (const bad of [0, 5, 70]) {
-    for (const value of [0, -1, NaN]) {
+    for (const value of [0, -1, NaN, Infinity]) {
       const n = 71, h = new Float32Array(n * n);
       for (let i = 0; i < n; i++) h[i * n + i] = i === bad ? value : 1;
       assertEquals(both("cholesky", reference.cholesky, { h, groups: 1, n }).results, [bad, bad]);

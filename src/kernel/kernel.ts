@@ -220,7 +220,7 @@ export class Kernel implements Disposable {
   /**
    * Factors each h[g] = UᵀU (n × n) in place, U upper triangular.
    *
-   * @returns −1, or the first row whose pivot is not positive: then h is no more.
+   * @returns −1, or the first row whose pivot is not positive and finite: then h is no more.
    */
   cholesky({ h, groups, n }: { h: Buffer; groups: number; n: number }): number {
     return this.#call("cholesky", at(h, groups * n * n), groups, n);

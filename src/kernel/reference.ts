@@ -56,14 +56,14 @@ export function cross({ y, x, r, groups, o, d, p }: Plain<Kernel["cross"]>): voi
   }
 }
 
-/** h[g] = UᵀU in place; −1, or the first row without a positive pivot. */
+/** h[g] = UᵀU in place; −1, or the first row without a positive, finite pivot. */
 export function cholesky({ h, groups, n }: Plain<Kernel["cholesky"]>): number {
   for (let g = 0; g < groups; g++) {
     const a = Float64Array.from(h.subarray(g * n * n, (g + 1) * n * n));
     for (let i = 0; i < n; i++) {
       for (let j = i; j < n; j++) {
         for (let k = 0; k < i; k++) a[i * n + j] -= a[k * n + i] * a[k * n + j];
-        if (j === i && !(a[i * n + i] > 0)) return i;
+        if (j === i && !(a[i * n + i] > 0 && a[i * n + i] < Infinity)) return i;
         a[i * n + j] = j === i ? Math.sqrt(a[i * n + i]) : a[i * n + j] / a[i * n + i];
       }
       a.fill(0, i * n, i * n + i);
