@@ -43,12 +43,12 @@ export function pack(
         to += width << 2;
       }
     } else {
-      for (let p = 0; p < depth; p++) {
-        for (let r = 0; r < width; r++) {
-          put(to, r, r < count ? f(start, r * rowStride + p * columnStride) : 0);
-        }
-        to += width << 2;
+      memory.fill(to, 0, (width * depth) << 2);
+      for (let r = 0; r < count; r++) {
+        const row = start + ((r * rowStride) << 2);
+        for (let p = 0; p < depth; p++) put(to, p * width + r, f(row, p * columnStride));
       }
+      to += (width * depth) << 2;
     }
   }
 }
