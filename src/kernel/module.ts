@@ -2,7 +2,7 @@
 
 /** SHA-256 of the sources that the module was compiled from. */
 export const SOURCE_HASH: string =
-  "4d50ea57c090bbfe9914b76e9679871a8056777f121800834522dccedf2f2ca8";
+  "2665c164434e2f15a45070e80868d99d5e39c275db723a58af6fe6bf26eee4fd";
 
 /** The compiled module, in base64. */
 export const MODULE: string =
