@@ -269,13 +269,14 @@ class Calibration {
     const sums = copySums(training!);
     if (validation) addSums(sums, validation);
     const statistics = finish(sums, target, centred);
-    for (const value of statistics.inputMean) {
-      if (!Number.isFinite(value)) {
-        throw new AttuneError(
-          "bad-model",
-          `Cannot quantize node "${target.name}": its input is not finite on the calibration data`,
-        );
-      }
+    const means = { input: statistics.inputMean, output: statistics.outputMean };
+    for (const [what, values] of Object.entries(means)) {
+      if (values.every(Number.isFinite)) continue;
+      throw new AttuneError(
+        "bad-model",
+        `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
+          `data; check the preprocessing, or use --override '${target.name}=skip'`,
+      );
     }
     let levels: Int8Array, scales: Float32Array, error: LayerResult["error"];
     if (known) {
