@@ -53,7 +53,7 @@ export async function buildPackage(out: string): Promise<void> {
         description: "Post-training quantization of ONNX models wherever JavaScript runs",
         license: config.license,
         type: "module",
-        exports: { ".": "./mod.js" },
+        exports: { ".": "./mod.js", "./browser": "./src/browser.js" },
         bin: { attune: "./cli.js" },
         engines: { node: ">=20" },
         dependencies: pick(DEPENDENCIES),

@@ -130,9 +130,13 @@ export function writeFileAtomic(path: string, parts: Iterable<Uint8Array>): void
     renameSync(temporary, path);
   } catch (cause) {
     rmSync(temporary, { force: true });
-    throw new AttuneError("bad-output", `Cannot write ${path}: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new AttuneError(
+      "bad-output",
+      `Cannot write ${path}: ${(cause as Error).message}; free some space or choose another -o`,
+      {
+        cause,
+      },
+    );
   }
 }
 

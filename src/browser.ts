@@ -1,0 +1,32 @@
+/**
+ * The part of attune that needs no file system: for browsers and bundlers. It is
+ * [mod.ts](../mod.ts) without files, folders and workers; the caller brings onnxruntime-web.
+ *
+ * @example In a page
+ * ```ts ignore
+ * import * as ort from "onnxruntime-web/wasm";
+ * import { inlinePool, onnxruntime, parseModel, plan, quantize, serializeModel } from "attune/browser";
+ *
+ * const model = parseModel(new Uint8Array(await file.arrayBuffer()), { name: file.name });
+ * using pool = inlinePool(onnxruntime(ort));
+ * const { model: small } = await quantize(plan(model, { bits: 4 }), samples(), pool);
+ * const bytes = serializeModel(small);
+ * ```
+ *
+ * @module
+ */
+
+export { AttuneError, type ErrorCode } from "./errors.ts";
+export { type OnProgress, type ProgressEvent } from "./progress.ts";
+export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
+export { type Plan, plan } from "./plan/plan.ts";
+export type { PlanOptions } from "./plan/options.ts";
+export { quantize, type Quantized, type QuantizeOptions } from "./quantize.ts";
+export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
+export { type Evaluation } from "./evaluate/metrics.ts";
+export { type Report } from "./report/report.ts";
+export { renderReport } from "./report/html.ts";
+export { preprocessPixels, resolvePreprocess } from "./samples/preprocess.ts";
+export type { Sample, SampleSource } from "./samples/sample.ts";
+export { EnginePool, inlinePool } from "./runtime/pool.ts";
+export { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./runtime/session.ts";
