@@ -62,7 +62,9 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
   const name = options.name ?? "model";
   let proto: ModelProto;
   try {
-    proto = fromBinary(ModelProtoSchema, bytes);
+    // A Node Buffer's views behave otherwise than those of a Uint8Array.
+    const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    proto = fromBinary(ModelProtoSchema, plain);
   } catch (cause) {
     throw new AttuneError(
       "bad-model",

@@ -124,10 +124,10 @@ export function readTensor(tensor: TensorProto, external?: ExternalData): TypedA
   }
   const size = sizeOf(tensor.dims);
   const raw = rawBytes(tensor, external);
-  // slice() gives the aligned copy that a typed array needs.
+  // A typed array needs an aligned copy. (slice() of a Node Buffer would be a view.)
   const values = raw !== undefined
     ? raw.byteLength % bytesPerElement(type) === 0 &&
-      new ArrayType(raw.slice().buffer as ArrayBuffer)
+      new ArrayType(new Uint8Array(raw).buffer)
     : listValues(tensor, type, ArrayType);
   if (values === false || values.length !== size) {
     throw new AttuneError(

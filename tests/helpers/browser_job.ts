@@ -1,0 +1,32 @@
+/** A whole job that runs alike in Deno and in a page; its result tells whether two bytes differ. */
+
+import {
+  inlinePool,
+  onnxruntime,
+  type OnnxRuntimeModule,
+  parseModel,
+  plan,
+  quantize,
+  type Sample,
+  serializeModel,
+} from "../../src/browser.ts";
+
+/** Quantizes the carried example on noise; returns the SHA-256 of the result. */
+export async function job(ort: unknown, bytes: Uint8Array): Promise<string> {
+  using pool = inlinePool(onnxruntime(ort as OnnxRuntimeModule));
+  const model = parseModel(bytes, { name: "shapes.onnx" });
+  const { model: small } = await quantize(plan(model, { bits: 3 }), samples(), pool, { seed: 3 });
+  const digest = await crypto.subtle.digest("SHA-256", Uint8Array.from(serializeModel(small)));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function* samples(): AsyncGenerator<Sample> {
+  let state = 1;
+  for (let i = 0; i < 40; i++) {
+    const data = Float32Array.from({ length: 3 * 32 * 32 }, () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return state / 2 ** 31 - 1;
+    });
+    yield { inputs: { image: { dims: [3, 32, 32], data } }, source: `noise ${i}` };
+  }
+}
