@@ -52,7 +52,6 @@ export function gatherColumns(
   } else {
     const area = y.dims.slice(2).reduce((a, b) => a * b, 1);
     gatherPlanes(results, groups * rows, area, positions, outY);
-    const gather = geometry.transposed ? transposedTaps : windowTaps;
     const channels = x.dims[1], size = x.dims.slice(2).reduce((a, b) => a * b, 1);
     const taps = geometry.kernel.reduce((a, b) => a * b, 1);
     // Offsets within a channel's plane, −1 for padding: the same for all channels.
@@ -61,7 +60,7 @@ export function gatherColumns(
     const pads = geometry.pads ?? samePads(geometry, inDims, outDims);
     for (let p = 0; p < count; p++) {
       base[p] = Math.floor(positions[p] / area) * channels * size;
-      gather(geometry, pads, inDims, unravel(positions[p] % area, outDims), offsets, p, count);
+      gatherTaps(geometry, pads, inDims, unravel(positions[p] % area, outDims), offsets, p, count);
     }
     for (let c = 0, to = 0; c < channels; c++) {
       for (let tap = 0; tap < taps; tap++) {
@@ -126,7 +125,11 @@ function forTaps(kernel: readonly number[], visit: (tap: number, at: number[]) =
   for (let tap = 0; tap < taps; tap++) visit(tap, unravel(tap, kernel));
 }
 
-function windowTaps(
+/**
+ * Writes column `p` of `offsets`: for each tap, which input brings its value to output `at`, as an
+ * offset within a channel's plane; −1 for padding.
+ */
+function gatherTaps(
   window: Window,
   pads: readonly number[],
   inDims: readonly number[],
@@ -135,32 +138,15 @@ function windowTaps(
   p: number,
   count: number,
 ): void {
-  forTaps(window.kernel, (tap, k) => {
+  const { transposed, strides, dilations, kernel } = window;
+  forTaps(kernel, (tap, k) => {
     let offset = 0;
     for (let axis = 0; axis < inDims.length; axis++) {
-      const i = at[axis] * window.strides[axis] - pads[axis] + k[axis] * window.dilations[axis];
-      if (i < 0 || i >= inDims[axis]) return offsets[tap * count + p] = -1;
-      offset = offset * inDims[axis] + i;
-    }
-    offsets[tap * count + p] = offset;
-  });
-}
-
-/** The input that tap k brings to output o of a ConvTranspose: i·stride = o + pad − k·dilation. */
-function transposedTaps(
-  window: Window,
-  pads: readonly number[],
-  inDims: readonly number[],
-  at: readonly number[],
-  offsets: Int32Array,
-  p: number,
-  count: number,
-): void {
-  forTaps(window.kernel, (tap, k) => {
-    let offset = 0;
-    for (let axis = 0; axis < inDims.length; axis++) {
-      const scaled = at[axis] + pads[axis] - k[axis] * window.dilations[axis];
-      const i = scaled / window.strides[axis];
+      const reach = k[axis] * dilations[axis];
+      // A ConvTranspose turns the relation around: input · stride = output + pad − reach.
+      const i = transposed
+        ? (at[axis] + pads[axis] - reach) / strides[axis]
+        : at[axis] * strides[axis] - pads[axis] + reach;
       if (!Number.isInteger(i) || i < 0 || i >= inDims[axis]) {
         return offsets[tap * count + p] = -1;
       }
