@@ -8,9 +8,7 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import {
   type ActivationGrid,
-  biasScales,
   buildModel,
-  dequantize,
   type Parts,
   type Rounding,
   tensorAsRead,
@@ -18,20 +16,19 @@ import {
 import { ancestors, extract, frontier } from "../graph/extract.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { Model } from "../onnx/model.ts";
-import { DataType, readFloats } from "../onnx/tensor.ts";
+import type { DataType } from "../onnx/tensor.ts";
 import type { RangeMethod } from "../plan/options.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
-import { problemOf, type RoundingOptions, type Share, sharesOf } from "../round/problem.ts";
-import { bestStrength } from "../round/shift.ts";
-import type { Solution } from "../round/solve.ts";
+import type { RoundingOptions } from "../round/problem.ts";
 import type { EnginePool } from "../runtime/pool.ts";
+import type { TensorInfo } from "./batches.ts";
+import { biasOf, canCorrectBias } from "./bias.ts";
 import { LANES } from "./engine.ts";
 import { RangeObserver } from "./range.ts";
-import type { TensorInfo } from "./batches.ts";
+import { allSums, type RoundedLayer, roundLayer, type SplitSums } from "./round_layer.ts";
 import { findSegments } from "./segments.ts";
-import { addSums, copySums, finish, type LayerSums, type Statistics } from "./statistics.ts";
+import { addSums, finish, type LayerSums, type Statistics } from "./statistics.ts";
 
 /** Samples that the ranges of activations are observed on, at most. */
 const RANGE_SAMPLES = 256;
@@ -44,14 +41,6 @@ const LEAST_POSITIONS = 16;
 
 /** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
 const VALIDATION_LANES = 4;
-/** The shift's strength where there are too few samples to judge it. */
-const UNTESTED_STRENGTH = 0.25;
-
-/** The sums of a layer, apart for the lanes to learn from and those to judge by. */
-interface SplitSums {
-  training?: LayerSums;
-  validation?: LayerSums;
-}
 
 /** How layers are calibrated and rounded. */
 export interface CalibrateOptions extends RoundingOptions {
@@ -72,10 +61,7 @@ export interface LayerResult {
   /** Its levels, scales and bias. */
   readonly rounding: Rounding;
   /** Squared output error over calibration data, relative to the output's power. */
-  readonly error: {
-    /** Of nearest rounding. */ readonly nearest: number; /** Of the result. */
-    readonly final: number;
-  };
+  readonly error: RoundedLayer["error"];
 }
 
 /** A calibrated model, ready to be built. */
@@ -240,7 +226,7 @@ class Calibration {
     await this.#open("float", plan.model, types, layers.map((layer) => layer.output));
     await this.#open("quantized", this.#simulation(), types, layers.map((layer) => layer.input));
     const name = step[0].target.name;
-    const split: SplitSums[] = step.map(() => ({}));
+    const split: { training?: LayerSums; validation?: LayerSums }[] = step.map(() => ({}));
     let lane = 0;
     const results = this.#pool.perLane(this.#lanes, (client, lane) =>
       client.call(
@@ -257,120 +243,36 @@ class Calibration {
       });
     }
     await this.#pool.close();
-    return split;
+    // The first lane is one to learn from, so there always are such sums.
+    return split.map(({ training, validation }) => ({ training: training!, validation }));
   }
 
-  async #round(layer: LayerPlan, { training, validation }: SplitSums): Promise<void> {
+  async #round(layer: LayerPlan, split: SplitSums): Promise<void> {
     const plan = this.#plan;
     const { target } = layer;
     const known = this.#byWeight.get(target.weight);
-    const correctable = canCorrectBias(plan, layer);
-    const centred = this.#options.biasCorrection && correctable;
-    const sums = copySums(training!);
-    if (validation) addSums(sums, validation);
-    const statistics = finish(sums, target, centred);
-    const means = { input: statistics.inputMean, output: statistics.outputMean };
-    for (const [what, values] of Object.entries(means)) {
-      if (values.every(Number.isFinite)) continue;
-      throw new AttuneError(
-        "bad-model",
-        `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
-          `data; check the preprocessing, or use --override '${target.name}=skip'`,
-      );
-    }
-    let levels: Int8Array, scales: Float32Array, error: LayerResult["error"];
-    if (known) {
+    const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
+    const statistics = checked(layer, finish(allSums(split), target, centred));
+    const { levels, scales, error } = known
       // A shared weight keeps the rounding of the first layer that uses it.
-      ({ rounding: { levels, scales }, error } = known);
-    } else {
-      const weight = readWeight(plan.graph, target);
-      const shares = sharesOf(layer, this.#pool.clients.length);
-      const strength = await this.#strength(shares, weight, layer, centred, {
-        training,
-        validation,
+      ? { ...known.rounding, error: known.error }
+      : await roundLayer(plan, layer, split, statistics, this.#pool, {
+        ...this.#options,
+        centred,
       });
-      const options = { ...this.#options, index: plan.layers.indexOf(layer), strength };
-      const solutions = await this.#pool.run(
-        shares.map((share) => (client) =>
-          client.call("solve", [problemOf(layer, share, weight, statistics, options)])
-        ),
-      );
-      ({ levels, scales, error } = join(layer, solutions));
-    }
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
-    const rounding: Rounding = {
-      levels,
-      scales,
-      bias: correctable
-        ? this.#bias(layer, { levels, scales }, statistics, centred, grid)
-        : undefined,
-    };
+    const { bias, raised } = biasOf(plan, layer, { levels, scales }, statistics, centred, grid);
+    if (raised > 0) {
+      this.#warnings.push(
+        `${target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
+          `so that their biases fit into 32 bits`,
+      );
+    }
+    const rounding: Rounding = { levels, scales, bias };
     const result = { layer, rounding, error };
     this.#roundings.set(target.name, rounding);
     this.#byWeight.set(target.weight, known ?? result);
     this.#results.push(result);
-  }
-
-  /** The strength of the float-target shift that does best on the validation lanes. */
-  async #strength(
-    shares: readonly Share[],
-    weight: Float32Array,
-    { target }: LayerPlan,
-    centred: boolean,
-    { training, validation }: SplitSums,
-  ): Promise<number> {
-    if (!this.#options.floatTargetShift) return Infinity;
-    if (!validation) return UNTESTED_STRENGTH;
-    const seen = finish(training!, target, centred), unseen = finish(validation, target, centred);
-    const errors = await this.#pool.run(shares.map((share) => (client) => {
-      const moments = ({ gram, cross }: Statistics) => ({
-        gram: share.ofGroups(gram),
-        cross: share.ofRows(cross),
-      });
-      const { groups, rows } = share, { depth } = target;
-      return client.call("shiftErrors", [{
-        groups,
-        rows,
-        depth,
-        weight: share.ofRows(weight),
-        training: moments(seen),
-        validation: moments(unseen),
-      }]);
-    }));
-    return bestStrength(errors);
-  }
-
-  /** b = E[y] − Ŵ E[x̂], or the layer's own; on the integer grid where activations are quantized. */
-  #bias(
-    layer: LayerPlan,
-    { levels, scales }: Rounding,
-    statistics: Statistics,
-    corrected: boolean,
-    grid: ActivationGrid | undefined,
-  ): Float32Array | undefined {
-    const { groups, rows, depth, node } = layer.target;
-    const old = node.input[2] ? this.#plan.graph.floats(node.input[2])!.values : undefined;
-    if (!corrected && old === undefined) return undefined;
-    const { inputMean, outputMean } = statistics;
-    const weights = dequantize(layer, { levels, scales });
-    const bias = Float32Array.from({ length: groups * rows }, (_, row) => {
-      if (!corrected) return old!.length === 1 ? old![0] : old![row];
-      const group = Math.floor(row / rows) * depth;
-      let sum = 0;
-      for (let j = 0; j < depth; j++) sum += weights[row * depth + j] * inputMean[group + j];
-      return outputMean[row] - sum;
-    });
-    const steps = biasScales(layer, scales, grid);
-    if (steps === undefined) return bias;
-    const raised = raiseScales(layer, { levels, scales }, bias, steps);
-    if (raised > 0) {
-      this.#warnings.push(
-        `${layer.target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
-          `so that their biases fit into 32 bits`,
-      );
-      return this.#bias(layer, { levels, scales }, statistics, corrected, grid);
-    }
-    return bias.map((value, c) => Math.round(value / steps[c]) * steps[c]);
   }
 
   /** Moves all lanes to the next segment. */
@@ -413,66 +315,16 @@ class Calibration {
 /** Element types of the tensors that cross into a segment. */
 type Types = ReadonlyMap<string, DataType>;
 
-/** Whether the layer's node can take a bias of its own. */
-function canCorrectBias(plan: Plan, { target }: LayerPlan): boolean {
-  if (target.op === "MatMul") return false;
-  const bias = target.node.input[2];
-  if (!bias) return true;
-  const tensor = plan.graph.constant(bias);
-  if (tensor === undefined || tensor.dataType !== DataType.FLOAT) return false;
-  const { length } = readFloats(tensor, plan.model.external);
-  return length === target.groups * target.rows || length === 1;
-}
-
-/** Puts the rows that several engines rounded back together. */
-function join(
-  layer: LayerPlan,
-  solutions: readonly Solution[],
-): { levels: Int8Array; scales: Float32Array; error: LayerResult["error"] } {
-  const { groups, rows, depth } = layer.target;
-  const levels = new Int8Array(groups * rows * depth);
-  const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
-  let level = 0, scale = 0, nearest = 0, final = 0, power = 0;
-  for (const solution of solutions) {
-    levels.set(solution.levels, level);
-    scales.set(solution.scales, scale);
-    level += solution.levels.length;
-    scale += solution.scales.length;
-    nearest += solution.error.nearest;
-    final += solution.error.final;
-    power += solution.power;
+/** `statistics`, if they are finite. */
+function checked({ target }: LayerPlan, statistics: Statistics): Statistics {
+  const means = { input: statistics.inputMean, output: statistics.outputMean };
+  for (const [what, values] of Object.entries(means)) {
+    if (values.every(Number.isFinite)) continue;
+    throw new AttuneError(
+      "bad-model",
+      `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
+        `data; check the preprocessing, or use --override '${target.name}=skip'`,
+    );
   }
-  const relative = (error: number) => power > 0 ? error / power : 0;
-  return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
-}
-
-/** Levels of a bias stay below this, half of what 32 bits hold. */
-const MOST_BIAS = 2 ** 30;
-
-/**
- * Raises the scales of rows whose bias would not fit into 32 bits at its scale (`steps`, input scale
- * times weight scale), and takes their levels along; returns how many were raised.
- */
-function raiseScales(
-  layer: LayerPlan,
-  { levels, scales }: Rounding,
-  bias: Float32Array,
-  steps: Float32Array,
-): number {
-  const { depth } = layer.target;
-  const factors = Float64Array.from(bias, (value, c) => Math.abs(value) / (MOST_BIAS * steps[c]));
-  if (scales.length === 1) factors.fill(factors.reduce((a, b) => Math.max(a, b), 0));
-  let raised = 0;
-  for (let row = 0; row < bias.length; row++) {
-    if (!(factors[row] > 1)) continue;
-    // A little more, so that rounding to float32 cannot bring it back over the limit.
-    const factor = factors[row] * 1.01;
-    if (scales.length > 1) scales[row] *= factor;
-    else if (row === 0) scales[0] *= factor;
-    for (let i = row * depth; i < (row + 1) * depth; i++) {
-      levels[i] = Math.round(levels[i] / factor);
-    }
-    raised++;
-  }
-  return raised;
+  return statistics;
 }

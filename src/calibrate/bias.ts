@@ -1,0 +1,95 @@
+/**
+ * Biases: they make up for the mean of what rounding changed, b = E[y] − Ŵ E[x̂], and where
+ * activations are quantized they lie on the int32 grid of input scale × weight scale.
+ *
+ * @module
+ */
+
+import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
+import { DataType, sizeOf } from "../onnx/tensor.ts";
+import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Statistics } from "./statistics.ts";
+
+/** Levels of a bias stay below this, half of what 32 bits hold. */
+const MOST_BIAS = 2 ** 30;
+
+/** Whether the layer's node can take a bias of its own. */
+export function canCorrectBias(plan: Plan, { target }: LayerPlan): boolean {
+  if (target.op === "MatMul") return false;
+  const bias = target.node.input[2];
+  if (!bias) return true;
+  const tensor = plan.graph.constant(bias);
+  if (tensor === undefined || tensor.dataType !== DataType.FLOAT) return false;
+  const size = sizeOf(tensor.dims);
+  return size === target.groups * target.rows || size === 1;
+}
+
+/**
+ * The bias that goes with `rounding`: corrected by `statistics`, or the layer's own. Where it would
+ * not fit into 32 bits, scales of `rounding` are raised and their levels taken along.
+ *
+ * @returns groups·rows values, or undefined where there is none; and how many scales were raised.
+ */
+export function biasOf(
+  plan: Plan,
+  layer: LayerPlan,
+  rounding: Rounding,
+  statistics: Statistics,
+  corrected: boolean,
+  grid: ActivationGrid | undefined,
+): { bias?: Float32Array; raised: number } {
+  const { groups, rows, depth, node } = layer.target;
+  const own = node.input[2] ? plan.graph.floats(node.input[2])?.values : undefined;
+  if (!canCorrectBias(plan, layer) || (!corrected && own === undefined)) return { raised: 0 };
+  const bias = new Float32Array(groups * rows);
+  const fill = () => {
+    const weights = dequantize(layer, rounding);
+    for (let row = 0; row < bias.length; row++) {
+      if (!corrected) {
+        bias[row] = own!.length === 1 ? own![0] : own![row];
+        continue;
+      }
+      const group = Math.floor(row / rows) * depth;
+      let sum = 0;
+      for (let j = 0; j < depth; j++) {
+        sum += weights[row * depth + j] * statistics.inputMean[group + j];
+      }
+      bias[row] = statistics.outputMean[row] - sum;
+    }
+  };
+  fill();
+  let steps = biasScales(layer, rounding.scales, grid);
+  if (steps === undefined) return { bias, raised: 0 };
+  const raised = raiseScales(layer, rounding, bias, steps);
+  if (raised > 0) {
+    fill();
+    steps = biasScales(layer, rounding.scales, grid)!;
+  }
+  return { bias: bias.map((value, c) => Math.round(value / steps[c]) * steps[c]), raised };
+}
+
+/**
+ * Raises the scales of rows whose bias would not fit into 32 bits at its scale (`steps`), and takes
+ * their levels along; returns how many rows that were.
+ */
+function raiseScales(
+  layer: LayerPlan,
+  { levels, scales }: Rounding,
+  bias: Float32Array,
+  steps: Float32Array,
+): number {
+  const { depth } = layer.target;
+  const factors = Float64Array.from(bias, (value, c) => Math.abs(value) / (MOST_BIAS * steps[c]));
+  if (scales.length === 1) factors.fill(factors.reduce((a, b) => Math.max(a, b), 0));
+  let raised = 0;
+  for (let row = 0; row < bias.length; row++) {
+    if (!(factors[row] > 1)) continue;
+    if (scales.length > 1) scales[row] *= factors[row];
+    else if (row === 0) scales[0] *= factors[0];
+    for (let i = row * depth; i < (row + 1) * depth; i++) {
+      levels[i] = Math.round(levels[i] / factors[row]);
+    }
+    raised++;
+  }
+  return raised;
+}
