@@ -73,3 +73,23 @@ export async function accuracy(options: BenchOptions): Promise<Section> {
     body: markdown(["model", "bits", "rounding", ...FIGURES, "smaller"], rows),
   };
 }
+
+/** What the README shows: the default method, against rounding to nearest. */
+export async function headline(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const subject of subjects(options)) {
+    for (const [bits, activations] of [["4", "none"], ["4", "8"], ["8", "8"]]) {
+      const flags = ["--bits", bits, "--activation-bits", activations];
+      const { evaluation, report } = await quantizeAndEvaluate(subject, flags, options);
+      const widths = `W${bits}${activations === "none" ? "" : `A${activations}`}`;
+      const smaller = `${(report.file.before / report.file.after).toFixed(1)}×`;
+      const { calibration } = report.samples;
+      rows.push([subject.name, widths, `${calibration}`, ...figures(evaluation), smaller]);
+      console.error(rows.at(-1)!.join("  "));
+    }
+  }
+  return {
+    title: "The default method on all samples",
+    body: markdown(["model", "bits", "samples", ...FIGURES, "smaller"], rows),
+  };
+}

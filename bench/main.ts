@@ -10,13 +10,14 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { accuracy, floatAccuracy, resnet } from "./accuracy.ts";
+import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time } from "./cost.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
 const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   float: floatAccuracy,
   resnet,
+  headline,
   accuracy,
   time,
   memory,
