@@ -2,7 +2,7 @@
 // with hundreds of groups a few inputs deep, have loops of their own.
 
 import { product } from "./gemm";
-import { f, madd, put } from "./memory";
+import { accumulate, f, put } from "./memory";
 import { dot, sumLanes, tail, upper } from "./vector";
 
 /** The largest depth that `smallGram` takes: a depthwise kernel's. */
@@ -98,17 +98,17 @@ function dots(a: usize, b: usize, row: usize, p: i32, c: usize, stride: i32): vo
   for (let at: usize = 0; at < whole; at += 16) {
     const b0 = v128.load(b + at), b1 = v128.load(b + row + at), b2 = v128.load(b + 2 * row + at);
     let x = v128.load(a + at);
-    c00 = madd(c00, x, b0);
-    c01 = madd(c01, x, b1);
-    c02 = madd(c02, x, b2);
+    c00 = accumulate(c00, x, b0);
+    c01 = accumulate(c01, x, b1);
+    c02 = accumulate(c02, x, b2);
     x = v128.load(a + row + at);
-    c10 = madd(c10, x, b0);
-    c11 = madd(c11, x, b1);
-    c12 = madd(c12, x, b2);
+    c10 = accumulate(c10, x, b0);
+    c11 = accumulate(c11, x, b1);
+    c12 = accumulate(c12, x, b2);
     x = v128.load(a + 2 * row + at);
-    c20 = madd(c20, x, b0);
-    c21 = madd(c21, x, b1);
-    c22 = madd(c22, x, b2);
+    c20 = accumulate(c20, x, b0);
+    c21 = accumulate(c21, x, b1);
+    c22 = accumulate(c22, x, b2);
   }
   const rest = p & 3, left = a + whole, right = b + whole;
   addDot(c, 0, c00, left, right, rest);

@@ -6,28 +6,48 @@
 
 import { micro, pack, product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
-import { f, KC, madd, packedA, put, WIDTH } from "./memory";
+import { accumulate, f, KC, madd, packedA, put, WIDTH } from "./memory";
 import { level } from "./scale";
 import { axpy, dot64 } from "./vector";
 
 /** Inputs that are decided between two matrix products. */
 const BLOCK: i32 = 16;
-/** Lanes that are worked on at a time: an error matrix of d × 144 floats, which fits into L2. */
+/** Lanes of d errors that are worked on at a time: d × 144 floats fit into L2. */
 const LANES: i32 = 144;
+/** After each further quarter of the inputs, half of a row's candidates are given up. */
+const QUARTERS: i32 = 4;
 
 /** Panels of WIDTH lanes that hold as many rows times candidates. */
 function panelsOf(lanes: i32): i32 {
   return (lanes + WIDTH - 1) / WIDTH;
 }
 
+/**
+ * Rows that are rounded together. Errors of the inputs decided so far take d/4 floats of each
+ * candidate, then d/2 of each of half of them, and so on: never more than K/4 · d, or d.
+ */
+function rowsAtOnce(candidates: i32): i32 {
+  return max(1, LANES / max(1, (candidates + 3) / 4));
+}
+
+/** Candidates of a row that are left once `quarters` quarters of the inputs are decided: 0 and others. */
+function survivors(candidates: i32, quarters: i32): i32 {
+  return max(min(2, candidates), (candidates + (1 << quarters) - 1) >> quarters);
+}
+
 /** Bytes of working memory that `sequential` needs. */
 export function sequentialBytes(d: i32, candidates: i32): i32 {
-  const lanes = panelsOf(max(LANES, candidates)) * WIDTH;
-  return ((d + BLOCK + 4) * lanes + BLOCK * WIDTH) << 2;
+  const lanes = panelsOf(rowsAtOnce(candidates) * candidates) * WIDTH;
+  return ((d + BLOCK + 5) * lanes + BLOCK * WIDTH) << 2;
 }
 
 /**
  * Rounds each row by `candidates` passes and keeps the best; ties go to the lowest candidate.
+ *
+ * What the decided inputs cost is a term of the loss that no later choice changes, and what the rest
+ * will cost is much the same for all candidates. So half of them are given up after each quarter of
+ * the inputs, of which the first are the cheap ones: 16 candidates cost 4.6 times one, not 16 times.
+ * Candidate 0 always stays: the result is never worse than its own.
  *
  * Candidate k draws with spread taus[k] · spread[g][i] steps around the conditional target; a spread
  * of 0 takes the nearest level. Candidate k of row r draws from stream + r, so rows can be split.
@@ -52,9 +72,9 @@ export function sequential(
   work: usize,
 ): void {
   const blocks = (d + block - 1) / block;
-  const rowsAtOnce = max(1, LANES / candidates);
+  const step = rowsAtOnce(candidates);
   for (let g = 0; g < groups; g++) {
-    for (let r = 0; r < rows; r += rowsAtOnce) {
+    for (let r = 0; r < rows; r += step) {
       const first = g * rows + r;
       tileOfRows(
         target + ((first * d) << 2),
@@ -69,7 +89,7 @@ export function sequential(
         candidates,
         seed,
         stream + first,
-        min(rowsAtOnce, rows - r),
+        min(step, rows - r),
         d,
         q + ((first * d) << 2),
         loss + (first << 2),
@@ -99,7 +119,8 @@ function tileOfRows(
   loss: usize,
   work: usize,
 ): void {
-  const panels = panelsOf(rows * candidates), lanes = panels * WIDTH;
+  let panels = panelsOf(rows * candidates), left = candidates, quarters = 0;
+  const lanes = panels * WIDTH;
   // ŵ − w as panels of d × 12, which the micro-kernel reads as they are.
   const errors = work, panelBytes: usize = (d * WIDTH) << 2;
   const pulls = errors + panels * panelBytes; // panels of 16 × 12: Σ_j U_ij (ŵ_j − w_j)
@@ -109,6 +130,7 @@ function tileOfRows(
   const counters = keys + (lanes << 2); // lanes: k
   const sigmas = counters + (lanes << 2); // lanes: taus[k]
   const losses = sigmas + (lanes << 2); // lanes
+  const ranks = losses + (lanes << 2); // lanes
   memory.fill(keys, 0, lanes << 4);
   for (let lane = 0; lane < rows * candidates; lane++) {
     const k = lane % candidates;
@@ -119,6 +141,13 @@ function tileOfRows(
 
   for (let end = d; end > 0; end -= BLOCK) {
     const start = max(0, end - BLOCK), height = end - start;
+    while ((quarters + 1) * d <= QUARTERS * (d - end)) {
+      const fewer = survivors(candidates, ++quarters);
+      if (fewer == left) continue;
+      keepBest(rows, left, fewer, errors, end, d, keys, counters, sigmas, losses, ranks);
+      left = fewer;
+      panels = panelsOf(rows * left);
+    }
     memory.fill(pulls, 0, panels * pullBytes);
     for (let p = end; p < d; p += KC) {
       const depth = min(KC, d - p);
@@ -135,7 +164,7 @@ function tileOfRows(
       const at = errors + panel * panelBytes, lane = (panel * WIDTH) << 2;
       for (let l = 0; l < WIDTH; l++) {
         // Lanes behind the last one repeat its row.
-        const r = min(rows - 1, (panel * WIDTH + l) / candidates);
+        const r = min(rows - 1, (panel * WIDTH + l) / left);
         spreadOut(target + ((r * d) << 2), scale + ((r * blocks) << 2), block, start, end, at, steps, l);
       }
       decide(
@@ -158,17 +187,75 @@ function tileOfRows(
   }
 
   for (let r = 0; r < rows; r++) {
-    let best = r * candidates;
-    for (let k = 1; k < candidates; k++) {
-      if (f(losses, r * candidates + k) < f(losses, best)) best = r * candidates + k;
+    let best = r * left;
+    for (let k = 1; k < left; k++) {
+      if (f(losses, r * left + k) < f(losses, best)) best = r * left + k;
     }
     put(loss, r, f(losses, best));
-    const lane = errors + (best / WIDTH) * panelBytes + ((best % WIDTH) << 2);
+    const lane = laneOf(errors, best, d);
     for (let i = 0; i < d; i++) {
       const value = f(lane, i * WIDTH) + f(target, r * d + i);
       put(q, r * d + i, level(value / f(scale, r * blocks + i / block), lo, hi));
     }
   }
+}
+
+/** The first error of a lane; the next ones are WIDTH floats apart. */
+// @ts-ignore: decorator
+@inline
+function laneOf(errors: usize, lane: i32, d: i32): usize {
+  return errors + ((lane / WIDTH * d * WIDTH + lane % WIDTH) << 2);
+}
+
+/**
+ * Of the `from` candidates of each row, keeps the `to` with the lowest losses so far, and candidate 0,
+ * in their order; ties go to the lowest. Their lanes move together: errors of inputs end … d − 1, keys,
+ * counters, sigmas and losses.
+ */
+function keepBest(
+  rows: i32,
+  from: i32,
+  to: i32,
+  errors: usize,
+  end: i32,
+  d: i32,
+  keys: usize,
+  counters: usize,
+  sigmas: usize,
+  losses: usize,
+  ranks: usize,
+): void {
+  for (let r = 0; r < rows; r++) {
+    for (let k = 0; k < from; k++) {
+      store<i32>(ranks + ((r * from + k) << 2), rank(losses + ((r * from) << 2), k, from));
+    }
+  }
+  // A lane never moves up, so none is overwritten that is still to move.
+  for (let r = 0, lane = 0; r < rows; r++) {
+    const limit = load<i32>(ranks + ((r * from) << 2)) < to ? to : to - 1;
+    for (let k = 0; k < from && lane < (r + 1) * to; k++) {
+      const old = r * from + k;
+      if (k > 0 && load<i32>(ranks + (old << 2)) >= limit) continue;
+      const source = laneOf(errors, old, d), place = laneOf(errors, lane, d);
+      for (let i = end * WIDTH; i < d * WIDTH; i += WIDTH) put(place, i, f(source, i));
+      put(losses, lane, f(losses, old));
+      put(sigmas, lane, f(sigmas, old));
+      store<u32>(keys + (lane << 2), load<u32>(keys + (old << 2)));
+      store<u32>(counters + (lane << 2), load<u32>(counters + (old << 2)));
+      lane++;
+    }
+  }
+}
+
+/** How many of the losses come before loss k. */
+function rank(losses: usize, k: i32, count: i32): i32 {
+  const own = f(losses, k);
+  let before = 0;
+  for (let j = 0; j < count; j++) {
+    const other = f(losses, j);
+    before += i32(other < own || (other == own && j < k));
+  }
+  return before;
 }
 
 /** Copies w and s of inputs start … end − 1 of a row into lane `lane` of a panel and of `steps`. */
@@ -227,18 +314,18 @@ function decide(
     for (; j + 1 < end; j += 2) {
       const x = v128.load_splat<f32>(row + (j << 2)), y = v128.load_splat<f32>(row + (j << 2), 4);
       const error = panel + ((j * WIDTH) << 2);
-      a0 = madd(a0, x, v128.load(error));
-      a1 = madd(a1, x, v128.load(error, 16));
-      a2 = madd(a2, x, v128.load(error, 32));
-      b0 = madd(b0, y, v128.load(error, 48));
-      b1 = madd(b1, y, v128.load(error, 64));
-      b2 = madd(b2, y, v128.load(error, 80));
+      a0 = accumulate(a0, x, v128.load(error));
+      a1 = accumulate(a1, x, v128.load(error, 16));
+      a2 = accumulate(a2, x, v128.load(error, 32));
+      b0 = accumulate(b0, y, v128.load(error, 48));
+      b1 = accumulate(b1, y, v128.load(error, 64));
+      b2 = accumulate(b2, y, v128.load(error, 80));
     }
     if (j < end) {
       const x = v128.load_splat<f32>(row + (j << 2)), error = panel + ((j * WIDTH) << 2);
-      a0 = madd(a0, x, v128.load(error));
-      a1 = madd(a1, x, v128.load(error, 16));
-      a2 = madd(a2, x, v128.load(error, 32));
+      a0 = accumulate(a0, x, v128.load(error));
+      a1 = accumulate(a1, x, v128.load(error, 16));
+      a2 = accumulate(a2, x, v128.load(error, 32));
     }
     v128.store(pull, f32x4.add(a0, b0));
     v128.store(pull, f32x4.add(a1, b1), 16);

@@ -28,12 +28,20 @@ export function put(p: usize, i: usize, value: f32): void {
   store<f32>(p + (i << 2), value);
 }
 
-/**
- * c + a·b in four lanes, rounded twice. A build for relaxed SIMD would fuse the two here: a fifth
- * faster on the machine where that was tried, but no longer the same bits on every machine.
- */
+/** c + a·b in four lanes, rounded twice: the same bits on every machine. */
 // @ts-ignore: decorator
 @inline
 export function madd(c: v128, a: v128, b: v128): v128 {
   return f32x4.add(c, f32x4.mul(a, b));
+}
+
+/**
+ * c + a·b where it is a term of a long sum. The relaxed build lets the machine round once (a fused
+ * multiply-add); whether it does differs between machines, and so do the last bits of the sum.
+ */
+// @ts-ignore: decorator
+@inline
+export function accumulate(c: v128, a: v128, b: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return madd(c, a, b);
 }

@@ -1,6 +1,6 @@
 // Loops over rows: inner products, sums, transposition.
 
-import { f, madd, put } from "./memory";
+import { accumulate, f, madd, put } from "./memory";
 
 /** Σ a_i b_i in four lanes, then left to right. */
 export function dot(a: usize, b: usize, n: i32): f32 {
@@ -8,8 +8,8 @@ export function dot(a: usize, b: usize, n: i32): f32 {
   let i = 0;
   for (; i + 8 <= n; i += 8) {
     const at = a + (i << 2), bt = b + (i << 2);
-    acc = madd(acc, v128.load(at), v128.load(bt));
-    acc2 = madd(acc2, v128.load(at, 16), v128.load(bt, 16));
+    acc = accumulate(acc, v128.load(at), v128.load(bt));
+    acc2 = accumulate(acc2, v128.load(at, 16), v128.load(bt, 16));
   }
   acc = f32x4.add(acc, acc2);
   return sumLanes(acc) + tail(a + (i << 2), b + (i << 2), n - i);

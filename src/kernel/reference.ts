@@ -154,25 +154,36 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows), factor = u.subarray(group * d * d);
     const key = streamKey(seed, stream + row);
-    let least = Infinity;
-    for (let k = 0; k < taus.length; k++) {
-      const q = new Float32Array(d), error = new Float64Array(d);
-      let sum = 0;
-      for (let i = d - 1; i >= 0; i--) {
-        const at = row * d + i, s = scale[scaleOf(at, d, block)], pivot = factor[i * d + i];
+    let left = Array.from(taus, (tau, k) => ({
+      tau,
+      k,
+      q: new Float32Array(d),
+      error: new Float64Array(d),
+      sum: 0,
+    }));
+    for (let i = d - 1; i >= 0; i--) {
+      const decided = d - 1 - i, quarters = Math.floor(4 * decided / d);
+      // Half of the candidates are given up after each quarter of the inputs, found out in steps of 16.
+      const survivors = Math.max(2, Math.ceil(taus.length / 2 ** quarters));
+      if (decided % 16 === 0 && survivors < left.length) {
+        const others = left.slice(1).sort((a, b) => a.sum - b.sum || a.k - b.k);
+        left = [left[0], ...others.slice(0, survivors - 1)].sort((a, b) => a.k - b.k);
+      }
+      const at = row * d + i, s = scale[scaleOf(at, d, block)], pivot = factor[i * d + i];
+      for (const candidate of left) {
+        const { tau, k, q, error } = candidate;
         let wanted = target[at];
         for (let j = i + 1; j < d; j++) wanted -= factor[i * d + j] / pivot * error[j];
-        const sigma = Math.fround(taus[k] * spread[group * d + i]);
+        const sigma = Math.fround(tau * spread[group * d + i]);
         const noise = sigma === 0 ? 0 : sigma * Math.fround(normal(key, k, i));
         q[i] = level(wanted / s + noise, lo, hi);
         error[i] = s * q[i] - target[at];
-        sum += (pivot * (s * q[i] - wanted)) ** 2;
+        candidate.sum += (pivot * (s * q[i] - wanted)) ** 2;
       }
-      if (sum >= least) continue;
-      least = sum;
-      args.q.set(q, row * d);
-      args.loss[row] = sum;
     }
+    const best = left.reduce((a, b) => b.sum < a.sum ? b : a);
+    args.q.set(best.q, row * d);
+    args.loss[row] = best.sum;
   }
 }
 
