@@ -12,6 +12,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time } from "./cost.ts";
+import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
 const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
@@ -22,6 +23,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   time,
   memory,
   determinism,
+  layers,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
