@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import * as ort from "onnxruntime-web/wasm";
+import { inlinePool } from "../src/runtime/pool.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { job } from "./helpers/browser_job.ts";
 
@@ -24,16 +24,17 @@ Deno.test({
   sanitizeOps: false,
   async fn() {
     const model = path("../examples/shapes/shapes.onnx");
-    await loadBackend("web"); // Sets up the module that is then handed over as a browser would.
-    const expected = await job(ort, readFileSync(model));
+    using pool = inlinePool(await loadBackend("web"));
+    const expected = await job(pool, readFileSync(model));
     const folder = mkdtempSync(join(tmpdir(), "attune-chromium-"));
     const done = Promise.withResolvers<string>();
     try {
-      const page = await bundle(folder);
-      const files = new Map<string, Uint8Array>([["/page.js", page], [
-        "/shapes.onnx",
-        readFileSync(model),
-      ]]);
+      const [page, worker] = await bundle(folder);
+      const files = new Map<string, Uint8Array>([
+        ["/page.js", page],
+        ["/worker.js", worker],
+        ["/shapes.onnx", readFileSync(model)],
+      ]);
       for (const name of WASM) {
         files.set(
           `/${name}`,
@@ -67,7 +68,8 @@ Deno.test({
         // It has ended by itself; what it said is compared below.
       }
       await browser.status;
-      assertEquals(result, expected);
+      // In the page itself, and in two workers.
+      assertEquals(result, [expected, expected].join("\n"));
     } finally {
       rmSync(folder, { recursive: true, force: true });
       await stop();
@@ -75,8 +77,8 @@ Deno.test({
   },
 });
 
-/** The page's script, with the packages that it needs from Deno's own cache. */
-async function bundle(folder: string): Promise<Uint8Array> {
+/** The scripts of page and worker, with the packages that they need from Deno's own cache. */
+async function bundle(folder: string): Promise<Uint8Array[]> {
   const { imports } = JSON.parse(readFileSync(path("../deno.json"), "utf8"));
   const dependencies = Object.fromEntries(
     ["@assemblyscript/loader", "@bufbuild/protobuf", "onnxruntime-web/"].map((name) => {
@@ -92,7 +94,8 @@ async function bundle(folder: string): Promise<Uint8Array> {
   }).output();
   assertEquals(install.code, 0, new TextDecoder().decode(install.stderr));
   const { outputFiles } = await build({
-    entryPoints: [path("helpers/browser_page.ts")],
+    entryPoints: [path("helpers/browser_page.ts"), path("helpers/browser_worker.ts")],
+    outdir: folder,
     nodePaths: [join(folder, "node_modules")],
     bundle: true,
     format: "esm",
@@ -100,7 +103,7 @@ async function bundle(folder: string): Promise<Uint8Array> {
     target: "es2022",
     write: false,
   });
-  return outputFiles[0].contents;
+  return outputFiles.map(({ contents }) => contents);
 }
 
 const TYPES: Record<string, string> = {

@@ -49,12 +49,13 @@ interface Lane {
 export class Engine {
   readonly #runtime: Runtime;
   readonly #newSpool: SpoolFactory;
-  readonly #kernel = Kernel.create();
+  readonly #kernel: Kernel;
   readonly #lanes = new Map<number, Lane>();
   readonly #sessions = new Map<string, Session>();
 
-  /** An engine that runs models by `runtime`. */
-  constructor(runtime: Runtime, newSpool: SpoolFactory) {
+  /** An engine that runs models by `runtime`, and the kernel's default build unless told otherwise. */
+  constructor(runtime: Runtime, newSpool: SpoolFactory, kernel: Kernel = Kernel.create()) {
+    this.#kernel = kernel;
     this.#runtime = runtime;
     this.#newSpool = newSpool;
   }

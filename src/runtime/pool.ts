@@ -6,6 +6,7 @@
 
 import { Engine, LANES } from "../calibrate/engine.ts";
 import { memorySpool, type SpoolFactory } from "../calibrate/spool.ts";
+import { Kernel } from "../kernel/kernel.ts";
 import { Client, portPair, serve } from "./rpc.ts";
 import type { OpenOptions, Runtime } from "./session.ts";
 
@@ -70,7 +71,8 @@ export class EnginePool implements Disposable {
 }
 
 /**
- * A pool of one engine in this thread: for tests, and where no worker can start.
+ * A pool of one engine in this thread: for tests, and where no worker can start. `module` is the
+ * compiled kernel, for hosts that compile no bytes; by default the one that travels with the library.
  *
  * @example
  * ```ts
@@ -81,8 +83,12 @@ export class EnginePool implements Disposable {
  * if (pool.clients.length !== 1) throw new Error("unexpected");
  * ```
  */
-export function inlinePool(runtime: Runtime, newSpool: SpoolFactory = memorySpool): EnginePool {
+export function inlinePool(
+  runtime: Runtime,
+  newSpool: SpoolFactory = memorySpool,
+  module?: WebAssembly.Module,
+): EnginePool {
   const [near, far] = portPair();
-  serve(new Engine(runtime, newSpool), far);
+  serve(new Engine(runtime, newSpool, Kernel.create(module)), far);
   return new EnginePool([new Client<Engine>(near)]);
 }

@@ -7,13 +7,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { AttuneError } from "../errors.ts";
 import type { Engine } from "../calibrate/engine.ts";
 import { LANES } from "../calibrate/engine.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
+import { relaxedModule } from "../kernel/relaxed.ts";
 import { type Backend, loadBackend } from "./backends.ts";
 import { EnginePool, inlinePool } from "./pool.ts";
 import { Client, type Port } from "./rpc.ts";
+import { whenReady } from "./ports.ts";
 import { startWorker } from "./workers.ts";
 
 /** Options of {@linkcode startPool}. */
@@ -22,43 +23,52 @@ export interface PoolOptions {
   threads?: number;
   /** The runtime of the workers. Default: `"web"`. */
   backend?: Backend;
+  /**
+   * Lets sums in the kernel use fused multiply-adds where the machine has them: faster, but a seed
+   * then gives the same bytes on machines of one kind only. Default: false.
+   */
+  relaxedSimd?: boolean;
 }
 
-/** Starts a pool of workers. Dispose of it to end them and to remove their files. */
+/** What a worker is told first. */
+export interface WorkerSetup {
+  /** Its runtime. */
+  readonly backend: Backend;
+  /** Where its spools go. */
+  readonly folder: string;
+  /** Which build of the kernel it uses. */
+  readonly relaxedSimd: boolean;
+}
+
+/**
+ * Starts a pool of workers. Dispose of it to end them and to remove their files. Where no worker can
+ * start, all work is done in this thread.
+ */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
-  const backend = options.backend ?? "web";
+  const { backend = "web", relaxedSimd = false } = options;
   const threads = Math.min(options.threads ?? availableParallelism(), LANES);
   const folder = mkdtempSync(join(tmpdir(), "attune-"));
   const cleanUp = () => rmSync(folder, { recursive: true, force: true });
   const ports: Port[] = [];
   try {
-    if (threads < 1) {
-      const inline = inlinePool(await loadBackend(backend), fileSpools(folder));
+    for (let i = 0; i < threads; i++) {
+      const port = await startWorker(new URL("./worker.ts", import.meta.url)).catch(() =>
+        undefined
+      );
+      if (port === undefined) break;
+      ports.push(port);
+    }
+    if (ports.length === 0) {
+      const module = relaxedSimd ? await relaxedModule() : undefined;
+      const inline = inlinePool(await loadBackend(backend), fileSpools(folder), module);
       return new EnginePool(inline.clients, cleanUp);
     }
-    for (let i = 0; i < threads; i++) {
-      ports.push(await startWorker(new URL("./worker.ts", import.meta.url)));
-    }
-    await Promise.all(ports.map((port) => ready(port, backend, folder)));
+    const setup: WorkerSetup = { backend, folder, relaxedSimd };
+    await Promise.all(ports.map((port) => whenReady(port, () => port.post(setup))));
     return new EnginePool(ports.map((port) => new Client<Engine>(port)), cleanUp);
   } catch (error) {
     for (const port of ports) port.terminate?.();
     cleanUp();
     throw error;
   }
-}
-
-/** Tells a worker what to work with and waits until it is ready. */
-function ready(port: Port, backend: Backend, folder: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    port.onMessage((message) => {
-      const { ready, message: reason } = message as { ready: boolean; message?: string };
-      if (ready) resolve();
-      else reject(new AttuneError("bad-option", reason ?? "A worker did not start"));
-    });
-    port.onError?.((error) =>
-      reject(new AttuneError("internal", `A worker did not start: ${error.message}`))
-    );
-    port.post({ backend, folder });
-  });
 }

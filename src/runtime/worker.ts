@@ -6,17 +6,20 @@
 
 import { Engine } from "../calibrate/engine.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
-import { type Backend, loadBackend } from "./backends.ts";
+import { Kernel } from "../kernel/kernel.ts";
+import { relaxedModule } from "../kernel/relaxed.ts";
+import { loadBackend } from "./backends.ts";
 import { serve } from "./rpc.ts";
+import type { WorkerSetup } from "./start.ts";
 import { ownPort } from "./workers.ts";
 
 const port = await ownPort();
 // The first message says what to work with; every one after it is a call.
 port.onMessage(async (message) => {
-  const { backend, folder } = message as { backend: Backend; folder: string };
+  const { backend, folder, relaxedSimd } = message as WorkerSetup;
   try {
-    const engine = new Engine(await loadBackend(backend), fileSpools(folder));
-    serve(engine, port);
+    const kernel = Kernel.create(relaxedSimd ? await relaxedModule() : undefined);
+    serve(new Engine(await loadBackend(backend), fileSpools(folder), kernel), port);
     port.post({ ready: true });
   } catch (error) {
     port.post({ ready: false, message: (error as Error).message });

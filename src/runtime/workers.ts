@@ -1,38 +1,16 @@
 /**
- * Starts workers in Deno, browsers and Node.
+ * Starts workers in Deno and Node.
  *
  * @module
  */
 
+import { type Channel, portOver, webPort, workerPort } from "./ports.ts";
 import type { Port } from "./rpc.ts";
-
-/** A message channel of Deno and browsers, seen from either end. */
-interface Channel {
-  postMessage(message: unknown, transfer: Transferable[]): void;
-  addEventListener(type: "message", handler: (event: MessageEvent) => void): void;
-}
 
 /** A message channel of Node's `worker_threads`, seen from either end. */
 interface NodeChannel {
   postMessage(message: unknown, transfer: never[]): void;
   on(type: "message", handler: (message: unknown) => void): unknown;
-}
-
-/** A port over a channel that calls `receive` for every message. */
-function portOver(
-  post: Port["post"],
-  listen: (receive: (message: unknown) => void) => void,
-): Port {
-  let handler: (message: unknown) => void = () => {};
-  listen((message) => handler(message));
-  return { post, onMessage: (next) => void (handler = next) };
-}
-
-function webPort(channel: Channel): Port {
-  return portOver(
-    (message, transfer) => channel.postMessage(message, transfer ?? []),
-    (receive) => channel.addEventListener("message", (event) => receive(event.data)),
-  );
 }
 
 function nodePort(channel: NodeChannel): Port {
@@ -53,16 +31,7 @@ export async function startWorker(url: URL): Promise<Port> {
       terminate: () => void worker.terminate(),
     };
   }
-  const worker = new Worker(url, { type: "module" });
-  return {
-    ...webPort(worker),
-    onError: (handler) =>
-      worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        handler(new Error(event.message));
-      }),
-    terminate: () => worker.terminate(),
-  };
+  return workerPort(new Worker(url, { type: "module" }));
 }
 
 /** The port of the worker that this runs in. */

@@ -1,9 +1,7 @@
 /** A whole job that runs alike in Deno and in a page; its result tells whether two bytes differ. */
 
 import {
-  inlinePool,
-  onnxruntime,
-  type OnnxRuntimeModule,
+  type EnginePool,
   parseModel,
   plan,
   quantize,
@@ -12,8 +10,7 @@ import {
 } from "../../src/browser.ts";
 
 /** Quantizes the carried example on noise; returns the SHA-256 of the result. */
-export async function job(ort: unknown, bytes: Uint8Array): Promise<string> {
-  using pool = inlinePool(onnxruntime(ort as OnnxRuntimeModule));
+export async function job(pool: EnginePool, bytes: Uint8Array): Promise<string> {
   const model = parseModel(bytes, { name: "shapes.onnx" });
   const { model: small } = await quantize(plan(model, { bits: 3 }), samples(), pool, { seed: 3 });
   const digest = await crypto.subtle.digest("SHA-256", Uint8Array.from(serializeModel(small)));

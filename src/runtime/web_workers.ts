@@ -1,0 +1,57 @@
+/**
+ * Pools over workers that a page starts itself: only its bundler knows where a worker's module lies.
+ *
+ * @example In the worker's module
+ * ```ts ignore
+ * import * as ort from "onnxruntime-web/wasm";
+ * import { onnxruntime, serveEngine } from "attune/browser";
+ *
+ * ort.env.wasm.numThreads = 1;
+ * serveEngine(onnxruntime(ort));
+ * ```
+ *
+ * @example In the page
+ * ```ts ignore
+ * const workers = Array.from({ length: navigator.hardwareConcurrency }, () =>
+ *   new Worker(new URL("./engine.js", import.meta.url), { type: "module" }));
+ * using pool = await workerPool(workers);
+ * ```
+ *
+ * @module
+ */
+
+import { Engine } from "../calibrate/engine.ts";
+import { memorySpool } from "../calibrate/spool.ts";
+import { Kernel } from "../kernel/kernel.ts";
+import { EnginePool } from "./pool.ts";
+import { type Channel, type Ready, webPort, whenReady, workerPort } from "./ports.ts";
+import { Client, serve } from "./rpc.ts";
+import type { Runtime } from "./session.ts";
+
+/**
+ * Makes the worker that this runs in an engine over `runtime`, and tells the page so.
+ *
+ * @param module The compiled kernel. Default: the strict build that travels with the library.
+ */
+export function serveEngine(runtime: Runtime, module?: WebAssembly.Module): void {
+  const port = webPort(globalThis as unknown as Channel);
+  serve(new Engine(runtime, memorySpool, Kernel.create(module)), port);
+  port.post({ ready: true } satisfies Ready);
+}
+
+/**
+ * A pool of the engines that `workers` have become by {@linkcode serveEngine}. Call it in the same
+ * turn that starts them, since it listens for their first word. Disposing of it ends the workers.
+ *
+ * @throws {AttuneError} `internal` where a worker does not start.
+ */
+export async function workerPool(workers: readonly Worker[]): Promise<EnginePool> {
+  const ports = workers.map(workerPort);
+  try {
+    await Promise.all(ports.map((port) => whenReady(port)));
+  } catch (error) {
+    for (const port of ports) port.terminate?.();
+    throw error;
+  }
+  return new EnginePool(ports.map((port) => new Client<Engine>(port)));
+}

@@ -1,0 +1,8 @@
+/** A worker of the page of tests/chromium_test.ts. */
+
+import * as ort from "onnxruntime-web/wasm";
+import { onnxruntime, serveEngine } from "../../src/browser.ts";
+
+ort.env.wasm.numThreads = 1;
+ort.env.wasm.wasmPaths = "/";
+serveEngine(onnxruntime(ort as never));
