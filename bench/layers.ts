@@ -124,6 +124,8 @@ async function problemsOf(
     shape: target,
     input: target.input,
     output: target.output,
+    gramBlock: target.depth,
+    cross: false,
     positions: Math.ceil(Math.max(16384, 16 * target.depth) / batches),
     seed: l,
   }));
@@ -151,6 +153,7 @@ function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerS
     groups: groups > 1 ? count : 1,
     rows: groups > 1 ? rows : count,
     depth,
+    gramBlock: depth,
     blockSize: depth,
     oneScale: false,
     weight: take(weight, groups > 1 ? rows * depth : depth),

@@ -219,6 +219,8 @@ class Calibration {
         shape: { geometry, groups, rows, depth },
         input: tensorAsRead(plan, this.#parts, input),
         output,
+        gramBlock: layer.gram.kind === "full" ? depth : layer.gram.size,
+        cross: layer.gram.kind === "full",
         positions: Math.ceil(columns / batches),
         seed: this.#options.seed + 1000003 * plan.layers.indexOf(layer),
       };

@@ -13,6 +13,7 @@ import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
+import { solveBlocked } from "../round/blocked.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
 import { chooseSpread } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
@@ -33,6 +34,10 @@ export interface CollectLayer {
   readonly input: string;
   /** The tensor of the float model that leaves. */
   readonly output: string;
+  /** Inputs whose products are kept: the depth, or blocks that divide it. */
+  readonly gramBlock: number;
+  /** Whether products of float outputs and inputs are wanted. */
+  readonly cross: boolean;
   /** Output positions to take of one batch, at most. */
   readonly positions: number;
   /** Decides which positions are taken. */
@@ -116,10 +121,10 @@ export class Engine {
     const kernel = this.#kernel;
     const mark = kernel.mark();
     try {
-      const sums = layers.map(({ shape: { groups, rows, depth } }) => ({
+      const sums = layers.map(({ shape: { groups, rows, depth }, gramBlock, cross }) => ({
         count: 0,
-        gram: kernel.f32(groups * depth * depth),
-        cross: kernel.f32(groups * rows * depth),
+        gram: kernel.f32(groups * depth * gramBlock),
+        cross: kernel.f32(cross ? groups * rows * depth : 0),
         inputSum: kernel.f32(groups * depth),
         outputSum: kernel.f32(groups * rows),
       }));
@@ -144,7 +149,7 @@ export class Engine {
 
   #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
     const kernel = this.#kernel;
-    const { groups, rows, depth } = layer.shape;
+    const { shape: { groups, rows, depth }, gramBlock: d } = layer;
     const input = x[layer.input], output = y[layer.output];
     const total = positionCount(layer.shape, output);
     // A different choice in every batch, the same for any number of workers.
@@ -155,8 +160,11 @@ export class Engine {
       const mark = kernel.mark();
       const columns = kernel.f32(groups * depth * p), results = kernel.f32(groups * rows * p);
       gatherColumns(layer.shape, input, output, positions, columns.view, results.view);
-      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups, d: depth, p });
-      kernel.cross({ y: results, x: columns, r: sums.cross, groups, o: rows, d: depth, p });
+      const blocks = groups * depth / d;
+      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups: blocks, d, p });
+      if (layer.cross) {
+        kernel.cross({ y: results, x: columns, r: sums.cross, groups, o: rows, d: depth, p });
+      }
       addRowSums(results.view, p, sums.outputSum.view);
       kernel.reset(mark);
       sums.count += p;
@@ -196,7 +204,8 @@ export class Engine {
 
   /** Rounds a layer, or some of its rows. */
   solve(problem: Problem, onDone?: OnDone): Solution {
-    return solveLayer(this.#kernel, problem, onDone);
+    const solve = problem.gramBlock < problem.depth ? solveBlocked : solveLayer;
+    return solve(this.#kernel, problem, onDone);
   }
 
   /** What the model `key` computes from `batch`, beside what the batch holds already. */

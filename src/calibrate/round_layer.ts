@@ -5,6 +5,7 @@
  */
 
 import type { LayerPlan, Plan } from "../plan/plan.ts";
+import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
 import { problemOf, type RoundingOptions, type Share, sharesOf } from "../round/problem.ts";
 import { bestStrength } from "../round/shift.ts";
@@ -59,8 +60,8 @@ export async function roundLayer(
   },
 ): Promise<RoundedLayer> {
   const weight = readWeight(plan.graph, layer.target);
-  const shares = sharesOf(layer, pool.clients.length);
-  const strength = options.floatTargetShift
+  const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
+  const strength = options.floatTargetShift && layer.gram.kind === "full"
     ? await strengthOf(layer, shares, weight, split, pool, options.centred)
     : Infinity;
   const index = plan.layers.indexOf(layer);

@@ -8,9 +8,9 @@
 export interface LayerSums {
   /** Number of columns. */
   count: number;
-  /** Σ x̂ x̂ᵀ per group: groups × depth × depth. */
+  /** Σ x̂ x̂ᵀ per group: groups × depth × depth; or of each block of inputs. */
   readonly gram: Float32Array;
-  /** Σ y x̂ᵀ per group: groups × rows × depth. */
+  /** Σ y x̂ᵀ per group: groups × rows × depth; empty where only blocks are kept. */
   readonly cross: Float32Array;
   /** Σ x̂: groups × depth. */
   readonly inputSum: Float32Array;
@@ -62,15 +62,16 @@ export function finish(
   const { count, gram, cross } = sums;
   const inputMean = sums.inputSum.map((value) => value / count);
   const outputMean = sums.outputSum.map((value) => value / count);
-  const centre = (matrix: Float32Array, left: Float32Array, height: number) => {
-    for (let i = 0; i < left.length; i++) {
-      const right = Math.floor(i / height) * depth;
-      for (let j = 0, at = i * depth; j < depth; j++, at++) {
+  const centre = (matrix: Float32Array, left: Float32Array, height: number, width: number) => {
+    for (let i = 0; i * width < matrix.length; i++) {
+      const right = Math.floor(i / height) * width;
+      for (let j = 0, at = i * width; j < width; j++, at++) {
         matrix[at] = matrix[at] / count - (centred ? left[i] * inputMean[right + j] : 0);
       }
     }
   };
-  centre(gram, inputMean, depth);
-  centre(cross, outputMean, rows);
+  const block = gram.length / inputMean.length;
+  centre(gram, inputMean, block, block);
+  centre(cross, outputMean, rows, depth);
   return { count, gram, cross, inputMean, outputMean };
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
+import type { GramPlan } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
@@ -14,7 +15,7 @@ import { table } from "./table.ts";
 export function describePlan(plan: Plan): string {
   const { layers, skipped, activations, prepared, size } = plan;
   const rows = layers.map((
-    { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note },
+    { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
   ) => [
     target.name,
     target.op,
@@ -24,7 +25,7 @@ export function describePlan(plan: Plan): string {
     granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
     bytes(bytesBefore),
     bytes(bytesAfter),
-    note ?? "",
+    [note, gramNote(gram)].filter(Boolean).join(", "),
   ]);
   const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
   const quantized = activations.own.length + activations.shared.size;
@@ -38,6 +39,11 @@ export function describePlan(plan: Plan): string {
     `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
     `(${(size.before / size.after).toFixed(1)} times smaller)`,
   ].join("\n");
+}
+
+/** What a plan says of a layer whose Gram matrix does not fit into the kernel's memory. */
+function gramNote(gram: GramPlan): string {
+  return gram.kind === "full" ? "" : `too deep for all of its statistics: blocks of ${gram.size}`;
 }
 
 /** What a run did, in a few lines. */

@@ -130,7 +130,7 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
   const { layers, skipped, activations, prepared, size } = plan;
   return JSON.stringify({
     layers: layers.map((
-      { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note },
+      { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
     ) => ({
       name: target.name,
       op: target.op,
@@ -139,6 +139,7 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
       bits,
       storedBits,
       granularity,
+      gram,
       bytesBefore,
       bytesAfter,
       note,

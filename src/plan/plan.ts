@@ -19,6 +19,7 @@ import {
   type ResolvedPlanOptions,
   resolvePlanOptions,
 } from "./options.ts";
+import { type GramPlan, gramPlan } from "./memory.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
 /** The first opset with per-channel QuantizeLinear, and the first with 4-bit integers and blocks. */
@@ -41,6 +42,8 @@ export interface LayerPlan {
   readonly blocksPerRow: number;
   /** Inputs (times kernel positions) that share a scale. */
   readonly blockSize: number;
+  /** The second moments that are kept of its inputs. */
+  readonly gram: GramPlan;
   /** Bytes of the weight in the model, and in the result with its scales. */
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
@@ -73,7 +76,8 @@ export interface Plan {
  * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes nothing.
  *
  * @throws {AttuneError} `bad-model` where the model is quantized already or has no layer to quantize;
- * `bad-option` where an option is not allowed or an override matches nothing.
+ * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
+ * statistics of a layer do not fit into the kernel's memory.
  */
 export function plan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
@@ -195,6 +199,7 @@ function layerPlan(
     granularity,
     blocksPerRow,
     blockSize,
+    gram: gramPlan(target, granularity),
     bytesBefore: 4 * weights,
     bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales,
     note: override !== undefined

@@ -43,8 +43,12 @@ export interface Problem {
   readonly oneScale: boolean;
   /** w: (groups·rows) × depth. */
   readonly weight: Float32Array;
-  /** H: groups × depth × depth. */
+  /** H: groups × depth × depth; or its diagonal blocks, (groups·depth / gramBlock) × gramBlock². */
   readonly gram: Float32Array;
+  /** Inputs of a block of H; the depth where all of H is there. */
+  readonly gramBlock: number;
+  /** Scales that stay as they are, (groups·rows) × blocks; undefined searches and refits them. */
+  readonly scales?: Float32Array;
   /** The float-target shift; undefined keeps the layer's own weights as the target. */
   readonly shift?: {
     /** E[y x̂ᵀ]: (groups·rows) × depth. */
@@ -77,7 +81,7 @@ export interface Share {
   readonly first: number;
   /** The share's rows of a matrix of (groups·rows) × depth. */
   ofRows(matrix: Float32Array): Float32Array;
-  /** The share's groups of a matrix of groups × depth × depth. */
+  /** The share's groups of matrices of which each group has as many elements. */
   ofGroups(matrix: Float32Array): Float32Array;
 }
 
@@ -95,7 +99,7 @@ export function sharesOf({ target, granularity }: LayerPlan, parts: number): Sha
       first,
       ofRows: (matrix) => matrix.slice(first * depth, last * depth),
       ofGroups: (matrix) =>
-        grouped ? matrix.slice(from * depth * depth, to * depth * depth) : matrix,
+        grouped ? matrix.slice(from * matrix.length / groups, to * matrix.length / groups) : matrix,
     };
   });
 }
@@ -126,6 +130,7 @@ export function problemOf(
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),
     gram: share.ofGroups(gram),
+    gramBlock: layer.gram.kind === "full" ? layer.target.depth : layer.gram.size,
     shift: strength === Infinity ? undefined : { cross: share.ofRows(cross), strength },
     damping: options.damping,
     method: options.rounding,

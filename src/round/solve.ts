@@ -89,9 +89,7 @@ class Solver {
       : this.#weight;
     this.#h = damped(kernel, { groups, depth, gram }, damping).h;
     this.#u = factorsOf(kernel, this.#h, groups, depth);
-    this.#importance = kernel.f32(groups * depth);
-    const h = this.#h.view, importance = this.#importance.view;
-    for (let i = 0; i < importance.length; i++) importance[i] = h[i * depth + i % depth];
+    this.#importance = diagonalOf(kernel, this.#h, depth);
   }
 
   solve(): Solution {
@@ -150,28 +148,9 @@ class Solver {
   }
 
   #scales(target: Buffer, scale: Buffer): void {
-    const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = this.#problem;
-    const search = {
-      importance: this.#importance,
-      lo,
-      hi,
-      candidates: SCALE_CANDIDATES,
-      shrinkFrom: SHRINK_FROM,
-      scale,
-    };
-    if (oneScale) {
-      // One row that holds all weights, each with its importance.
-      const importance = this.#kernel.f32(this.#rows * depth);
-      for (let r = 0; r < this.#rows; r++) {
-        const from = Math.floor(r / rows) * depth;
-        importance.view.set(this.#importance.view.subarray(from, from + depth), r * depth);
-      }
-      const d = this.#rows * depth;
-      this.#kernel.scaleSearch({ ...search, importance, target, rows: 1, groups: 1, d, block: d });
-      scale.view.fill(scale.view[0]);
-    } else {
-      this.#kernel.scaleSearch({ ...search, target, rows, groups, d: depth, block });
-    }
+    const { scales } = this.#problem;
+    if (scales) scale.view.set(scales);
+    else searchScales(this.#kernel, this.#problem, { target, importance: this.#importance, scale });
   }
 
   #losses(candidate: Candidate): void {
@@ -255,6 +234,39 @@ class Solver {
     }
     return spread;
   }
+}
+
+/**
+ * Writes the scales of least squared error of `target`, weighted by `importance` (groups × depth),
+ * into `scale`, (groups·rows) × blocks; all the same where the rows share one.
+ */
+export function searchScales(
+  kernel: Kernel,
+  problem: Pick<Problem, "groups" | "rows" | "depth" | "lo" | "hi" | "blockSize" | "oneScale">,
+  { target, importance, scale }: { target: Buffer; importance: Buffer; scale: Buffer },
+): void {
+  const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = problem;
+  const search = { lo, hi, candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM, target, scale };
+  if (!oneScale) {
+    kernel.scaleSearch({ ...search, importance, rows, groups, d: depth, block });
+    return;
+  }
+  // One row that holds all weights, each with its importance.
+  const d = groups * rows * depth, spread = kernel.f32(d);
+  for (let r = 0; r < groups * rows; r++) {
+    const from = Math.floor(r / rows) * depth;
+    spread.view.set(importance.view.subarray(from, from + depth), r * depth);
+  }
+  kernel.scaleSearch({ ...search, importance: spread, rows: 1, groups: 1, d, block: d });
+  scale.view.fill(scale.view[0]);
+}
+
+/** The diagonals of the d × d matrices in `h`, in a new buffer. */
+export function diagonalOf(kernel: Kernel, h: Buffer, d: number): Buffer {
+  const diagonal = kernel.f32(h.length / d);
+  const values = h.view, out = diagonal.view;
+  for (let i = 0; i < out.length; i++) out[i] = values[i * d + i % d];
+  return diagonal;
 }
 
 function copy(to: Candidate, from: Candidate): void {

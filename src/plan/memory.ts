@@ -1,0 +1,85 @@
+/**
+ * What fits into the kernel's memory: how much of a layer's Gram matrix is kept, and in how many
+ * shares its rows are rounded. Known before any work starts.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import type { Granularity } from "./options.ts";
+import type { Target } from "./targets.ts";
+
+/** The second moments that are kept of a layer's inputs. */
+export type GramPlan =
+  | { /** All of H, and the products with the float outputs. */ readonly kind: "full" }
+  | {
+    /**
+     * Squares of H along its diagonal: as if inputs of different blocks did not depend on one
+     * another. Without the float-target shift and refitted scales.
+     */
+    readonly kind: "blocks";
+    /** Inputs per block; it divides the depth. */
+    readonly size: number;
+  };
+
+/** Bytes of a kernel's memory (4 GiB at most) that Gram matrices may take; columns need the rest. */
+const GRAM_BYTES = 3 * 2 ** 30;
+/** Bytes that the rows of a share may take. */
+const ROW_BYTES = 2 ** 29;
+/** Inputs of a block, at most: larger ones cost much time and gain little. */
+const MOST_INPUTS = 2048;
+/** Copies of H at a time: itself, damped, its factor, and one more for the float-target shift. */
+const GRAM_COPIES = 4;
+/** Copies of a share's weights: targets, levels of several candidates, state of learned rounding. */
+const WEIGHT_COPIES = 12;
+
+/** Bytes that the kernel needs for the Gram matrices of `target` in blocks of `size` inputs. */
+export function gramBytes({ groups, depth }: Target, size: number): number {
+  return GRAM_COPIES * 4 * groups * depth * size;
+}
+
+/** In how many shares the rows of `target` are rounded at least, for each to fit. */
+export function leastShares({ groups, rows, depth }: Target): number {
+  return Math.ceil(WEIGHT_COPIES * 4 * groups * rows * depth / ROW_BYTES);
+}
+
+/**
+ * How much of H is kept for `target`: all of it, or the largest blocks that fit.
+ *
+ * @throws {AttuneError} `too-large` where nothing fits, with the bytes that are needed.
+ *
+ * @example
+ * ```ts
+ * import { gramPlan } from "./memory.ts";
+ *
+ * const target = { name: "fc6", groups: 1, rows: 4096, depth: 25088 } as Parameters<typeof gramPlan>[0];
+ * const { kind, size } = gramPlan(target, { kind: "channel" }) as { kind: string; size: number };
+ * if (kind !== "blocks" || 25088 % size !== 0) throw new Error("unexpected");
+ * ```
+ */
+export function gramPlan(target: Target, granularity: Granularity): GramPlan {
+  const { name, groups, rows, depth } = target;
+  const splittable = granularity.kind !== "tensor" && (groups === 1 ? rows : groups) > 1;
+  if (!splittable && leastShares(target) > 8) {
+    throw tooLarge(name, leastShares(target) * ROW_BYTES, "its weights share one scale");
+  }
+  const cross = 4 * groups * rows * depth;
+  if (gramBytes(target, depth) <= GRAM_BYTES && cross <= GRAM_BYTES) return { kind: "full" };
+  const unit = granularity.kind === "block" ? Math.min(granularity.size, depth) : 1;
+  // The largest divisor of the depth that is a whole number of scale blocks, and fits.
+  for (let parts = 1; parts * unit <= depth; parts++) {
+    if (depth % parts !== 0 || (depth / parts) % unit !== 0) continue;
+    const size = depth / parts;
+    if (size > MOST_INPUTS && size > unit) continue;
+    if (gramBytes(target, size) <= GRAM_BYTES) return { kind: "blocks", size };
+  }
+  throw tooLarge(name, gramBytes(target, unit), `scale blocks of ${unit} do not divide ${depth}`);
+}
+
+function tooLarge(name: string, bytes: number, why: string): AttuneError {
+  return new AttuneError(
+    "too-large",
+    `Cannot quantize node "${name}": its statistics need ${(bytes / 2 ** 30).toFixed(1)} GiB of ` +
+      `the kernel's 4 (${why}); use another --granularity, or --override '${name}=skip'`,
+  );
+}

@@ -1,0 +1,95 @@
+/**
+ * Rounding where only diagonal blocks of H are kept, since all of it would not fit into memory: each
+ * block of inputs is a problem of its own, with the scales of the whole rows.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import type { OnDone } from "../runtime/rpc.ts";
+import type { Problem } from "./problem.ts";
+import { damped } from "./shift.ts";
+import { diagonalOf, searchScales, type Solution, solveLayer } from "./solve.ts";
+
+/** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
+export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
+  const { groups, rows, depth, gramBlock: size, blockSize, weight, gram } = problem;
+  const parts = depth / size;
+  const scales = scalesOf(kernel, problem);
+  // Scales per row and part: of the blocks in it, or the row's own.
+  const perPart = blockSize < depth ? size / blockSize : 1;
+  const solution = solveLayer(kernel, {
+    ...problem,
+    groups: groups * parts,
+    depth: size,
+    blockSize: Math.min(blockSize, size),
+    oneScale: false,
+    weight: partsFirst(weight, groups, rows, parts, size),
+    scales: blockSize < depth
+      ? partsFirst(scales, groups, rows, parts, perPart)
+      : repeated(scales, groups, rows, parts),
+    gram,
+    shift: undefined,
+    refit: false,
+  }, onDone);
+  const levels = new Int8Array(solution.levels.length);
+  forEachRun(groups, rows, parts, (apart, together) => {
+    levels.set(solution.levels.subarray(apart * size, (apart + 1) * size), together * size);
+  });
+  return { ...solution, levels, scales: problem.oneScale ? scales.slice(0, 1) : scales };
+}
+
+/** The scales of whole rows, by the search that weighs squared errors with the diagonal of H. */
+function scalesOf(kernel: Kernel, problem: Problem): Float32Array {
+  const { groups, rows, depth, gramBlock: size, blockSize, weight, gram, damping } = problem;
+  const mark = kernel.mark();
+  try {
+    const { h } = damped(kernel, { groups: groups * depth / size, depth: size, gram }, damping);
+    const scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+    const target = kernel.f32(weight), importance = diagonalOf(kernel, h, size);
+    searchScales(kernel, problem, { target, importance, scale });
+    return scale.view.slice();
+  } finally {
+    kernel.reset(mark);
+  }
+}
+
+/** Visits each row's part: its place by group, part, row, and by group, row, part. */
+function forEachRun(
+  groups: number,
+  rows: number,
+  parts: number,
+  visit: (apart: number, together: number) => void,
+): void {
+  for (let g = 0; g < groups; g++) {
+    for (let part = 0; part < parts; part++) {
+      for (let r = 0; r < rows; r++) {
+        visit((g * parts + part) * rows + r, (g * rows + r) * parts + part);
+      }
+    }
+  }
+}
+
+/** groups × rows × (parts·width) as groups × parts × rows × width. */
+function partsFirst(
+  matrix: Float32Array,
+  groups: number,
+  rows: number,
+  parts: number,
+  width: number,
+): Float32Array {
+  const out = new Float32Array(matrix.length);
+  forEachRun(groups, rows, parts, (apart, together) => {
+    out.set(matrix.subarray(together * width, (together + 1) * width), apart * width);
+  });
+  return out;
+}
+
+/** One scale per row, for each part of it. */
+function repeated(scales: Float32Array, groups: number, rows: number, parts: number): Float32Array {
+  const out = new Float32Array(scales.length * parts);
+  forEachRun(groups, rows, parts, (apart, together) => {
+    out[apart] = scales[Math.floor(together / parts)];
+  });
+  return out;
+}
