@@ -67,6 +67,37 @@ export async function memory(options: BenchOptions): Promise<Section> {
   };
 }
 
+/** Stage times with one worker and with two, and with the kernel's relaxed build: what each buys. */
+export async function workers(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const subject of subjects(options)) {
+    const stages: Map<string, number>[] = [];
+    for (const flags of [["--threads", "1"], ["--threads", "2"], ["--relaxed-simd"]]) {
+      const job = ["--bits", "4", "--activation-bits", "none", ...flags];
+      const { report } = await quantizeAndEvaluate(subject, job, options);
+      stages.push(new Map(report.stages.map((stage) => [stage.name, stage.seconds])));
+    }
+    for (const [name, one] of stages[0]) {
+      const [two, relaxed] = stages.slice(1).map((own) => own.get(name) ?? 0);
+      const ratios = [one / two, two / relaxed].map((ratio) => ratio.toFixed(2));
+      rows.push([
+        subject.name,
+        name,
+        one.toFixed(1),
+        two.toFixed(1),
+        relaxed.toFixed(1),
+        ...ratios,
+      ]);
+    }
+    console.error(rows.slice(-stages[0].size).map((row) => row.join("  ")).join("\n"));
+  }
+  const head = ["model", "stage", "1 worker, s", "2 workers, s", "2, relaxed, s"];
+  return {
+    title: "Workers",
+    body: markdown([...head, "1 / 2 workers", "strict / relaxed"], rows),
+  };
+}
+
 /** The same job on Deno (twice, with one and two workers) and on Node. */
 export async function determinism(options: BenchOptions): Promise<Section> {
   const rows: string[][] = [];

@@ -11,7 +11,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
-import { determinism, memory, time } from "./cost.ts";
+import { determinism, memory, time, workers } from "./cost.ts";
 import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
@@ -22,6 +22,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   accuracy,
   time,
   memory,
+  workers,
   determinism,
   layers,
 };
