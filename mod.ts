@@ -32,6 +32,7 @@ export type { ExternalData } from "./src/onnx/tensor.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
 export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
 export type {
+  ActivationBits,
   Format,
   Granularity,
   Override,

@@ -27,7 +27,7 @@ import { VERSION } from "./version.ts";
 export interface QuantizeOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
-  /** How ranges of activations are found. Default: the smallest and largest value. */
+  /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
   range?: RangeMethod;
   /** Whether layers repair the error of those before them. Default: true. */
   floatTargetShift?: boolean;
@@ -67,7 +67,7 @@ export async function quantize(
   pool: EnginePool,
   options: QuantizeOptions = {},
 ): Promise<Quantized> {
-  const settings = resolve(options);
+  const settings = resolve(plan, options);
   const { signal, onProgress } = settings;
   const started = performance.now();
   const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
@@ -111,7 +111,7 @@ export async function quantize(
 
 type Settings = ReturnType<typeof resolve>;
 
-function resolve(options: QuantizeOptions) {
+function resolve(plan: Plan, options: QuantizeOptions) {
   const { signal, onProgress } = options;
   const rounding = options.rounding ?? { kind: "attention" };
   if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
@@ -124,7 +124,9 @@ function resolve(options: QuantizeOptions) {
   }
   return {
     rounding,
-    range: options.range ?? { kind: "minmax" } as RangeMethod,
+    // With 16 levels a single outlier would cost more than clipping it.
+    range: options.range ??
+      { kind: plan.options.activationBits === 4 ? "mse" : "minmax" } as RangeMethod,
     floatTargetShift: options.floatTargetShift ?? true,
     biasCorrection: options.biasCorrection ?? true,
     scaleRefit: options.scaleRefit ?? true,

@@ -175,7 +175,7 @@ class Calibration {
 
   /** Finds the grids of the activations that `outputs` depend on and that have none yet. */
   async #observe(types: Types, outputs: readonly string[]): Promise<void> {
-    const { own, shared } = this.#plan.activations;
+    const { own, shared, bits } = this.#plan.activations;
     const nodes = ancestors(this.#plan.graph.nodes, outputs, new Set(types.keys()));
     const computed = new Set([...types.keys(), ...nodes.flatMap((node) => node.output)]);
     for (const [name, source] of shared) if (computed.has(name)) computed.add(source);
@@ -195,7 +195,7 @@ class Calibration {
         for (const name of names) observers.get(name)!.merge(state[name]);
       }
       for (const [name, observer] of observers) {
-        this.#grids.set(name, observer.grid(this.#options.range));
+        this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
       }
       await this.#pool.close();
     });

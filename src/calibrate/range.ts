@@ -88,16 +88,16 @@ export class RangeObserver {
     this.#exponent = exponent;
   }
 
-  /** The range that `method` finds, and the uint8 grid over it; zero is always a level. */
-  grid(method: RangeMethod): ActivationGrid & { readonly lo: number; readonly hi: number } {
+  /** The range that `method` finds, and the grid of `bits` over it; zero is always a level. */
+  grid(method: RangeMethod, bits: 4 | 8): ActivationGrid & Range {
     const full = { lo: Math.min(this.#min, 0), hi: Math.max(this.#max, 0) };
-    if (!(full.hi > full.lo)) return { scale: 1, zeroPoint: 0, lo: 0, hi: 0 };
+    if (!(full.hi > full.lo)) return { bits, scale: 1, zeroPoint: 0, lo: 0, hi: 0 };
     const range = method.kind === "minmax"
       ? full
       : method.kind === "percentile"
       ? this.#percentile(full, (method.percentile ?? 99.99) / 100)
-      : this.#leastError(full);
-    return { ...gridOver(range.lo, range.hi), ...range };
+      : this.#leastError(full, bits);
+    return { ...gridOver(range, bits), ...range };
   }
 
   /** Cuts (1 − share) of the values, half from each side, zero staying inside. */
@@ -115,14 +115,14 @@ export class RangeObserver {
   }
 
   /** Shrinks both ends in turn to the least squared error of the histogram. */
-  #leastError(full: Range): Range {
-    let best = full, least = this.#error(full);
+  #leastError(full: Range, bits: 4 | 8): Range {
+    let best = full, least = this.#error(full, bits);
     for (let round = 0; round < 2; round++) {
       for (const end of ["lo", "hi"] as const) {
         for (let i = 0; i < 100; i++) {
           const range = { ...best, [end]: full[end] * (1 - i / 100) };
           if (!(range.hi > range.lo)) continue;
-          const error = this.#error(range);
+          const error = this.#error(range, bits);
           if (error < least) [best, least] = [range, error];
         }
       }
@@ -130,11 +130,11 @@ export class RangeObserver {
     return best;
   }
 
-  /** Squared error of the uint8 grid over a range: clipping outside, step²/12 inside. */
-  #error({ lo, hi }: Range): number {
+  /** Squared error of the grid over a range: clipping outside, step²/12 inside. */
+  #error(range: Range, bits: 4 | 8): number {
     const width = 2 ** this.#exponent / (BINS / 2);
-    const { scale, zeroPoint } = gridOver(lo, hi);
-    const low = -zeroPoint * scale, high = (255 - zeroPoint) * scale;
+    const { scale, zeroPoint } = gridOver(range, bits);
+    const low = -zeroPoint * scale, high = (2 ** bits - 1 - zeroPoint) * scale;
     let error = 0;
     for (let i = 0; i < BINS; i++) {
       if (this.#counts[i] === 0) continue;
@@ -147,12 +147,15 @@ export class RangeObserver {
 }
 
 interface Range {
+  /** The smallest value. */
   readonly lo: number;
+  /** The largest value. */
   readonly hi: number;
 }
 
-/** The uint8 grid over [lo, hi] with zero as a level; the scale is a float32. */
-function gridOver(lo: number, hi: number): ActivationGrid {
-  const scale = Math.fround(Math.max((hi - lo) / 255, 1e-30));
-  return { scale, zeroPoint: Math.min(255, Math.max(0, Math.round(-lo / scale))) };
+/** The grid of `bits` over [lo, hi] with zero as a level; the scale is a float32. */
+function gridOver({ lo, hi }: Range, bits: 4 | 8): ActivationGrid {
+  const most = 2 ** bits - 1;
+  const scale = Math.fround(Math.max((hi - lo) / most, 1e-30));
+  return { bits, scale, zeroPoint: Math.min(most, Math.max(0, Math.round(-lo / scale))) };
 }

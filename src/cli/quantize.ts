@@ -8,7 +8,13 @@ import { stat } from "node:fs/promises";
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
-import type { Granularity, Override, RangeMethod, RoundingMethod } from "../plan/options.ts";
+import type {
+  ActivationBits,
+  Granularity,
+  Override,
+  RangeMethod,
+  RoundingMethod,
+} from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { quantize } from "../quantize.ts";
 import { renderReport } from "../report/html.ts";
@@ -38,7 +44,7 @@ export const quantizeCommand: Command = {
     output: { value: "PATH", help: "where the quantized model goes", short: "o" },
     ...DATA_FLAGS,
     bits: { value: "N", help: "bits of a weight, 2 to 8 [4]" },
-    "activation-bits": { value: "N", help: "8, or none for float activations [8]" },
+    "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
       value: "KIND",
@@ -51,7 +57,10 @@ export const quantizeCommand: Command = {
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
     steps: { value: "N", help: "gradient steps of the learned methods [1000]" },
-    range: { value: "METHOD", help: "minmax, mse or percentile:P activation ranges [minmax]" },
+    range: {
+      value: "METHOD",
+      help: "minmax, mse or percentile:P activation ranges [minmax; mse for 4 bits]",
+    },
     shift: { help: "layers repair the error of those before them [on; --no-shift]" },
     "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
     refit: { help: "scales are fitted to the levels [on; --no-refit]" },
@@ -151,9 +160,9 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
   });
 }
 
-function activationBits(parsed: Parsed): 8 | "none" | undefined {
-  const choice = parsed.choice("activation-bits", ["8", "none"]);
-  return choice === "8" ? 8 : choice;
+function activationBits(parsed: Parsed): ActivationBits | undefined {
+  const choice = parsed.choice("activation-bits", ["8", "4", "none"]);
+  return choice === "8" ? 8 : choice === "4" ? 4 : choice;
 }
 
 function granularity(parsed: Parsed): Granularity | undefined {

@@ -15,11 +15,13 @@ import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { Format } from "../plan/options.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 
-/** The grid of an activation: x ≈ scale · (q − zeroPoint), q from 0 to 255. */
+/** The grid of an activation: x ≈ scale · (q − zeroPoint), q from 0 to 2^bits − 1. */
 export interface ActivationGrid {
+  /** Bits of a level. */
+  readonly bits: 4 | 8;
   /** The step, positive. */
   readonly scale: number;
-  /** The level of zero, 0 to 255. */
+  /** The level of zero. */
   readonly zeroPoint: number;
 }
 
@@ -240,11 +242,12 @@ function putActivations(context: Context): void {
   const parametersOf = (source: string): [string, string] => {
     let pair = parameters.get(source);
     if (pair === undefined) {
-      const { scale, zeroPoint } = parts.grids.get(source)!;
+      const { bits, scale, zeroPoint } = parts.grids.get(source)!;
+      const type = bits === 4 ? DataType.UINT4 : DataType.UINT8;
       pair = [freshName(`${source}_scale`, names), freshName(`${source}_zero_point`, names)];
       graph.initializer.push(
         floatTensor(pair[0], [], new Float32Array([scale])),
-        rawTensor(pair[1], DataType.UINT8, [], new Uint8Array([zeroPoint])),
+        rawTensor(pair[1], type, [], new Uint8Array([zeroPoint])),
       );
       parameters.set(source, pair);
     }

@@ -32,10 +32,20 @@ export interface Activations {
   readonly own: readonly string[];
   /** Tensors that share the range of another: moved values. */
   readonly shared: ReadonlyMap<string, string>;
+  /** Bits of those in `own`. */
+  readonly bits: ReadonlyMap<string, 4 | 8>;
 }
 
-/** The activations of `graph` to quantize, given the layers that are quantized. */
-export function findActivations(graph: Graph, targets: readonly Target[]): Activations {
+/**
+ * The activations of `graph` to quantize to `bits`, given the layers that are quantized. What an edge
+ * layer reads keeps 8 bits.
+ */
+export function findActivations(
+  graph: Graph,
+  targets: readonly Target[],
+  bits: 4 | 8,
+  edges: ReadonlySet<Target>,
+): Activations {
   const targetNodes = new Map(targets.map((target) => [target.node, target]));
   const inputs = new Set(targets.map((target) => target.input));
   const own = new Set<string>();
@@ -68,5 +78,12 @@ export function findActivations(graph: Graph, targets: readonly Target[]): Activ
     }
     for (const name of node.output) if (inputs.has(name) && !isQuantized(name)) own.add(name);
   }
-  return { own: [...own], shared };
+  const wide = new Set(
+    [...edges].map(({ input }) => shared.get(input) ?? input),
+  );
+  return {
+    own: [...own],
+    shared,
+    bits: new Map([...own].map((name) => [name, wide.has(name) ? 8 : bits])),
+  };
 }

@@ -63,12 +63,18 @@ export interface Override {
   readonly bits: number | "skip";
 }
 
+/** Widths of activations; see {@linkcode PlanOptions}. */
+export type ActivationBits = 4 | 8 | "none";
+
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
   /** Bits of a weight, 2 to 8. Default: 4. */
   bits?: number;
-  /** Bits of an activation, or `"none"` to keep activations in float. Default: 8. */
-  activationBits?: 8 | "none";
+  /**
+   * Bits of an activation, or `"none"` to keep activations in float. What the first and last layers
+   * read keeps 8. Default: 8.
+   */
+  activationBits?: ActivationBits;
   /** How many weights share a scale. Default: one per output channel. */
   granularity?: Granularity;
   /** Bits of the first and the last layer, 2 to 8. Default: 8, or `bits` where that is more. */
@@ -100,10 +106,10 @@ export type ResolvedPlanOptions = Required<PlanOptions>;
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
   const bits = checkBits("bits", options.bits ?? 4);
   const activationBits = options.activationBits ?? 8;
-  if (activationBits !== 8 && activationBits !== "none") {
+  if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
       "bad-option",
-      `Cannot use activation bits ${activationBits}: give 8 or none`,
+      `Cannot use activation bits ${activationBits}: give 8, 4 or none`,
     );
   }
   const granularity = options.granularity ?? { kind: "channel" };

@@ -128,8 +128,13 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     layers,
     skipped,
     activations: resolved.activationBits === "none"
-      ? { own: [], shared: new Map() }
-      : findActivations(graph, layers.map((layer) => layer.target)),
+      ? { own: [], shared: new Map(), bits: new Map() }
+      : findActivations(
+        graph,
+        layers.map((layer) => layer.target),
+        resolved.activationBits,
+        edges,
+      ),
     prepared: changes,
     size: { before, after: before - (resolved.format === "float" ? 0 : saved) },
   };
@@ -169,7 +174,7 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): number | "ski
 function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
   const widths = targets.map((target) => overrideOf(options, target) ?? options.bits);
   const fine = widths.some((bits) => bits !== "skip" && bits <= 4) || options.edgeBits <= 4 ||
-    options.granularity.kind === "block";
+    options.granularity.kind === "block" || options.activationBits === 4;
   return options.format === "qdq" && fine ? OPSET_INT4 : OPSET_CHANNEL;
 }
 
