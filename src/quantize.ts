@@ -21,6 +21,7 @@ import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
+import type { LearnOptions } from "./blocks/learn.ts";
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
@@ -39,6 +40,8 @@ export interface QuantizeOptions {
   damping?: number;
   /** Samples kept out of calibration to check the result on. Default: 32, at most one in 16. */
   heldOut?: number;
+  /** How blocks are learned. Default: not. */
+  learn?: LearnOptions;
   /** Decides every random choice. Default: 0. */
   seed?: number;
   /** Stops the job; it then fails with `aborted`. */
@@ -131,6 +134,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     biasCorrection: options.biasCorrection ?? true,
     scaleRefit: options.scaleRefit ?? true,
     damping,
+    learn: options.learn,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
     signal,
@@ -185,7 +189,7 @@ async function load(
       `Cannot calibrate ${plan.model.name} on ${read} samples: give at least ${fixed ?? 1}`,
     );
   }
-  return { loaded: { batches, samples: count, shapes }, heldOut, digest: digest.value };
+  return { loaded: { batches, samples: count, batchSize: size, shapes }, heldOut, digest: digest.value };
 }
 
 /**

@@ -24,10 +24,13 @@ import type { RoundingOptions } from "../round/problem.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { TensorInfo } from "./batches.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
-import { LANES } from "./engine.ts";
+import { type Block, cutBlocks } from "../blocks/cut.ts";
+import { learnBlock, type LearnOptions } from "../blocks/learn.ts";
+import { BlockSamples } from "../blocks/samples.ts";
+import { LANES, type Side } from "./engine.ts";
 import { RangeObserver } from "./range.ts";
 import { allSums, type RoundedLayer, roundLayer, type SplitSums } from "./round_layer.ts";
-import { findSegments } from "./segments.ts";
+import { findSegments, type Segment } from "./segments.ts";
 import { addSums, finish, type LayerSums, type Statistics } from "./statistics.ts";
 
 /** Samples that the ranges of activations are observed on, at most. */
@@ -48,6 +51,8 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly range: RangeMethod;
   /** Decides every random choice. */
   readonly seed: number;
+  /** How blocks are learned; undefined leaves what was rounded layer by layer. */
+  readonly learn?: LearnOptions;
   /** Stops the job. */
   readonly signal?: AbortSignal;
   /** Hears of progress. */
@@ -87,6 +92,8 @@ export interface LoadedBatches {
   readonly batches: number;
   /** Number of samples. */
   readonly samples: number;
+  /** Samples of a batch; the last one may have fewer. */
+  readonly batchSize: number;
   /** Shape and type of every tensor of the float model. */
   readonly shapes: ReadonlyMap<string, TensorInfo>;
 }
@@ -128,10 +135,11 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const segments = findSegments(this.#plan, shapes);
+    const blocks = this.#options.learn ? cutBlocks(this.#plan, shapes) : undefined;
+    const segments: readonly Segment[] = blocks ?? findSegments(this.#plan, shapes);
     // One unit is one batch through one pass; a rounding counts as one pass.
     this.#total = batches * segments.reduce((sum, s) => sum + 2 * s.steps.length + 1, -1);
-    for (const segment of segments) {
+    for (const [i, segment] of segments.entries()) {
       const types = new Map(
         frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!.type]),
       );
@@ -148,7 +156,13 @@ class Calibration {
       const last = segment === segments.at(-1);
       const crossing = last ? this.#plan.graph.outputs : frontier(this.#plan.graph, segment.end);
       await this.#observe(types, crossing);
-      if (!last) await this.#timed("advance", () => this.#advance(types, crossing));
+      if (!last || blocks) await this.#advance("float", types, crossing);
+      if (blocks) await this.#timed("blocks", () => this.#learn(blocks[i], types));
+      if (last) continue;
+      await this.#advance("quantized", types, crossing);
+      await Promise.all(
+        Array.from({ length: this.#lanes }, (_, lane) => this.#pool.ofLane(lane).call("turn", [lane])),
+      );
     }
     await this.#pool.close();
     return {
@@ -277,21 +291,39 @@ class Calibration {
     this.#results.push(result);
   }
 
-  /** Moves all lanes to the next segment. */
-  async #advance(types: Types, names: readonly string[]): Promise<void> {
-    await this.#open("float", this.#plan.model, types, names);
-    await this.#open("quantized", this.#simulation(), types, names);
-    const results = this.#pool.perLane(
-      this.#lanes,
-      (client, lane) =>
-        client.call(
-          "advance",
-          [lane, "float", "quantized", names],
-          (done) => this.#advanceProgress(done, "next segment"),
-        ),
-    );
-    for await (const _ of results) checkAborted(this.#options.signal);
-    await this.#pool.close();
+  /** Computes one side of all lanes' next segment. */
+  async #advance(side: Side, types: Types, names: readonly string[]): Promise<void> {
+    await this.#timed("advance", async () => {
+      const model = side === "float" ? this.#plan.model : this.#simulation();
+      await this.#open(side, model, types, names);
+      const results = this.#pool.perLane(
+        this.#lanes,
+        (client, lane) =>
+          client.call(
+            "advance",
+            [lane, side, side, names],
+            (done) => this.#advanceProgress(done / 2, "next segment"),
+          ),
+      );
+      for await (const _ of results) checkAborted(this.#options.signal);
+      await this.#pool.close();
+    });
+  }
+
+  /** Learns what can be learned of `block`, now that its layers are rounded. */
+  async #learn(block: Block, types: Types): Promise<void> {
+    const samples = new BlockSamples(this.#loaded, 8, this.#options.seed);
+    if (!samples.enough) return;
+    const learned = await learnBlock(this.#plan, block, this.#parts, types, samples, this.#pool, {
+      ...this.#options.learn!,
+      signal: this.#options.signal,
+    });
+    if (learned === undefined) return;
+    for (const [name, rounding] of learned.roundings) this.#roundings.set(name, rounding);
+    for (const [name, grid] of learned.grids) {
+      this.#grids.set(name, { ...this.#grids.get(name)!, ...grid });
+    }
+    if (Deno.env.get("LEARN_DEBUG")) console.error(block.steps.flat().map((l) => l.target.name).join(" "), learned.error, learned.steps);
   }
 
   #advanceProgress(done: number, detail: string): void {

@@ -18,7 +18,7 @@ import { type Solution, solveLayer } from "../round/solve.ts";
 import { chooseSpread } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
 import { RangeObserver, type RangeState } from "./range.ts";
-import type { Batch, Spool, SpoolFactory } from "./spool.ts";
+import type { Batch, SampleAt, Spool, SpoolFactory } from "./spool.ts";
 import type { LayerSums } from "./statistics.ts";
 
 /** Shares of the samples; more workers than this would stay idle while samples are run. */
@@ -48,6 +48,33 @@ export interface CollectLayer {
 interface Lane {
   float: Spool;
   quantized: Spool;
+  /** Of the next segment, as far as they are computed. */
+  next?: { float?: Spool; quantized?: Spool };
+}
+
+/** The two models that run side by side. */
+export type Side = "float" | "quantized";
+
+/** A gradient, or a loss, of a block on some samples of a lane. */
+export interface BlockRequest {
+  /** The model to run. */
+  readonly key: string;
+  /** The samples. */
+  readonly samples: readonly SampleAt[];
+  /** Tensors of the quantized model that are fed. */
+  readonly inputs: readonly string[];
+  /** Tensors of the float model that the block should give, and the inputs that they are fed to. */
+  readonly targets: readonly (readonly [output: string, input: string])[];
+  /** What else is fed: weights, biases, steps. */
+  readonly values: Batch;
+}
+
+/** Squared errors of a block's outputs, and the squares of what they should be. */
+export interface BlockError {
+  /** Σ (y − target)². */
+  readonly error: number;
+  /** Σ target². */
+  readonly power: number;
 }
 
 /** The work of one worker. All methods can be called through `runtime/rpc.ts`. */
@@ -171,24 +198,66 @@ export class Engine {
     }
   }
 
-  /** Carries `lane` to the next segment: keeps what the two models compute from its spools. */
+  /** Keeps what the model `key` computes from one side of `lane`, for the next segment. */
   async advance(
     lane: number,
-    floatKey: string,
-    quantizedKey: string,
+    side: Side,
+    key: string,
     names: readonly string[],
     onDone?: OnDone,
   ): Promise<void> {
-    const { float, quantized } = this.#lanes.get(lane)!;
-    const next = { float: this.#newSpool(), quantized: this.#newSpool() };
-    const keep = (batch: Batch) => Object.fromEntries(names.map((name) => [name, batch[name]]));
-    for (let i = 0; i < float.length; i++) {
-      next.float.append(keep(await this.#compute(floatKey, float.read(i))));
-      next.quantized.append(keep(await this.#compute(quantizedKey, quantized.read(i))));
+    const spools = this.#lanes.get(lane)!;
+    const next = (spools.next ??= {})[side] = this.#newSpool();
+    for (let i = 0; i < spools[side].length; i++) {
+      const values = await this.#compute(key, spools[side].read(i));
+      next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
       onDone?.(1);
     }
-    this.#dispose(lane);
-    this.#lanes.set(lane, next);
+  }
+
+  /** Carries `lane` to the next segment, once both sides of it are computed. */
+  turn(lane: number): void {
+    const { next } = this.#lanes.get(lane)!;
+    this.#dispose(lane, false);
+    this.#lanes.set(lane, { float: next!.float!, quantized: next!.quantized! });
+  }
+
+  /** The loss and its gradients on some samples of `lane`, by the model `key`. */
+  async gradients(lane: number, request: BlockRequest): Promise<Batch> {
+    const { quantized, next } = this.#lanes.get(lane)!;
+    const { key, samples, inputs, targets, values } = request;
+    const wanted = next!.float!.pick(samples, targets.map(([output]) => output));
+    return await this.#sessions.get(key)!.run({
+      ...quantized.pick(samples, inputs),
+      ...Object.fromEntries(targets.map(([output, input]) => [input, wanted[output]])),
+      ...values,
+    });
+  }
+
+  /** How far the outputs of the model `key` are from the float ones on some samples of `lane`. */
+  async blockError(lane: number, request: BlockRequest): Promise<BlockError> {
+    const { quantized, next } = this.#lanes.get(lane)!;
+    const { key, samples, inputs, targets, values } = request;
+    const names = targets.map(([output]) => output);
+    const wanted = next!.float!.pick(samples, names);
+    const found = await this.#sessions.get(key)!.run({
+      ...quantized.pick(samples, inputs),
+      ...values,
+    });
+    let error = 0, power = 0;
+    for (const name of names) {
+      const y = found[name].data as Float32Array, t = wanted[name].data as Float32Array;
+      for (let i = 0; i < t.length; i++) {
+        error += (y[i] - t[i]) ** 2;
+        power += t[i] ** 2;
+      }
+    }
+    return { error, power };
+  }
+
+  /** Some samples of the quantized side of `lane`. */
+  pick(lane: number, samples: readonly SampleAt[], names: readonly string[]): Batch {
+    return this.#lanes.get(lane)!.quantized.pick(samples, names);
   }
 
   /** Removes all spools. */
@@ -214,10 +283,11 @@ export class Engine {
     return session ? { ...batch, ...await session.run(batch) } : batch;
   }
 
-  #dispose(lane: number): void {
-    const { float, quantized } = this.#lanes.get(lane)!;
-    float[Symbol.dispose]();
-    if (quantized !== float) quantized[Symbol.dispose]();
+  /** Removes the spools of `lane`, and those of its next segment if they are not to be used. */
+  #dispose(lane: number, andNext = true): void {
+    const { float, quantized, next } = this.#lanes.get(lane)!;
+    const spools = new Set([float, quantized, ...andNext ? [next?.float, next?.quantized] : []]);
+    for (const spool of spools) spool?.[Symbol.dispose]();
   }
 }
 

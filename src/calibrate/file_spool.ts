@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { bytesOf, type TypedArray } from "../onnx/tensor.ts";
 import { AttuneError } from "../errors.ts";
-import type { Batch, Spool, SpoolFactory } from "./spool.ts";
+import { type Batch, type SampleAt, type Spool, type SpoolFactory, stackedDims } from "./spool.ts";
 
 interface Entry {
   readonly type: string;
@@ -66,16 +66,35 @@ class FileSpool implements Spool {
     const batch: Batch = {};
     for (const [name, entry] of Object.entries(this.#index[index])) {
       const bytes = new Uint8Array(entry.bytes);
-      for (let done = 0; done < bytes.length;) {
-        const read = readSync(this.#file, bytes, done, bytes.length - done, entry.offset + done);
-        if (read === 0) {
-          throw new AttuneError("internal", `Cannot read ${this.#path}: it is cut off`);
-        }
-        done += read;
-      }
+      this.#fill(bytes, entry.offset);
       batch[name] = { type: entry.type, dims: entry.dims, data: new entry.ArrayType(bytes.buffer) };
     }
     return batch;
+  }
+
+  pick(samples: readonly SampleAt[], names: readonly string[]): Batch {
+    return Object.fromEntries(names.map((name) => {
+      const first = this.#index[samples[0].batch][name], { of } = samples[0];
+      const size = first.bytes / of, bytes = new Uint8Array(size * samples.length);
+      samples.forEach(({ batch, row }, i) => {
+        const { offset } = this.#index[batch][name];
+        this.#fill(bytes.subarray(i * size, (i + 1) * size), offset + row * size);
+      });
+      return [name, {
+        type: first.type,
+        dims: stackedDims(first.dims, of, samples.length),
+        data: new first.ArrayType(bytes.buffer),
+      }];
+    }));
+  }
+
+  /** Fills `bytes` with what lies at `offset`. */
+  #fill(bytes: Uint8Array, offset: number): void {
+    for (let done = 0; done < bytes.length;) {
+      const read = readSync(this.#file, bytes, done, bytes.length - done, offset + done);
+      if (read === 0) throw new AttuneError("internal", `Cannot read ${this.#path}: it is cut off`);
+      done += read;
+    }
   }
 
   [Symbol.dispose](): void {

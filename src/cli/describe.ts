@@ -35,7 +35,11 @@ export function describePlan(plan: Plan): string {
     ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
     ...prepared,
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
-    `${quantized === 0 ? "activations in float" : `${quantized} activations in ${plan.options.activationBits} bits`}`,
+    `${
+      quantized === 0
+        ? "activations in float"
+        : `${quantized} activations in ${plan.options.activationBits} bits`
+    }`,
     `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
     `(${(size.before / size.after).toFixed(1)} times smaller)`,
   ].join("\n");

@@ -1,8 +1,9 @@
 /**
  * Builds the quantized model: the prepared model with its weights replaced by what was rounded, and
  * its activations passed through their grids. The same function makes the file that is deployed
- * (`qdq`) and the float model that behaves like it (`float`), which calibration runs and the written
- * file is checked against.
+ * (`qdq`), the float model that behaves like it (`float`), which calibration runs and the written file
+ * is checked against, and the same with activation grids in operators that have gradients
+ * (`learnable`), which block reconstruction differentiates.
  *
  * @module
  */
@@ -43,6 +44,14 @@ export interface Parts {
   readonly grids: ReadonlyMap<string, ActivationGrid>;
 }
 
+/** What {@linkcode buildModel} makes. */
+export type BuildFormat = Format | "learnable";
+
+/** The initializer of a learnable model that holds the step of the activation `name`, a scalar. */
+export function stepName(name: string): string {
+  return `${name}_attune_step`;
+}
+
 /** What a graph input with a grid is called once it went through the grid. */
 const DEQUANTIZED_INPUT = "_attune_dequantized";
 
@@ -53,7 +62,7 @@ export function tensorAsRead(plan: Plan, parts: Parts, name: string): string {
 }
 
 /** The quantized model of `plan` from its `parts`, in `format`. */
-export function buildModel(plan: Plan, parts: Parts, format: Format): Model {
+export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model {
   const model = copyModel(plan.model);
   const names = tensorNames(model);
   const nodes = new Map(plan.model.proto.graph.node.map((n, i) => [n, model.proto.graph.node[i]]));
@@ -75,7 +84,7 @@ export function buildModel(plan: Plan, parts: Parts, format: Format): Model {
 interface Context {
   readonly plan: Plan;
   readonly parts: Parts;
-  readonly format: Format;
+  readonly format: BuildFormat;
   readonly model: Model;
   /** Names in use. */
   readonly names: Set<string>;
@@ -108,7 +117,7 @@ export function dequantize(layer: LayerPlan, { levels, scales }: Rounding): Floa
 function putWeight(context: Context, layer: LayerPlan, rounding: Rounding): void {
   const { model, names, front } = context;
   const { weight, shape, axis } = layer.target;
-  if (context.format === "float") {
+  if (context.format !== "qdq") {
     const values = toTensorOrder(layer.target, dequantize(layer, rounding));
     setInitializer(model, floatTensor(weight, shape, values));
     return;
@@ -210,7 +219,7 @@ function putBias(context: Context, layer: LayerPlan, rounding: Rounding, node: N
   node.input = [inputs[0], inputs[1], name];
   const grid = gridOf(context, layer.target.input);
   const scales = biasScales(layer, rounding.scales, parts.grids.get(grid ?? ""));
-  if (context.format === "float" || scales === undefined) {
+  if (context.format !== "qdq" || scales === undefined) {
     setInitializer(model, floatTensor(name, [bias.length], bias));
     return;
   }
@@ -234,7 +243,36 @@ function gridOf({ plan, parts }: Context, name: string): string | undefined {
   return parts.grids.has(source) ? source : undefined;
 }
 
-/** Passes every activation that has a grid through QuantizeLinear and DequantizeLinear. */
+/**
+ * Nodes that pass `from` through the grid of `source` into `to`: clip(round(x / s), −z, p − z) · s. The
+ * clipping may come before the offset z, so that a straight-through Round leaves the gradients of LSQ.
+ */
+function learnableGrid(context: Context, from: string, to: string, source: string): NodeProto[] {
+  const { model, names, parts } = context;
+  const { bits, scale, zeroPoint } = parts.grids.get(source)!;
+  const { initializer } = model.proto.graph;
+  const step = stepName(source);
+  if (!initializer.some((tensor) => tensor.name === step)) {
+    initializer.push(floatTensor(step, [], Float32Array.of(scale)));
+  }
+  const bound = (end: string, value: number) => {
+    const name = freshName(`${to}_${end}`, names);
+    initializer.push(floatTensor(name, [], Float32Array.of(value)));
+    return name;
+  };
+  const [ratio, whole, level] = ["ratio", "whole", "level"].map((stage) =>
+    freshName(`${to}_${stage}`, names)
+  );
+  const bounds = [bound("least", -zeroPoint), bound("most", 2 ** bits - 1 - zeroPoint)];
+  return [
+    makeNode("Div", freshName(`${to}_divide`, names), [from, step], [ratio]),
+    makeNode("Round", freshName(`${to}_round`, names), [ratio], [whole]),
+    makeNode("Clip", freshName(`${to}_clip`, names), [whole, ...bounds], [level]),
+    makeNode("Mul", freshName(`${to}_scale`, names), [level, step], [to]),
+  ];
+}
+
+/** Passes every activation that has a grid through it. */
 function putActivations(context: Context): void {
   const { model, names, plan, parts } = context;
   const { graph } = model.proto;
@@ -254,6 +292,7 @@ function putActivations(context: Context): void {
     return pair;
   };
   const through = (from: string, to: string, source: string): NodeProto[] => {
+    if (context.format === "learnable") return learnableGrid(context, from, to, source);
     const quantized = freshName(`${source}_quantized`, names);
     const pair = parametersOf(source);
     return [

@@ -244,8 +244,7 @@ export function readWeight(graph: Graph, target: Target): Float32Array {
       );
     }
   }
-  const places = permutation(target);
-  return places ? Float32Array.from(places, (place) => values[place]) : values;
+  return toMatrixOrder(target, values);
 }
 
 /** A matrix of (groups·rows) × depth values in the order of `target`'s weight tensor. */
@@ -255,6 +254,12 @@ export function toTensorOrder<T extends Float32Array | Int8Array>(target: Target
   const out = matrix.slice() as T;
   places.forEach((place, i) => out[place] = matrix[i]);
   return out;
+}
+
+/** The inverse of {@linkcode toTensorOrder}: values in the tensor's order as the matrix W. */
+export function toMatrixOrder(target: Target, tensor: Float32Array): Float32Array {
+  const places = permutation(target);
+  return places ? Float32Array.from(places, (place) => tensor[place]) : tensor;
 }
 
 /** The targets without another target before them, and those without one after them. */

@@ -29,7 +29,7 @@ export function chooseSpread(count: number, limit: number, seed: number): number
 }
 
 /** 32 random bits for element `index` of the stream `seed`: the finalizer of MurmurHash3, twice. */
-function hash32(seed: number, index: number): number {
+export function hash32(seed: number, index: number): number {
   return finalize(finalize(seed ^ 0x9e3779b9) + index);
 }
 

@@ -1,0 +1,151 @@
+/**
+ * Reverse-mode differentiation of a part of a model: from an ONNX graph to an ONNX graph that returns
+ * the loss and its gradients. No training framework, no operators of training: onnxruntime runs it
+ * wherever it runs the model.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import { extract, valueInfo } from "../graph/extract.ts";
+import { isControlFlow, isStandard, nodeName, readsOf, tensorNames } from "../graph/graph.ts";
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import { copyModel, type Model } from "../onnx/model.ts";
+import { DataType } from "../onnx/tensor.ts";
+import { type Rule, Site } from "./rule.ts";
+import { convolution } from "./rules/conv.ts";
+import { elementwise } from "./rules/elementwise.ts";
+import { linear } from "./rules/linear.ts";
+import { pool } from "./rules/pool.ts";
+import { reduce } from "./rules/reduce.ts";
+import { shape } from "./rules/shape.ts";
+import { Tape } from "./tape.ts";
+
+const RULES: Readonly<Record<string, Rule>> = {
+  ...elementwise,
+  ...shape,
+  ...linear,
+  ...reduce,
+  ...pool,
+  ...convolution,
+};
+
+/** Options of {@linkcode differentiate}. */
+export interface GradientOptions {
+  /**
+   * Tensors whose gradients are wanted, float32: initializers, which become inputs so that each run can
+   * have other values, or inputs.
+   */
+  readonly wrt: readonly string[];
+}
+
+/** A model that returns a loss and its gradients. */
+export interface GradientGraph {
+  /** Its inputs: those of the block, `wrt`, and a target per output. */
+  readonly model: Model;
+  /** For each output of the block, the input that takes what it should be, in its shape. */
+  readonly targets: ReadonlyMap<string, string>;
+  /** The output that holds the loss, a scalar: Σ over outputs of mean((y − target)²). */
+  readonly loss: string;
+  /** For each tensor of `wrt`, the output that holds its gradient, in its shape. */
+  readonly gradients: ReadonlyMap<string, string>;
+}
+
+/** The tensors that depend on one of `wrt`, those included. */
+function dependents(model: Model, wrt: readonly string[]): Set<string> {
+  const found = new Set(wrt);
+  for (const node of model.proto.graph.node) {
+    if (readsOf(node).some((name) => found.has(name))) {
+      for (const name of node.output) found.add(name);
+    }
+  }
+  found.delete("");
+  return found;
+}
+
+function ruleOf(node: NodeProto): Rule | undefined {
+  return isStandard(node) && !isControlFlow(node) ? RULES[node.opType] : undefined;
+}
+
+/** The first node between `wrt` and the outputs of `model` that has no gradient here. */
+export function unsupported(model: Model, wrt: readonly string[]): NodeProto | undefined {
+  const found = dependents(model, wrt);
+  return model.proto.graph.node.find((node) =>
+    node.output.some((name) => found.has(name)) && ruleOf(node) === undefined
+  );
+}
+
+/**
+ * The gradient graph of `model`.
+ *
+ * @param model a part of a model, as `extract` cuts it out.
+ * @param shapes the shape of each of its tensors, for the batch that will be fed.
+ *
+ * @throws {AttuneError} `bad-model` where an operator in between has no gradient, or a form of it.
+ */
+export function differentiate(
+  model: Model,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  { wrt }: GradientOptions,
+): GradientGraph {
+  const result = copyModel(model), { graph } = result.proto;
+  const wanted = dependents(model, wrt);
+  const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
+  const tape = new Tape(shapes, tensorNames(model));
+  const targets = new Map<string, string>(), losses: string[] = [];
+  for (const { name } of graph.output) {
+    const target = tape.fresh(`${name}_target`);
+    targets.set(name, target);
+    const error = tape.node("Sub", [name, target], tape.shape(name));
+    const count = tape.size(name);
+    const axes = tape.shape(name).map((_, axis) => axis);
+    const squares = tape.map("Mul", error, error);
+    losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), 1 / count));
+    if (wanted.has(name)) tape.add(name, tape.times(error, 2 / count));
+  }
+  const loss = tape.total(losses);
+  for (const node of graph.node.toReversed()) {
+    const gradients = node.output.map((name) => wanted.has(name) ? tape.gradient(name) : undefined);
+    if (gradients.every((gradient) => gradient === undefined)) continue;
+    const rule = ruleOf(node);
+    try {
+      if (rule === undefined) throw new Error(`${node.opType} has no gradient here`);
+      rule(new Site(tape, node, gradients, wanted, constants));
+    } catch (cause) {
+      if (cause instanceof AttuneError) throw cause;
+      throw new AttuneError(
+        "bad-model",
+        `Cannot differentiate node "${nodeName(node)}": ${(cause as Error).message}`,
+        { cause },
+      );
+    }
+  }
+  const gradients = new Map(wrt.map((name) => {
+    const found = tape.gradient(name) ?? tape.expand(tape.scalar(0), tape.shape(name));
+    // Two parameters may have one gradient, and outputs need names of their own.
+    return [name, tape.node("Identity", [found], tape.shape(name))];
+  }));
+  graph.node.push(...tape.nodes);
+  graph.initializer.push(...tape.initializers);
+  const inputs = new Map<string, DataType>(
+    graph.input.map(({ name, type }) => [
+      name,
+      (type?.value.case === "tensorType" ? type.value.value.elemType : DataType.FLOAT) as DataType,
+    ]),
+  );
+  for (const name of [...wrt, ...targets.values()]) inputs.set(name, DataType.FLOAT);
+  graph.output = [];
+  return {
+    model: typedOutputs(extract(result, { inputs, outputs: [loss, ...gradients.values()] })),
+    targets,
+    loss,
+    gradients,
+  };
+}
+
+/** `model` with all outputs declared as float32. */
+function typedOutputs(model: Model): Model {
+  const { graph } = model.proto;
+  graph.output = graph.output.map(({ name }) => valueInfo(name, DataType.FLOAT));
+  return model;
+}
