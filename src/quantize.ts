@@ -189,7 +189,11 @@ async function load(
       `Cannot calibrate ${plan.model.name} on ${read} samples: give at least ${fixed ?? 1}`,
     );
   }
-  return { loaded: { batches, samples: count, batchSize: size, shapes }, heldOut, digest: digest.value };
+  return {
+    loaded: { batches, samples: count, batchSize: size, shapes },
+    heldOut,
+    digest: digest.value,
+  };
 }
 
 /**

@@ -161,7 +161,10 @@ class Calibration {
       if (last) continue;
       await this.#advance("quantized", types, crossing);
       await Promise.all(
-        Array.from({ length: this.#lanes }, (_, lane) => this.#pool.ofLane(lane).call("turn", [lane])),
+        Array.from(
+          { length: this.#lanes },
+          (_, lane) => this.#pool.ofLane(lane).call("turn", [lane]),
+        ),
       );
     }
     await this.#pool.close();
@@ -323,7 +326,13 @@ class Calibration {
     for (const [name, grid] of learned.grids) {
       this.#grids.set(name, { ...this.#grids.get(name)!, ...grid });
     }
-    if (Deno.env.get("LEARN_DEBUG")) console.error(block.steps.flat().map((l) => l.target.name).join(" "), learned.error, learned.steps);
+    if (Deno.env.get("LEARN_DEBUG")) {
+      console.error(
+        block.steps.flat().map((l) => l.target.name).join(" "),
+        learned.error,
+        learned.steps,
+      );
+    }
   }
 
   #advanceProgress(done: number, detail: string): void {

@@ -11,7 +11,7 @@ import { extract, valueInfo } from "../graph/extract.ts";
 import { isControlFlow, isStandard, nodeName, readsOf, tensorNames } from "../graph/graph.ts";
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { copyModel, type Model } from "../onnx/model.ts";
-import { DataType } from "../onnx/tensor.ts";
+import { DataType, dimsOf } from "../onnx/tensor.ts";
 import { type Rule, Site } from "./rule.ts";
 import { convolution } from "./rules/conv.ts";
 import { elementwise } from "./rules/elementwise.ts";
@@ -79,7 +79,7 @@ export function unsupported(model: Model, wrt: readonly string[]): NodeProto | u
  * The gradient graph of `model`.
  *
  * @param model a part of a model, as `extract` cuts it out.
- * @param shapes the shape of each of its tensors, for the batch that will be fed.
+ * @param shapes the shape of each tensor that is fed or computed, for the batch that will be fed.
  *
  * @throws {AttuneError} `bad-model` where an operator in between has no gradient, or a form of it.
  */
@@ -91,7 +91,8 @@ export function differentiate(
   const result = copyModel(model), { graph } = result.proto;
   const wanted = dependents(model, wrt);
   const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
-  const tape = new Tape(shapes, tensorNames(model));
+  const known = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
+  const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model));
   const targets = new Map<string, string>(), losses: string[] = [];
   for (const { name } of graph.output) {
     const target = tape.fresh(`${name}_target`);

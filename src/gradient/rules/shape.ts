@@ -132,8 +132,12 @@ const resize: Rule = (site) =>
     const repeats = mapping === "asymmetric" && rounding === "floor" ||
       mapping === "half_pixel" && rounding.startsWith("round");
     if (!plain || !repeats) throw new Error("this resizing has no gradient here");
-    const apart = from.flatMap((size, axis) => [size, factors[axis]]);
-    return tape.sum(tape.reshape(g, apart), from.map((_, axis) => 2 * axis + 1));
+    const apart: number[] = [], repeated: number[] = [];
+    from.forEach((size, axis) => {
+      apart.push(size);
+      if (factors[axis] > 1) repeated.push(apart.push(factors[axis]) - 1);
+    });
+    return tape.reshape(tape.sum(tape.reshape(g, apart), repeated), from);
   });
 
 /** Gradients of operators that move values, by operator. */
