@@ -9,7 +9,7 @@ import { calibrate, type Calibrated, type LoadedBatches } from "./calibrate/cali
 import { LANES } from "./calibrate/engine.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
-import { copyModel, type Model } from "./onnx/model.ts";
+import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
 import { sessionBytes } from "./onnx/session_bytes.ts";
@@ -21,7 +21,13 @@ import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
-import type { LearnOptions } from "./blocks/learn.ts";
+import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
+import {
+  type CheckpointStore,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type Identity,
+} from "./calibrate/checkpoint.ts";
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
@@ -40,8 +46,12 @@ export interface QuantizeOptions {
   damping?: number;
   /** Samples kept out of calibration to check the result on. Default: 32, at most one in 16. */
   heldOut?: number;
-  /** How blocks are learned. Default: not. */
-  learn?: LearnOptions;
+  /** Whether blocks are learned after their layers were rounded. Default: not. */
+  reconstruction?: Reconstruction;
+  /** Where the job's state goes after each segment; clear it once the result is kept. Default: nowhere. */
+  checkpoint?: CheckpointStore;
+  /** Goes on from the state in `checkpoint`, if there is one. Default: false. */
+  resume?: boolean;
   /** Decides every random choice. Default: 0. */
   seed?: number;
   /** Stops the job; it then fails with `aborted`. */
@@ -76,7 +86,15 @@ export async function quantize(
   const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
   const loadSeconds = (performance.now() - started) / 1000;
   checkAborted(signal);
-  const calibrated = await calibrate(plan, loaded, pool, settings);
+  const { checkpoint, resume = false } = options;
+  const identity = await identityOf(plan, settings, loaded.samples, digest);
+  const saved = resume ? checkpoint?.load() : undefined;
+  const calibrated = await calibrate(plan, loaded, pool, {
+    ...settings,
+    started,
+    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
+    onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
+  });
 
   const model = withMetadata(
     buildModel(plan, calibrated.parts, plan.options.format),
@@ -103,6 +121,7 @@ export async function quantize(
     samples: { calibration: loaded.samples, heldOut: heldOut.length, skipped: 0 },
     size: plan.size,
     layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    blocks: calibrated.blocks,
     skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
     warnings: [...calibrated.warnings],
     check,
@@ -121,6 +140,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
   if ("candidates" in rounding && rounding.candidates !== undefined) {
     checkCount("candidates", rounding.candidates);
   }
+  const { reconstruction = { kind: "none" } } = options;
   const damping = options.damping ?? 0.01;
   if (!(damping > 0 && damping <= 10)) {
     throw new AttuneError("bad-option", `Cannot use damping ${damping}: give a number up to 10`);
@@ -134,7 +154,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     biasCorrection: options.biasCorrection ?? true,
     scaleRefit: options.scaleRefit ?? true,
     damping,
-    learn: options.learn,
+    blocks: reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
     signal,
@@ -250,6 +270,7 @@ function rowsOf(values: Float32Array, count: number): Float32Array[] {
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
   const { bits, edgeBits, activationBits, granularity, overrides, format } = plan.options;
   const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
+  const { onGraph: _, ...blocks } = settings.blocks ?? {};
   return {
     bits,
     edgeBits,
@@ -263,6 +284,26 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     biasCorrection,
     scaleRefit,
     damping,
+    blocks: settings.blocks ? blocks : null,
+  };
+}
+
+/** What a checkpoint must agree on with the job that resumes from it. */
+async function identityOf(
+  plan: Plan,
+  settings: Settings,
+  samples: number,
+  digest: string,
+): Promise<Identity> {
+  const bytes = Uint8Array.from(serializeModel(plan.model));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return {
+    version: VERSION,
+    model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    samples: `${samples} (${digest})`,
+    seed: settings.seed,
+    heldOut: settings.heldOut,
+    ...describeOptions(plan, settings),
   };
 }
 

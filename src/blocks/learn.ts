@@ -6,18 +6,18 @@
  * @module
  */
 
-import { differentiate } from "../gradient/differentiate.ts";
-import { checkAborted } from "../errors.ts";
-import type { Batch } from "../calibrate/spool.ts";
 import type { BlockRequest } from "../calibrate/engine.ts";
-import { type ActivationGrid, type Parts, type Rounding, stepName } from "../emit/build.ts";
+import type { Batch } from "../calibrate/spool.ts";
+import { AttuneError, checkAborted } from "../errors.ts";
+import { type Parts, type Rounding, stepName } from "../emit/build.ts";
+import { differentiate } from "../gradient/differentiate.ts";
+import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
+import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import type { Block } from "./cut.ts";
-import { blockModel, feedInitializers, withAllOutputs } from "./model.ts";
+import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,
   type LearnTuning,
@@ -33,163 +33,208 @@ export interface LearnOptions extends LearnTuning {
   readonly steps: number;
   /** Shards of a step. */
   readonly shards: number;
-  /** Samples that the block is judged by, at most. */
-  readonly judged: number;
-  /** When to stop, by `performance.now()`. */
-  readonly deadline: number;
+  /** When to stop, by `performance.now()`, given the block's relative error at the start. */
+  readonly deadline: (error: number) => number;
+  /** Gets the gradient graph. */
+  readonly onGraph: (model: Model) => void;
   /** Stops the job. */
   readonly signal?: AbortSignal;
-  /** Hears of steps done. */
-  readonly onStep?: (steps: number) => void;
+  /** Hears of the share of the work that is done. */
+  readonly onShare: (share: number) => void;
 }
 
 /** What came of a block. */
-export interface LearnedBlock {
-  /** New roundings by layer name; empty where nothing was gained. */
+export interface Learned {
+  /** New roundings by layer name; none where nothing was gained. */
   readonly roundings: ReadonlyMap<string, Rounding>;
-  /** New grids by tensor. */
-  readonly grids: ReadonlyMap<string, ActivationGrid>;
-  /** Squared error on the judging samples, relative to the output's power. */
-  readonly error: { readonly before: number; readonly after: number };
-  /** Steps that were done. */
-  readonly steps: number;
+  /** New steps of activations. */
+  readonly steps: ReadonlyMap<string, number>;
+  /** What the report says. */
+  readonly report: Omit<BlockReport, "layers">;
 }
 
-/** Times that a block is judged while it learns. */
-const JUDGEMENTS = 6;
+/** Times that a block is judged while it learns, and the samples that it is judged by, at most. */
+const JUDGEMENTS = 6, JUDGED_SAMPLES = 128;
 
 /** Learns `block`, whose layers have been rounded in `parts`. */
 export async function learnBlock(
   plan: Plan,
-  block: Block,
+  block: BlockModel,
   parts: Parts,
-  types: ReadonlyMap<string, DataType>,
   samples: BlockSamples,
   pool: EnginePool,
   options: LearnOptions,
-): Promise<LearnedBlock | undefined> {
-  const { model, layers, activations } = blockModel(plan, block, parts, types);
-  if (layers.length === 0) return undefined;
-  const parameters = new Map<string, Parameter>();
-  const weights = new Map<string, WeightParameter>(), steps = new Map<string, StepParameter>();
-  for (const { layer, weight, bias } of layers) {
-    const rounding = parts.roundings.get(layer.target.name)!;
-    const home = readWeight(plan.graph, layer.target);
-    const learned = new WeightParameter(layer, rounding, home, options);
-    weights.set(layer.target.name, learned);
-    parameters.set(weight, learned);
-    if (bias !== undefined) parameters.set(bias, new BiasParameter(rounding.bias!, options));
+): Promise<Learned> {
+  const learning = new Learning(plan, block, parts, samples, pool, options);
+  try {
+    return await learning.run();
+  } finally {
+    await pool.close();
   }
-  for (const name of activations) {
-    const step = new StepParameter(parts.grids.get(name)!, options);
-    steps.set(name, step);
-    parameters.set(stepName(name), step);
+}
+
+class Learning {
+  readonly #block: BlockModel;
+  readonly #parts: Parts;
+  readonly #samples: BlockSamples;
+  readonly #pool: EnginePool;
+  readonly #options: LearnOptions;
+  /** By the tensor that each is fed to. */
+  readonly #parameters = new Map<string, Parameter>();
+  readonly #weights = new Map<string, WeightParameter>();
+  readonly #steps = new Map<string, StepParameter>();
+  readonly #inputs: readonly string[];
+  /** By output, the input of the gradient graph that takes its target. */
+  #targets: ReadonlyMap<string, string> = new Map();
+
+  constructor(
+    plan: Plan,
+    block: BlockModel,
+    parts: Parts,
+    samples: BlockSamples,
+    pool: EnginePool,
+    options: LearnOptions,
+  ) {
+    this.#block = block;
+    this.#parts = parts;
+    this.#samples = samples;
+    this.#pool = pool;
+    this.#options = options;
+    this.#inputs = block.model.proto.graph.input.map(({ name }) => name);
+    for (const { layer, weight, bias } of block.layers) {
+      const rounding = parts.roundings.get(layer.target.name)!;
+      const home = readWeight(plan.graph, layer.target);
+      const learned = new WeightParameter(layer, rounding, home, options);
+      this.#weights.set(layer.target.name, learned);
+      this.#parameters.set(weight, learned);
+      if (bias !== undefined) this.#parameters.set(bias, new BiasParameter(rounding.bias!));
+    }
+    for (const name of block.activations) {
+      const step = new StepParameter(parts.grids.get(name)!);
+      this.#steps.set(name, step);
+      this.#parameters.set(stepName(name), step);
+    }
   }
 
-  const inputs = [...types.keys()].filter((name) => block.inputs.includes(name));
-  const [example] = samples.shards(0, 1);
-  const shapes = await shapesOf(model, inputs, example, pool);
-  const wrt = [...parameters.keys()];
-  const gradient = differentiate(model, shapes, { wrt });
-  await pool.open("gradient", sessionBytes(gradient.model), { simulate: true });
-  await pool.open("block", sessionBytes(feedInitializers(model, wrt)), { simulate: true });
-  const values = (): Batch =>
-    Object.fromEntries([...parameters].map(([name, parameter]) => [name, parameter.value()]));
-  const request = (shard: Shard, key: string, now: Batch): BlockRequest => ({
-    key,
-    samples: shard.samples,
-    inputs,
-    targets: [...gradient.targets],
-    values: now,
-  });
-  const judging = samples.judged(options.judged);
-  const judge = async () => {
-    const now = values();
-    const results = await Promise.all(
-      judging.map((shard) =>
-        pool.ofLane(shard.lane).call("blockError", [shard.lane, request(shard, "block", now)])
-      ),
-    );
-    const error = results.reduce((sum, result) => sum + result.error, 0);
-    return error / Math.max(1e-30, results.reduce((sum, result) => sum + result.power, 0));
-  };
+  async run(): Promise<Learned> {
+    const { steps, deadline, onShare, signal } = this.#options;
+    const gradients = await this.#open();
+    const before = await this.#judge();
+    let best = { error: before, restore: this.#save(), steps: 0 };
+    const started = performance.now(), end = deadline(before);
+    const every = Math.ceil(steps / JUDGEMENTS);
+    let done = 0, share = 0;
+    while (share < 1) {
+      checkAborted(signal);
+      await this.#step(done++, 1 - share, gradients);
+      // By time where that is what ends it.
+      const spent = (performance.now() - started) / (end - started);
+      share = Math.min(1, Math.max(done / steps, end === Infinity ? 0 : spent));
+      onShare(share);
+      if (share < 1 && done % every !== 0) continue;
+      const error = await this.#judge();
+      if (error < best.error) best = { error, restore: this.#save(), steps: done };
+    }
+    best.restore();
+    const report = { steps: done, error: { before, after: best.error } };
+    if (best.steps > 0) return { ...this.#result(), report };
+    return { roundings: new Map(), steps: new Map(), report: { ...report, note: "no gain" } };
+  }
 
-  const before = await judge();
-  let best = { error: before, restore: saveAll(parameters.values()), steps: 0 };
-  let done = 0;
-  const total = options.steps, every = Math.max(1, Math.ceil(total / JUDGEMENTS));
-  const started = performance.now();
-  for (; done < total; done++) {
-    checkAborted(options.signal);
-    const now = values();
-    const results = await Promise.all(
-      samples.shards(done, options.shards).map((shard) =>
-        pool.ofLane(shard.lane).call("gradients", [shard.lane, request(shard, "gradient", now)])
-      ),
-    );
-    // Down to nothing, so that the last steps settle; by time where that is what ends it.
-    const spent = (performance.now() - started) / Math.max(1, options.deadline - started);
-    const decay = 0.5 * (1 + Math.cos(Math.PI * Math.min(1, Math.max(done / total, spent))));
-    for (const [name, parameter] of parameters) {
-      const [first, ...others] = results.map((result) =>
-        result[gradient.gradients.get(name)!].data as Float32Array
+  /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */
+  async #open(): Promise<ReadonlyMap<string, string>> {
+    const { model } = this.#block, wrt = [...this.#parameters.keys()];
+    const { targets, gradients, model: graph } = differentiate(model, await this.#shapes(), {
+      wrt,
+    });
+    this.#options.onGraph(graph);
+    this.#targets = targets;
+    await this.#pool.open("gradient", sessionBytes(graph), { simulate: true });
+    await this.#pool.open("block", sessionBytes(feedInitializers(model, wrt)), { simulate: true });
+    return gradients;
+  }
+
+  /** The shape of every tensor that is computed from a shard. */
+  async #shapes(): Promise<Map<string, readonly number[]>> {
+    const { model } = this.#block;
+    const [{ lane, samples }] = this.#samples.shards(0, 1);
+    const client = this.#pool.ofLane(lane);
+    const outputs = model.proto.graph.output.map(({ name }) => name);
+    const feed = await client.call("pick", [lane, "inputs", samples, this.#inputs]);
+    const wanted = await client.call("pick", [lane, "targets", samples, outputs]);
+    const bytes = sessionBytes(withAllOutputs(model));
+    await client.call("open", ["shapes", bytes, { optimization: "basic" }]);
+    const all = { ...feed, ...await client.call("run", ["shapes", feed]) };
+    for (const name of outputs) {
+      if (all[name].dims.join() === wanted[name].dims.join()) continue;
+      throw new AttuneError(
+        "bad-model",
+        `the tensor "${name}" does not have samples along its first axis`,
       );
-      for (const other of others) for (let i = 0; i < first.length; i++) first[i] += other[i];
-      parameter.step(first, done, decay);
     }
-    options.onStep?.(1);
-    const last = done === total - 1 || performance.now() >= options.deadline;
-    if (last || (done + 1) % every === 0) {
-      const error = await judge();
-      if (Deno.env.get("LEARN_DEBUG")) {
-        console.error(`  ${done + 1}: ${error.toExponential(3)} of ${before.toExponential(3)}`);
-      }
-      if (error < best.error) {
-        best = { error, restore: saveAll(parameters.values()), steps: done + 1 };
-      }
-    }
-    if (last) break;
+    return new Map(Object.entries(all).map(([name, { dims }]) => [name, dims]));
   }
-  await pool.close();
-  best.restore();
-  const kept = best.steps > 0;
-  return {
-    roundings: new Map(
-      (kept ? layers : []).map(({ layer: { target: { name } }, bias }) => {
-        const data = bias === undefined ? undefined : parameters.get(bias)!.value().data;
-        const own = data as Float32Array | undefined ?? parts.roundings.get(name)!.bias;
-        return [name, { ...weights.get(name)!.rounding(), bias: own }];
-      }),
-    ),
-    grids: new Map(
-      (kept ? [...steps] : []).map((
-        [name, { scale }],
-      ) => [name, { ...parts.grids.get(name)!, scale }]),
-    ),
-    error: { before, after: best.error },
-    steps: done + 1,
-  };
-}
 
-function saveAll(parameters: Iterable<Parameter>): () => void {
-  const restores = [...parameters].map((parameter) => parameter.save());
-  return () => restores.forEach((restore) => restore());
-}
+  #request(shard: Shard, key: string, values: Batch): BlockRequest {
+    const targets = [...this.#targets];
+    return { key, samples: shard.samples, inputs: this.#inputs, targets, values };
+  }
 
-/** The shape of every tensor of `model`, for as many samples as `example` has. */
-async function shapesOf(
-  model: Parameters<typeof withAllOutputs>[0],
-  inputs: readonly string[],
-  { lane, samples }: Shard,
-  pool: EnginePool,
-): Promise<Map<string, readonly number[]>> {
-  const client = pool.ofLane(lane);
-  const feed: Batch = await client.call("pick", [lane, samples, inputs]);
-  await client.call("open", ["shapes", sessionBytes(withAllOutputs(model)), {
-    optimization: "basic",
-  }]);
-  const all: Batch = { ...feed, ...await client.call("run", ["shapes", feed]) };
-  const shapes = new Map(Object.entries(all).map(([name, { dims }]) => [name, dims]));
-  for (const { name, dims } of model.proto.graph.initializer) shapes.set(name, dims.map(Number));
-  return shapes;
+  /** What is learned, as it is fed. */
+  #values(): Batch {
+    return Object.fromEntries([...this.#parameters].map(([name, it]) => [name, it.value()]));
+  }
+
+  /** The squared error of the block on the samples to judge by, relative to the outputs' power. */
+  async #judge(): Promise<number> {
+    const values = this.#values();
+    const results = await Promise.all(
+      this.#samples.judged(JUDGED_SAMPLES).map((shard) =>
+        this.#pool.ofLane(shard.lane).call("blockError", [
+          shard.lane,
+          this.#request(shard, "block", values),
+        ])
+      ),
+    );
+    const power = results.reduce((sum, result) => sum + result.power, 0);
+    return results.reduce((sum, result) => sum + result.error, 0) / Math.max(1e-30, power);
+  }
+
+  /** Step `step`; `left` is the share of the work that is left. */
+  async #step(step: number, left: number, gradients: ReadonlyMap<string, string>): Promise<void> {
+    const values = this.#values();
+    const results = await Promise.all(
+      this.#samples.shards(step, this.#options.shards).map((shard) =>
+        this.#pool.ofLane(shard.lane).call("gradients", [
+          shard.lane,
+          this.#request(shard, "gradient", values),
+        ])
+      ),
+    );
+    // Half a cosine down to nothing, so that the last steps settle.
+    const decay = 0.5 * (1 - Math.cos(Math.PI * left));
+    for (const [name, parameter] of this.#parameters) {
+      const output = gradients.get(name)!;
+      // In the order of the shards, so that the number of workers changes no bit.
+      const [sum, ...others] = results.map((result) => result[output].data as Float32Array);
+      for (const other of others) for (let i = 0; i < sum.length; i++) sum[i] += other[i];
+      parameter.step(sum, step, decay);
+    }
+  }
+
+  #save(): () => void {
+    const restores = [...this.#parameters.values()].map((parameter) => parameter.save());
+    return () => restores.forEach((restore) => restore());
+  }
+
+  #result(): Pick<Learned, "roundings" | "steps"> {
+    const roundings = this.#block.layers.map(({ layer: { target: { name } }, bias }) => {
+      const learned = bias === undefined ? undefined : this.#parameters.get(bias)!.value().data;
+      const { levels, scales } = this.#weights.get(name)!.rounding();
+      const own = this.#parts.roundings.get(name)!.bias;
+      return [name, { levels, scales, bias: learned as Float32Array | undefined ?? own }] as const;
+    });
+    const steps = [...this.#steps].map(([name, { scale }]) => [name, scale] as const);
+    return { roundings: new Map(roundings), steps: new Map(steps) };
+  }
 }

@@ -9,23 +9,22 @@ import type { Value } from "../runtime/session.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 
-/** How a block is learned. */
+/** How roundings are learned. */
 export interface LearnTuning {
-  /** Radius of the decay of Attention Round's gradient, in steps of the grid. */
-  readonly tau: number;
-  /** Adam's first step size for α, in steps of the grid. */
-  readonly rate: number;
-  /** For biases, relative to the root of their mean square. */
-  readonly biasRate: number;
-  /** For scales of weights, relative. */
-  readonly scaleRate: number;
-  /** For steps of activations, relative. */
-  readonly stepRate: number;
-  /** Where α starts within the level that the sequential solution chose. */
-  readonly start: "centre" | "edge";
   /** What α's gradient is scaled by: the erf rule, or nothing. */
   readonly rule: "erf" | "straight-through";
+  /** Radius of the erf rule, in steps of the grid. */
+  readonly tau: number;
+  /** Adam's first step size for α, in steps of the grid. */
+  readonly learningRate: number;
 }
+
+/** Adam's first step size for biases, relative to the root of their mean square. */
+const BIAS_RATE = 0.002;
+/** For scales of weights, relative. */
+const SCALE_RATE = 0.001;
+/** For steps of activations, relative. */
+const STEP_RATE = 0.01;
 
 /** A tensor that is learned. */
 export interface Parameter {
@@ -82,10 +81,8 @@ export class WeightParameter implements Parameter {
     this.#hi = 2 ** (layer.bits - 1) - 1;
     this.#alpha = home.map((w, i) => {
       const t = w / this.#scale(i), q = rounding.levels[i];
-      if (tuning.start === "centre") return q - t;
-      const low = q === this.#lo ? -Infinity : q - 0.49,
-        high = q === this.#hi ? Infinity : q + 0.49;
-      return Math.min(high, Math.max(low, t)) - t;
+      // In the middle of the level: from its edge, noise would take many weights away at once.
+      return q - t;
     });
   }
 
@@ -115,7 +112,7 @@ export class WeightParameter implements Parameter {
 
   step(gradient: Float32Array, step: number, decay: number): void {
     const slopes = toMatrixOrder(this.#layer.target, gradient);
-    const { tau, rate, rule, scaleRate } = this.#tuning;
+    const { tau, learningRate, rule } = this.#tuning;
     const ofScale = new Float64Array(this.#scales.length);
     for (let i = 0; i < slopes.length; i++) {
       const s = this.#scale(i), q = this.#level(i);
@@ -128,11 +125,12 @@ export class WeightParameter implements Parameter {
         const e = 0.5 * erf(this.#alpha[i] / (Math.SQRT2 * tau));
         slope *= slope > 0 ? 0.5 + e : 0.5 - e;
       }
-      this.#alpha[i] -= rate * decay * this.#adam.change(i, slope, step);
+      this.#alpha[i] -= learningRate * decay * this.#adam.change(i, slope, step);
     }
-    if (scaleRate === 0) return;
     for (let b = 0; b < this.#scales.length; b++) {
-      this.#scales[b] *= Math.exp(-scaleRate * decay * this.#scaleAdam.change(b, ofScale[b], step));
+      this.#scales[b] *= Math.exp(
+        -SCALE_RATE * decay * this.#scaleAdam.change(b, ofScale[b], step),
+      );
     }
   }
 
@@ -166,10 +164,10 @@ export class BiasParameter implements Parameter {
   readonly #rate: number;
 
   /** Starts from `bias`. */
-  constructor(bias: Float32Array, { biasRate }: LearnTuning) {
+  constructor(bias: Float32Array) {
     this.#bias = bias.slice();
     this.#adam = new Adam(bias.length);
-    this.#rate = biasRate *
+    this.#rate = BIAS_RATE *
       Math.sqrt(bias.reduce((sum, value) => sum + value * value, 0) / bias.length);
   }
 
@@ -193,12 +191,10 @@ export class BiasParameter implements Parameter {
 export class StepParameter implements Parameter {
   #scale: number;
   readonly #adam = new Adam(1);
-  readonly #rate: number;
 
   /** Starts from `grid`. */
-  constructor(grid: ActivationGrid, { stepRate }: LearnTuning) {
+  constructor(grid: ActivationGrid) {
     this.#scale = grid.scale;
-    this.#rate = stepRate;
   }
 
   value(): Value {
@@ -208,7 +204,7 @@ export class StepParameter implements Parameter {
   step([slope]: Float32Array, step: number, decay: number): void {
     this.#scale = Math.fround(
       this.#scale *
-        Math.exp(-this.#rate * decay * this.#adam.change(0, slope * this.#scale, step)),
+        Math.exp(-STEP_RATE * decay * this.#adam.change(0, slope * this.#scale, step)),
     );
   }
 

@@ -35,11 +35,19 @@ export class BlockSamples {
   readonly #learned: SampleAt[][];
   readonly #judged: SampleAt[][];
   readonly #size: number;
+  readonly #fixed: boolean;
   readonly #seed: number;
 
-  /** Samples in shards of `size`. */
-  constructor({ batches, batchSize, samples }: Layout, size: number, seed: number) {
+  /**
+   * Samples in shards of `size`; those to judge by may lie in smaller ones unless the model is `fixed`
+   * to that size.
+   */
+  constructor(
+    { batches, batchSize, samples }: Layout,
+    { size, fixed, seed }: { size: number; fixed: boolean; seed: number },
+  ) {
     this.#size = size;
+    this.#fixed = fixed;
     this.#seed = seed;
     this.#learned = Array.from({ length: Math.min(LANES, batches) }, () => []);
     this.#judged = this.#learned.map(() => []);
@@ -81,13 +89,16 @@ export class BlockSamples {
 
   /** Shards of the samples to judge by: at most so many samples, spread over lanes. */
   judged(most: number): Shard[] {
-    const perLane = Math.max(1, Math.ceil(most / this.#judged.length / this.#size));
-    return this.#judged.flatMap((samples, lane) =>
-      Array.from(
-        { length: Math.min(perLane, Math.floor(samples.length / this.#size)) },
-        (_, i) => ({ lane, samples: samples.slice(i * this.#size, (i + 1) * this.#size) }),
-      )
-    );
+    const size = this.#size;
+    const perLane = Math.ceil(most / this.#judged.length / size) * size;
+    return this.#judged.flatMap((all, lane) => {
+      const samples = all.slice(0, perLane);
+      const shards = Array.from(
+        { length: Math.ceil(samples.length / size) },
+        (_, i) => ({ lane, samples: samples.slice(i * size, (i + 1) * size) }),
+      );
+      return shards.filter(({ samples }) => !this.#fixed || samples.length === size);
+    });
   }
 }
 

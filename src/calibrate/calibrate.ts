@@ -24,9 +24,11 @@ import type { RoundingOptions } from "../round/problem.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { TensorInfo } from "./batches.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
-import { type Block, cutBlocks } from "../blocks/cut.ts";
-import { learnBlock, type LearnOptions } from "../blocks/learn.ts";
-import { BlockSamples } from "../blocks/samples.ts";
+import type { BlockSettings } from "../blocks/options.ts";
+import { BlockLearner } from "../blocks/reconstruct.ts";
+import type { Layout } from "../blocks/samples.ts";
+import type { BlockReport } from "../report/report.ts";
+import type { JobState, RangedGrid } from "./checkpoint.ts";
 import { LANES, type Side } from "./engine.ts";
 import { RangeObserver } from "./range.ts";
 import { allSums, type RoundedLayer, roundLayer, type SplitSums } from "./round_layer.ts";
@@ -52,7 +54,13 @@ export interface CalibrateOptions extends RoundingOptions {
   /** Decides every random choice. */
   readonly seed: number;
   /** How blocks are learned; undefined leaves what was rounded layer by layer. */
-  readonly learn?: LearnOptions;
+  readonly blocks?: BlockSettings;
+  /** When the job began, by `performance.now()`. */
+  readonly started: number;
+  /** What an interrupted job had found. */
+  readonly state?: JobState;
+  /** Hears of what has been found, after each segment. */
+  readonly onState?: (state: JobState) => void;
   /** Stops the job. */
   readonly signal?: AbortSignal;
   /** Hears of progress. */
@@ -75,11 +83,10 @@ export interface Calibrated {
   readonly parts: Parts;
   /** Every layer, in the order in which they were rounded. */
   readonly layers: readonly LayerResult[];
+  /** Every block that was learned. */
+  readonly blocks: readonly BlockReport[];
   /** Ranges of activations, by tensor. */
-  readonly ranges: ReadonlyMap<
-    string,
-    ActivationGrid & { readonly lo: number; readonly hi: number }
-  >;
+  readonly ranges: ReadonlyMap<string, RangedGrid>;
   /** Seconds spent by kind of work. */
   readonly seconds: ReadonlyMap<string, number>;
   /** What the user should know. */
@@ -87,13 +94,7 @@ export interface Calibrated {
 }
 
 /** Batches that were loaded into the engines of a pool. */
-export interface LoadedBatches {
-  /** Number of batches; batch i lies in lane i mod LANES. */
-  readonly batches: number;
-  /** Number of samples. */
-  readonly samples: number;
-  /** Samples of a batch; the last one may have fewer. */
-  readonly batchSize: number;
+export interface LoadedBatches extends Layout {
   /** Shape and type of every tensor of the float model. */
   readonly shapes: ReadonlyMap<string, TensorInfo>;
 }
@@ -114,11 +115,13 @@ class Calibration {
   readonly #pool: EnginePool;
   readonly #options: CalibrateOptions;
   readonly #roundings = new Map<string, Rounding>();
-  readonly #byWeight = new Map<string, LayerResult>();
-  readonly #grids = new Map<string, ActivationGrid & { lo: number; hi: number }>();
-  readonly #results: LayerResult[] = [];
+  /** By layer name, in the order in which they were rounded. */
+  readonly #errors = new Map<string, RoundedLayer["error"]>();
+  readonly #grids = new Map<string, RangedGrid>();
+  readonly #blocks: BlockReport[] = [];
   readonly #seconds = new Map<string, number>();
   readonly #warnings: string[] = [];
+  readonly #learner: BlockLearner | undefined;
   #done = 0;
   #total = 0;
 
@@ -127,6 +130,15 @@ class Calibration {
     this.#loaded = loaded;
     this.#pool = pool;
     this.#options = options;
+    const { blocks, state } = options;
+    this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
+    for (const [name, { rounding, error }] of state?.layers ?? []) {
+      this.#roundings.set(name, rounding);
+      this.#errors.set(name, error);
+    }
+    for (const [name, grid] of state?.grids ?? []) this.#grids.set(name, grid);
+    this.#warnings.push(...state?.warnings ?? []);
+    this.#blocks.push(...state?.blocks as BlockReport[] ?? []);
   }
 
   get #parts(): Parts {
@@ -135,46 +147,95 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const blocks = this.#options.learn ? cutBlocks(this.#plan, shapes) : undefined;
-    const segments: readonly Segment[] = blocks ?? findSegments(this.#plan, shapes);
-    // One unit is one batch through one pass; a rounding counts as one pass.
-    this.#total = batches * segments.reduce((sum, s) => sum + 2 * s.steps.length + 1, -1);
+    const segments: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const passes = segments.reduce((sum, segment) => sum + 2 * segment.steps.length + 1, -1);
+    // One unit is one batch through one pass; a rounding, or learning a block, counts as one pass.
+    this.#total = batches * (passes + (this.#learner ? segments.length : 0));
     for (const [i, segment] of segments.entries()) {
       const types = new Map(
         frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!.type]),
       );
-      for (const step of segment.steps) {
-        checkAborted(this.#options.signal);
-        await this.#observe(types, step.map((layer) => layer.target.input));
-        const sums = await this.#timed("statistics", () => this.#collect(types, step));
-        for (let i = 0; i < step.length; i++) {
-          checkAborted(this.#options.signal);
-          await this.#timed("rounding", () => this.#round(step[i], sums[i]));
-        }
-        this.#advanceProgress(batches, step[0].target.name);
-      }
       const last = segment === segments.at(-1);
       const crossing = last ? this.#plan.graph.outputs : frontier(this.#plan.graph, segment.end);
-      await this.#observe(types, crossing);
-      if (!last || blocks) await this.#advance("float", types, crossing);
-      if (blocks) await this.#timed("blocks", () => this.#learn(blocks[i], types));
+      // What an interrupted job had found is not looked for again, only computed with.
+      const known = i < (this.#options.state?.segments ?? 0);
+      if (!known) await this.#roundSegment(segment, types, crossing);
+      else this.#advanceProgress(2 * batches * segment.steps.length, "done before");
+      const learning = this.#learner !== undefined && !known;
+      if (!last || learning) await this.#advance("float", types, crossing);
+      if (learning) await this.#learn(i, types);
+      if (!known) this.#options.onState?.(this.#state(i + 1));
       if (last) continue;
       await this.#advance("quantized", types, crossing);
-      await Promise.all(
-        Array.from(
-          { length: this.#lanes },
-          (_, lane) => this.#pool.ofLane(lane).call("turn", [lane]),
-        ),
-      );
+      for (let lane = 0; lane < this.#lanes; lane++) {
+        await this.#pool.ofLane(lane).call("turn", [lane]);
+      }
     }
     await this.#pool.close();
+    const byName = new Map(this.#plan.layers.map((layer) => [layer.target.name, layer]));
     return {
       parts: this.#parts,
-      layers: this.#results,
+      layers: [...this.#errors].map(([name, error]) => ({
+        layer: byName.get(name)!,
+        rounding: this.#roundings.get(name)!,
+        error,
+      })),
+      blocks: this.#blocks,
       ranges: this.#grids,
       seconds: this.#seconds,
       warnings: this.#warnings,
     };
+  }
+
+  #state(segments: number): JobState {
+    return {
+      segments,
+      layers: new Map(
+        [...this.#errors].map((
+          [name, error],
+        ) => [name, { rounding: this.#roundings.get(name)!, error }]),
+      ),
+      grids: this.#grids,
+      warnings: this.#warnings,
+      blocks: this.#blocks,
+    };
+  }
+
+  /** Rounds the layers of `segment`, step by step, and finds the grids of what leaves it. */
+  async #roundSegment(segment: Segment, types: Types, crossing: readonly string[]): Promise<void> {
+    for (const step of segment.steps) {
+      checkAborted(this.#options.signal);
+      await this.#observe(types, step.map((layer) => layer.target.input));
+      const sums = await this.#timed("statistics", () => this.#collect(types, step));
+      for (let i = 0; i < step.length; i++) {
+        checkAborted(this.#options.signal);
+        await this.#timed("rounding", () => this.#round(step[i], sums[i]));
+      }
+      this.#advanceProgress(this.#loaded.batches, step[0].target.name);
+    }
+    await this.#observe(types, crossing);
+  }
+
+  /** Learns what can be learned of block `index`, now that its layers are rounded. */
+  async #learn(index: number, types: Types): Promise<void> {
+    const { batches } = this.#loaded;
+    const learned = await this.#timed(
+      "blocks",
+      () =>
+        this.#learner!.learn(
+          index,
+          this.#parts,
+          types,
+          (share, detail) => this.#advanceProgress(share * batches, detail),
+        ),
+    );
+    for (const [name, rounding] of learned.roundings) this.#roundings.set(name, rounding);
+    for (const [name, scale] of learned.steps) {
+      const grid = this.#grids.get(name)!;
+      const lo = -grid.zeroPoint * scale, hi = (2 ** grid.bits - 1 - grid.zeroPoint) * scale;
+      this.#grids.set(name, { ...grid, scale, lo, hi });
+    }
+    this.#blocks.push(learned.report);
   }
 
   /** Opens what `outputs` need, computed from the tensors of `types`, under `key`. */
@@ -269,12 +330,14 @@ class Calibration {
   async #round(layer: LayerPlan, split: SplitSums): Promise<void> {
     const plan = this.#plan;
     const { target } = layer;
-    const known = this.#byWeight.get(target.weight);
+    // A shared weight keeps the rounding of the first layer that uses it.
+    const first = plan.layers.find((other) =>
+      other.target.weight === target.weight && this.#errors.has(other.target.name)
+    )?.target.name;
     const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
     const statistics = checked(layer, finish(allSums(split), target, centred));
-    const { levels, scales, error } = known
-      // A shared weight keeps the rounding of the first layer that uses it.
-      ? { ...known.rounding, error: known.error }
+    const { levels, scales, error } = first !== undefined
+      ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
         centred,
@@ -287,11 +350,8 @@ class Calibration {
           `so that their biases fit into 32 bits`,
       );
     }
-    const rounding: Rounding = { levels, scales, bias };
-    const result = { layer, rounding, error };
-    this.#roundings.set(target.name, rounding);
-    this.#byWeight.set(target.weight, known ?? result);
-    this.#results.push(result);
+    this.#roundings.set(target.name, { levels, scales, bias });
+    this.#errors.set(target.name, error);
   }
 
   /** Computes one side of all lanes' next segment. */
@@ -311,28 +371,6 @@ class Calibration {
       for await (const _ of results) checkAborted(this.#options.signal);
       await this.#pool.close();
     });
-  }
-
-  /** Learns what can be learned of `block`, now that its layers are rounded. */
-  async #learn(block: Block, types: Types): Promise<void> {
-    const samples = new BlockSamples(this.#loaded, 8, this.#options.seed);
-    if (!samples.enough) return;
-    const learned = await learnBlock(this.#plan, block, this.#parts, types, samples, this.#pool, {
-      ...this.#options.learn!,
-      signal: this.#options.signal,
-    });
-    if (learned === undefined) return;
-    for (const [name, rounding] of learned.roundings) this.#roundings.set(name, rounding);
-    for (const [name, grid] of learned.grids) {
-      this.#grids.set(name, { ...this.#grids.get(name)!, ...grid });
-    }
-    if (Deno.env.get("LEARN_DEBUG")) {
-      console.error(
-        block.steps.flat().map((l) => l.target.name).join(" "),
-        learned.error,
-        learned.steps,
-      );
-    }
   }
 
   #advanceProgress(done: number, detail: string): void {

@@ -255,9 +255,15 @@ export class Engine {
     return { error, power };
   }
 
-  /** Some samples of the quantized side of `lane`. */
-  pick(lane: number, samples: readonly SampleAt[], names: readonly string[]): Batch {
-    return this.#lanes.get(lane)!.quantized.pick(samples, names);
+  /** Some samples of what a block of `lane` reads, or of what it should give. */
+  pick(
+    lane: number,
+    what: "inputs" | "targets",
+    samples: readonly SampleAt[],
+    names: readonly string[],
+  ): Batch {
+    const { quantized, next } = this.#lanes.get(lane)!;
+    return (what === "inputs" ? quantized : next!.float!).pick(samples, names);
   }
 
   /** Removes all spools. */

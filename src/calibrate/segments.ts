@@ -111,8 +111,12 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
   return segments;
 }
 
-/** A rough cost of one node on the batch of `shapes`. */
-function secondsOf(node: NodeProto, plan: Plan, shapes: ReadonlyMap<string, TensorInfo>): number {
+/** A rough cost of one node on the batch of `shapes`, in seconds. */
+export function secondsOf(
+  node: NodeProto,
+  plan: Plan,
+  shapes: ReadonlyMap<string, TensorInfo>,
+): number {
   const elements = node.output.reduce(
     (sum, name) => sum + (sizeOf(shapes.get(name)?.dims ?? [0])),
     0,

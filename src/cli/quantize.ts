@@ -4,9 +4,13 @@
  * @module
  */
 
+import { mkdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
+import type { Reconstruction } from "../blocks/options.ts";
+import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
 import type {
   ActivationBits,
@@ -38,6 +42,10 @@ export const quantizeCommand: Command = {
       "Some layers in 8 bits, one left in float",
       "attune model.onnx --data ./images --override '*/head/*=8' --override conv1=skip -o m.onnx",
     ],
+    [
+      "Blocks learned together, in ten minutes",
+      "attune model.onnx --data ./images --bits 3 --time-budget 10m -o model.q.onnx",
+    ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
   flags: {
@@ -56,7 +64,9 @@ export const quantizeCommand: Command = {
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
-    steps: { value: "N", help: "gradient steps of the learned methods [1000]" },
+    steps: { value: "N", help: "gradient steps of learned rounding [1000], of a block [300]" },
+    blocks: { help: "learn blocks of layers by gradients once they are rounded" },
+    "time-budget": { value: "TIME", help: "as 90s or 10m: learn blocks, but end on time" },
     range: {
       value: "METHOD",
       help: "minmax, mse or percentile:P activation ranges [minmax; mse for 4 bits]",
@@ -66,6 +76,8 @@ export const quantizeCommand: Command = {
     refit: { help: "scales are fitted to the levels [on; --no-refit]" },
     damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
     format: { value: "NAME", help: "qdq, or float to study what rounding does [qdq]" },
+    resume: { help: "go on where an interrupted run with the same output stopped" },
+    "debug-graphs": { value: "DIR", help: "write the gradient graph of each block there" },
     "dry-run": { help: "print the plan and stop" },
     report: { value: "PATH", help: "write a page with every layer" },
     json: { help: "print the report as JSON to stdout" },
@@ -95,8 +107,12 @@ export const quantizeCommand: Command = {
     checkWritable(output);
     const reportPath = parsed.text("report");
     if (reportPath !== undefined) checkWritable(reportPath);
+    const checkpoint = checkpointFile(output);
     const options = {
       rounding: rounding(parsed),
+      reconstruction: reconstruction(parsed),
+      checkpoint,
+      resume: parsed.on("resume"),
       range: range(parsed),
       floatTargetShift: parsed.on("shift"),
       biasCorrection: parsed.on("bias-correction"),
@@ -125,6 +141,7 @@ export const quantizeCommand: Command = {
       peakMemory: process.resourceUsage().maxRSS * 1024,
     };
     writeModel(quantized, output);
+    checkpoint.clear();
     if (reportPath !== undefined) {
       writeFileAtomic(reportPath, [new TextEncoder().encode(renderReport(complete))]);
     }
@@ -202,11 +219,43 @@ function rounding(parsed: Parsed): RoundingMethod {
   if (candidates !== undefined && kind !== "attention") {
     throw new AttuneError("bad-option", `Cannot use --candidates with --rounding ${kind}`);
   }
-  if (steps !== undefined && !learned) {
-    throw new AttuneError("bad-option", `Cannot use --steps with --rounding ${kind}`);
+  const blocks = parsed.on("blocks") || parsed.text("time-budget") !== undefined;
+  if (steps !== undefined && !learned && !blocks) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use --steps with --rounding ${kind}: give --blocks, too, or a learned method`,
+    );
   }
   if (kind === "attention") return { kind, candidates };
   return learned ? { kind, steps } : { kind };
+}
+
+/** Seconds of a text as 90s, 10m or 2h. */
+function seconds(name: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(s|m|h)?$/.exec(text);
+  if (match) return Number(match[1]) * { s: 1, m: 60, h: 3600 }[match[2] ?? "s"]!;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --${name} ${text}: give a time, as in 90s, 10m or 2h`,
+  );
+}
+
+function reconstruction(parsed: Parsed): Reconstruction | undefined {
+  const budget = parsed.text("time-budget"), folder = parsed.text("debug-graphs");
+  if (!parsed.on("blocks") && budget === undefined) return undefined;
+  const { kind } = rounding(parsed);
+  return {
+    kind: "blocks",
+    // Of the learned methods, steps are those of a layer.
+    steps: kind === "adaround" || kind === "attention:gradient"
+      ? undefined
+      : parsed.number("steps"),
+    timeBudget: budget === undefined ? undefined : seconds("time-budget", budget),
+    onGraph: folder === undefined ? undefined : (name, model) => {
+      mkdirSync(folder, { recursive: true });
+      writeModel(model, join(folder, `${name}.onnx`));
+    },
+  };
 }
 
 function range(parsed: Parsed): RangeMethod | undefined {

@@ -33,7 +33,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     error,
     histogram: histogram(plan, result, lo - 1, hi + 1),
     levels: { lo, hi },
-    activation: range && { ...range, bits: 8 },
+    activation: range,
   };
 }
 

@@ -48,6 +48,18 @@ export interface LayerReport {
   };
 }
 
+/** One block of a report: layers that were learned together. */
+export interface BlockReport {
+  /** The layers' names. */
+  readonly layers: readonly string[];
+  /** Gradient steps that were done. */
+  readonly steps: number;
+  /** Squared error of its outputs on samples that it did not learn from, relative to their power. */
+  readonly error: { readonly before: number; readonly after: number };
+  /** Why it stays as its layers were rounded, where it does. */
+  readonly note?: string;
+}
+
 /** The report of a run. */
 export interface Report {
   /** The version of attune. */
@@ -70,6 +82,8 @@ export interface Report {
   readonly size: { readonly before: number; readonly after: number };
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
+  /** The blocks that were learned, or tried; none where layers stay as they were rounded. */
+  readonly blocks: readonly BlockReport[];
   /** The layers that stay in float. */
   readonly skipped: readonly {
     readonly name: string;

@@ -1,0 +1,56 @@
+/**
+ * What a caller can choose about the reconstruction of blocks.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
+import { checkCount } from "../plan/options.ts";
+
+/** Whether, and how, blocks are learned after their layers have been rounded. */
+export type Reconstruction =
+  | { /** Layers stay as they were rounded, one by one. */ readonly kind: "none" }
+  | BlockReconstruction;
+
+/** How blocks are learned. */
+export interface BlockReconstruction {
+  /** Blocks are learned by the gradients of their outputs. */
+  readonly kind: "blocks";
+  /** Gradient steps of a block, at most. Default: 300. */
+  readonly steps?: number;
+  /** Seconds that the whole job may take; steps are spread over blocks such that it ends on time. Default: no limit. */
+  readonly timeBudget?: number;
+  /** Samples of a step. Default: 32. */
+  readonly batch?: number;
+  /** What the gradient of a rounding is scaled by. Default: straight-through. */
+  readonly rule?: "erf" | "straight-through";
+  /** Radius of the erf rule, in steps of the grid. Default: 0.5. */
+  readonly tau?: number;
+  /** First step size of roundings, in steps of the grid. Default: 0.004. */
+  readonly learningRate?: number;
+  /** Gets each block's gradient graph, to look at. Default: nobody. */
+  readonly onGraph?: (name: string, model: Model) => void;
+}
+
+/** {@linkcode BlockReconstruction} with every default filled in. */
+export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "onGraph">> & {
+  readonly onGraph?: BlockReconstruction["onGraph"];
+};
+
+/**
+ * Checks `options` and fills in the defaults.
+ *
+ * @throws {AttuneError} `bad-option` naming the option, its value and what is allowed.
+ */
+export function resolveBlocks(options: BlockReconstruction): BlockSettings {
+  const { steps = 300, timeBudget = Infinity, batch = 32 } = options;
+  const { rule = "straight-through", tau = 0.5, learningRate = 0.004, onGraph } = options;
+  checkCount("steps", steps);
+  checkCount("batch", batch);
+  for (const [what, value] of Object.entries({ "time budget": timeBudget, tau, learningRate })) {
+    if (value > 0) continue;
+    throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a positive number`);
+  }
+  return { steps, timeBudget, batch, rule, tau, learningRate, onGraph };
+}

@@ -1,0 +1,140 @@
+/**
+ * Reconstruction, block by block: what is learned of each, in how much time, and why some stay as their
+ * layers were rounded.
+ *
+ * @module
+ */
+
+import { fixedBatch } from "../calibrate/batches.ts";
+import type { LoadedBatches } from "../calibrate/calibrate.ts";
+import { secondsOf } from "../calibrate/segments.ts";
+import { AttuneError } from "../errors.ts";
+import type { Parts, Rounding } from "../emit/build.ts";
+import { unsupported } from "../gradient/differentiate.ts";
+import { nodeName } from "../graph/graph.ts";
+import type { DataType } from "../onnx/tensor.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { BlockReport } from "../report/report.ts";
+import type { EnginePool } from "../runtime/pool.ts";
+import { Budget } from "./budget.ts";
+import { type Block, cutBlocks } from "./cut.ts";
+import { learnBlock } from "./learn.ts";
+import { blockModel } from "./model.ts";
+import type { BlockSettings } from "./options.ts";
+import { BlockSamples } from "./samples.ts";
+
+/** Samples that run at a time in one worker. */
+const SHARD = 8;
+/** Layers with this many bits have nothing to gain that is worth its time. */
+const ENOUGH_BITS = 8;
+
+/** What was learned of a block. */
+export interface LearnedBlock {
+  /** New roundings by layer name; none where nothing was gained. */
+  readonly roundings: ReadonlyMap<string, Rounding>;
+  /** New steps of activations. */
+  readonly steps: ReadonlyMap<string, number>;
+  /** What the report says. */
+  readonly report: BlockReport;
+}
+
+/** Hears that a share of a block's work is done, and of which layers. */
+export type OnShare = (share: number, detail: string) => void;
+
+/** Learns the blocks of a plan, one after another. */
+export class BlockLearner {
+  /** The blocks, in their order. */
+  readonly blocks: readonly Block[];
+  readonly #plan: Plan;
+  readonly #pool: EnginePool;
+  readonly #settings: LearnerSettings;
+  readonly #samples: BlockSamples;
+  readonly #budget: Budget;
+  readonly #shards: number;
+
+  /** A learner on the samples that `pool` holds. */
+  constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, settings: LearnerSettings) {
+    this.#plan = plan;
+    this.#pool = pool;
+    this.#settings = settings;
+    this.blocks = cutBlocks(plan, loaded.shapes);
+    const fixed = fixedBatch(plan.graph.inputs);
+    const size = fixed ?? Math.min(SHARD, settings.batch);
+    this.#shards = Math.ceil(settings.batch / size);
+    this.#samples = new BlockSamples(loaded, {
+      size,
+      fixed: fixed !== undefined,
+      seed: settings.seed,
+    });
+    const costs = this.blocks.map(({ start, end }) =>
+      plan.graph.nodes.slice(start, end).reduce(
+        (sum, node) => sum + secondsOf(node, plan, loaded.shapes),
+        0,
+      )
+    );
+    this.#budget = new Budget(settings.timeBudget, settings.started, costs);
+  }
+
+  /** Learns block `index`, whose layers have been rounded in `parts`. */
+  async learn(
+    index: number,
+    parts: Parts,
+    types: ReadonlyMap<string, DataType>,
+    onShare: OnShare,
+  ): Promise<LearnedBlock> {
+    const block = this.blocks[index];
+    const layers = block.steps.flat().map((layer) => layer.target.name);
+    const started = performance.now();
+    const stay = (note: string): LearnedBlock => {
+      onShare(1, layers[0]);
+      const report = { layers, steps: 0, error: { before: NaN, after: NaN }, note };
+      return { roundings: new Map(), steps: new Map(), report };
+    };
+    if (!this.#samples.enough) return stay("too few samples");
+    const model = blockModel(this.#plan, block, parts, types);
+    const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
+    if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
+    const node = unsupported(model.model, model.layers.map(({ weight }) => weight));
+    if (node) return stay(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
+    const { signal, onGraph } = this.#settings;
+    let shared = 0;
+    try {
+      const { roundings, steps, report } = await learnBlock(
+        this.#plan,
+        model,
+        parts,
+        this.#samples,
+        this.#pool,
+        {
+          ...this.#settings,
+          shards: this.#shards,
+          signal,
+          onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
+          deadline: (error) => this.#budget.deadline(index, error, performance.now()),
+          onShare: (share) => {
+            onShare(share - shared, layers[0]);
+            shared = share;
+          },
+        },
+      );
+      return { roundings, steps, report: { layers, ...report } };
+    } catch (error) {
+      // A form of an operator that has no gradient shows when it is differentiated.
+      if (!(error instanceof AttuneError) || error.code !== "bad-model") throw error;
+      return stay(error.message);
+    } finally {
+      onShare(1 - shared, layers[0]);
+      this.#budget.learned(performance.now() - started);
+    }
+  }
+}
+
+/** What a learner goes by. */
+export interface LearnerSettings extends BlockSettings {
+  /** Decides every random choice. */
+  readonly seed: number;
+  /** When the job began, by `performance.now()`. */
+  readonly started: number;
+  /** Stops the job. */
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,151 @@
+/**
+ * Checkpoints: what a job has found so far, so that it can go on after it was interrupted and end with
+ * the same bytes. Only decisions are kept; activations are computed again from the samples.
+ *
+ * A file is a line of text, the length of a JSON header, the header, and the arrays that it names, one
+ * after another.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import type { ActivationGrid, Rounding } from "../emit/build.ts";
+import { bytesOf } from "../onnx/tensor.ts";
+
+/** Where a checkpoint is kept. */
+export interface CheckpointStore {
+  /** What messages call it: a file name. */
+  readonly name: string;
+  /** The checkpoint; undefined where there is none. */
+  load(): Uint8Array | undefined;
+  /** Replaces it. */
+  save(bytes: Uint8Array): void;
+  /** Removes it. */
+  clear(): void;
+}
+
+/** What a checkpoint must agree on with the job that resumes from it; values are plain JSON. */
+export type Identity = Readonly<Record<string, unknown>>;
+
+/** The range and grid of an activation. */
+export type RangedGrid = ActivationGrid & { readonly lo: number; readonly hi: number };
+
+/** What a job has found so far. */
+export interface JobState {
+  /** Segments that are done. */
+  readonly segments: number;
+  /** Rounded layers by name, in the order in which they were rounded, with their errors. */
+  readonly layers: ReadonlyMap<
+    string,
+    {
+      readonly rounding: Rounding;
+      readonly error: { readonly nearest: number; readonly final: number };
+    }
+  >;
+  /** Grids by tensor. */
+  readonly grids: ReadonlyMap<string, RangedGrid>;
+  /** What the user should know. */
+  readonly warnings: readonly string[];
+  /** What was learned of the blocks that are done. */
+  readonly blocks: readonly unknown[];
+}
+
+const MAGIC = "attune checkpoint 1\n";
+
+interface Header {
+  readonly identity: Identity;
+  readonly segments: number;
+  readonly layers: readonly {
+    readonly name: string;
+    readonly levels: number;
+    readonly scales: number;
+    readonly bias: number | null;
+    readonly error: { readonly nearest: number; readonly final: number };
+  }[];
+  readonly grids: readonly [string, RangedGrid][];
+  readonly warnings: readonly string[];
+  readonly blocks: readonly unknown[];
+}
+
+/** The bytes of a checkpoint. */
+export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Array {
+  const arrays: Uint8Array[] = [];
+  const layers = [...state.layers].map(([name, { rounding: { levels, scales, bias }, error }]) => {
+    arrays.push(bytesOf(levels), bytesOf(scales));
+    if (bias) arrays.push(bytesOf(bias));
+    return {
+      name,
+      levels: levels.length,
+      scales: scales.length,
+      bias: bias?.length ?? null,
+      error,
+    };
+  });
+  const { segments, grids, warnings, blocks } = state;
+  const header: Header = { identity, segments, layers, grids: [...grids], warnings, blocks };
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const parts = [
+    new TextEncoder().encode(MAGIC),
+    bytesOf(Uint32Array.of(text.length)),
+    text,
+    ...arrays,
+  ];
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/**
+ * Reads a checkpoint again.
+ *
+ * @throws {AttuneError} `bad-option` where it is not one, is cut off, or belongs to another job: then
+ * the message says what differs.
+ */
+export function decodeCheckpoint(name: string, file: Uint8Array, identity: Identity): JobState {
+  // A slice of a Node Buffer would be a view.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+  const refuse = (why: string) =>
+    new AttuneError(
+      "bad-option",
+      `Cannot resume from ${name}: ${why}; start anew without --resume`,
+    );
+  const start = MAGIC.length + 4;
+  if (
+    bytes.length < start ||
+    new TextDecoder().decode(bytes.subarray(0, MAGIC.length)) !== MAGIC
+  ) throw refuse("it is no checkpoint of this version");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  let at = start + view.getUint32(MAGIC.length, true);
+  let header: Header;
+  try {
+    header = JSON.parse(new TextDecoder().decode(bytes.subarray(start, at)));
+  } catch {
+    throw refuse("it is cut off");
+  }
+  const different = Object.keys({ ...header.identity, ...identity }).filter((key) =>
+    JSON.stringify(header.identity[key]) !== JSON.stringify(identity[key])
+  );
+  if (different.length > 0) {
+    const was = (key: string) =>
+      `${key} was ${JSON.stringify(header.identity[key])}, is ${JSON.stringify(identity[key])}`;
+    throw refuse(`it is of another job (${different.map(was).join("; ")})`);
+  }
+  const take = (size: number): ArrayBuffer => {
+    if (at + size > bytes.length) throw refuse("it is cut off");
+    return bytes.slice(at, at += size).buffer;
+  };
+  const layers = new Map(header.layers.map(({ name, levels, scales, bias, error }) => {
+    const rounding: Rounding = {
+      levels: new Int8Array(take(levels)),
+      scales: new Float32Array(take(4 * scales)),
+      bias: bias === null ? undefined : new Float32Array(take(4 * bias)),
+    };
+    return [name, { rounding, error }] as const;
+  }));
+  const { segments, grids, warnings, blocks } = header;
+  return { segments, layers, grids: new Map(grids), warnings, blocks };
+}
