@@ -14,9 +14,9 @@ const maxPool: Rule = (site) =>
     const { tape, gradient: g, output: y } = site;
     const size = site.shape(0).slice(2), places = tape.shape(y).slice(2);
     const window = windowOf(site.node, intsAttribute(site.node, "kernel_shape")!, size, places);
-    const x = framed(site, site.input(0), window, -3e38);
-    return scattered(site, window, size, (tap) => {
-      const chosen = tape.map("Equal", seen(site, x, window, tap, places), y);
+    const x = framed(tape, site.input(0), window, -3e38);
+    return scattered(tape, window, size, (tap) => {
+      const chosen = tape.map("Equal", seen(tape, x, window, tap, places), y);
       return tape.map("Where", chosen, g, tape.scalar(0));
     });
   });
@@ -30,7 +30,7 @@ const averagePool: Rule = (site) =>
     const padding = intAttribute(site.node, "count_include_pad", 0) === 1;
     const counts = countsOf(window, size, places, padding);
     const share = tape.map("Div", g, tape.floats(counts, [1, 1, ...places]));
-    return scattered(site, window, size, () => share);
+    return scattered(tape, window, size, () => share);
   });
 
 /** How many values each window averages, places row-major. */

@@ -6,7 +6,7 @@
 
 import { intAttribute, intsAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { Rule, Site } from "../rule.ts";
-import type { Shape } from "../tape.ts";
+import type { Shape, Tape } from "../tape.ts";
 
 /** `axis` counted from the front. */
 export function axisOf(axis: number, rank: number): number {
@@ -37,8 +37,8 @@ const slice: Rule = (site) =>
       if (step === 1) starts[at] = Math.min(size, Math.max(0, start));
       else {
         // Zeros between the values; a negative step has read them from the back.
-        if (step < 0) part = flip(site, part, at);
-        part = spreadOut(site, part, at, Math.abs(step));
+        if (step < 0) part = flip(site.tape, part, at);
+        part = spreadOut(site.tape, part, at, Math.abs(step));
         const first = Math.min(size - 1, Math.max(0, start));
         starts[at] = step > 0 ? first : first + step * (count - 1);
       }
@@ -47,7 +47,7 @@ const slice: Rule = (site) =>
   });
 
 /** `x` with the order of `axis` turned around. */
-export function flip({ tape }: Site, x: string, axis: number): string {
+export function flip(tape: Tape, x: string, axis: number): string {
   const shape = tape.shape(x);
   if (shape[axis] === 1) return x;
   const ends = tape.ints([-shape[axis] - 1]);
@@ -55,7 +55,7 @@ export function flip({ tape }: Site, x: string, axis: number): string {
 }
 
 /** `x` with step − 1 zeros between neighbours along `axis`. */
-export function spreadOut({ tape }: Site, x: string, axis: number, step: number): string {
+export function spreadOut(tape: Tape, x: string, axis: number, step: number): string {
   if (step === 1) return x;
   const shape = tape.shape(x), size = shape[axis];
   const split = [...shape.slice(0, axis + 1), 1, ...shape.slice(axis + 1)];

@@ -6,8 +6,7 @@
 
 import { intAttribute, intsAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { NodeProto } from "../../onnx/gen/onnx_pb.ts";
-import type { Site } from "../rule.ts";
-import type { Shape } from "../tape.ts";
+import type { Shape, Tape } from "../tape.ts";
 import { spreadOut } from "./shape.ts";
 
 /** How windows slide, per spatial axis. */
@@ -58,7 +57,7 @@ export function tapsOf({ kernel }: Window): number[][] {
 }
 
 /** `x` (two axes, then the image) such that all windows lie inside: padded, or cut at the end. */
-export function framed({ tape }: Site, x: string, { before, after }: Window, value = 0): string {
+export function framed(tape: Tape, x: string, { before, after }: Window, value = 0): string {
   const rest = after.map((size) => Math.max(0, size));
   const padded = tape.pad(x, [0, 0, ...before], [0, 0, ...rest], value);
   const counts = tape.shape(padded).map((size, axis) =>
@@ -68,7 +67,7 @@ export function framed({ tape }: Site, x: string, { before, after }: Window, val
 }
 
 /** What the tap `tap` of every window sees of a framed image; `places` windows per axis. */
-export function seen({ tape }: Site, x: string, window: Window, tap: Shape, places: Shape): string {
+export function seen(tape: Tape, x: string, window: Window, tap: Shape, places: Shape): string {
   const [n, c] = tape.shape(x);
   const starts = tap.map((at, i) => at * window.dilations[i]);
   return tape.slice(x, [0, 0, ...starts], [n, c, ...places], [1, 1, ...window.strides]);
@@ -76,16 +75,15 @@ export function seen({ tape }: Site, x: string, window: Window, tap: Shape, plac
 
 /** The adjoint of {@linkcode framed} and {@linkcode seen}: adds up what each tap's windows give back. */
 export function scattered(
-  site: Site,
+  tape: Tape,
   window: Window,
   size: Shape,
   give: (tap: readonly number[]) => string,
 ): string {
-  const { tape } = site;
   const frame = size.map((length, i) => length + window.before[i] + window.after[i]);
   const terms = tapsOf(window).map((tap) => {
     const spread = window.strides.reduce(
-      (x, stride, i) => spreadOut(site, x, i + 2, stride),
+      (x, stride, i) => spreadOut(tape, x, i + 2, stride),
       give(tap),
     );
     const own = tape.shape(spread).slice(2);
