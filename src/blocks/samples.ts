@@ -39,8 +39,8 @@ export class BlockSamples {
   readonly #seed: number;
 
   /**
-   * Samples in shards of `size`; those to judge by may lie in smaller ones unless the model is `fixed`
-   * to that size.
+   * Samples in shards of `size`; those to judge by may lie in smaller ones, unless the model is `fixed`
+   * to that size: then some are repeated.
    */
   constructor(
     { batches, batchSize, samples }: Layout,
@@ -93,11 +93,12 @@ export class BlockSamples {
     const perLane = Math.ceil(most / this.#judged.length / size) * size;
     return this.#judged.flatMap((all, lane) => {
       const samples = all.slice(0, perLane);
-      const shards = Array.from(
-        { length: Math.ceil(samples.length / size) },
-        (_, i) => ({ lane, samples: samples.slice(i * size, (i + 1) * size) }),
-      );
-      return shards.filter(({ samples }) => !this.#fixed || samples.length === size);
+      return Array.from({ length: Math.ceil(samples.length / size) }, (_, i) => {
+        const own = samples.slice(i * size, (i + 1) * size);
+        // A model of fixed size judges some samples twice.
+        while (this.#fixed && own.length < size) own.push(samples[own.length % samples.length]);
+        return { lane, samples: own };
+      });
     });
   }
 }
