@@ -161,10 +161,10 @@ Deno.test("blocks: learning makes the model better, the same for any number of w
   const { blocks } = learned.report;
   assertEquals(blocks.length, 2);
   for (const { error, steps } of blocks) {
-    assert(error.after <= error.before);
+    assert(error!.after <= error!.before);
     assertEquals(steps, 40);
   }
-  assert(blocks.some(({ error }) => error.after < error.before));
+  assert(blocks.some(({ error }) => error!.after < error!.before));
   assert(learned.report.check!.mseToSimulation < 1e-6);
   using pool = await startPool({ threads: 2 });
   const made = plan(residual(), { bits: 2, activationBits: "none" });

@@ -37,6 +37,7 @@ const REPORT: Report = {
   samples: { calibration: 100, heldOut: 6, skipped: 0 },
   size: { before: 5000, after: 1000 },
   layers: [LAYER, { ...LAYER, name: "conv2", bits: 8, storedBits: 8, note: "first or last layer" }],
+  blocks: [{ layers: ["head"], steps: 30, error: { before: 0.2, after: 0.1 } }],
   skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
   warnings: ["the bias of conv1 would overflow"],
   check: { mseToFloat: 0.0123, agreementToFloat: 83.3333, mseToSimulation: 0.00021 },

@@ -87,8 +87,7 @@ export class BlockLearner {
     const started = performance.now();
     const stay = (note: string): LearnedBlock => {
       onShare(1, layers[0]);
-      const report = { layers, steps: 0, error: { before: NaN, after: NaN }, note };
-      return { roundings: new Map(), steps: new Map(), report };
+      return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
     const model = blockModel(this.#plan, block, parts, types);

@@ -5,9 +5,10 @@
  */
 
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
+import type { Block } from "../blocks/cut.ts";
 import type { GramPlan } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Report } from "../report/report.ts";
+import type { BlockReport, Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
 import { table } from "./table.ts";
 
@@ -45,6 +46,17 @@ export function describePlan(plan: Plan): string {
   ].join("\n");
 }
 
+/** The blocks that --blocks learns, a line each. */
+export function describeBlocks(blocks: readonly Block[]): string {
+  const rows = blocks.map(({ steps, inputs, outputs }, i) => [
+    `${i + 1}`,
+    steps.flat().map(({ target }) => target.name).join(", "),
+    inputs.join(", "),
+    outputs.join(", "),
+  ]);
+  return table(["block", "layers", "reads", "gives"], rows);
+}
+
 /** What a plan says of a layer whose Gram matrix does not fit into the kernel's memory. */
 function gramNote(gram: GramPlan): string {
   return gram.kind === "full" ? "" : `too deep for all of its statistics: blocks of ${gram.size}`;
@@ -56,7 +68,7 @@ export function describeResult(
   output: string,
   file: { readonly before: number; readonly after: number },
 ): string {
-  const { layers, skipped, samples, check, stages, warnings } = report;
+  const { layers, blocks, skipped, samples, check, stages, warnings } = report;
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   const spent = stages.map((stage) => `${stage.name} ${duration(stage.seconds)}`).join(", ");
   return [
@@ -65,6 +77,7 @@ export function describeResult(
     `${layers.length} layers quantized on ${samples.calibration} samples` +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
     (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null
       ? "not checked: give at least 16 samples to have some held out"
       : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
@@ -72,6 +85,17 @@ export function describeResult(
     `${duration(seconds)}: ${spent}`,
     ...warnings.map((warning) => `warning: ${warning}`),
   ].join("\n");
+}
+
+/** What learning blocks has brought, in a line. */
+function describeLearning(blocks: readonly BlockReport[]): string {
+  const kept = blocks.filter(({ error }) => error !== undefined && error.after < error.before);
+  const less = kept.map(({ error }) => 1 - error!.after / error!.before).sort((a, b) => a - b);
+  const most = blocks.reduce((most, { steps }) => Math.max(most, steps), 0);
+  return `${kept.length} of ${blocks.length} blocks are better for up to ${most} steps of learning` +
+    (less.length > 0
+      ? `, by ${(100 * less[less.length >> 1]).toFixed(1)} % of their error (median)`
+      : "");
 }
 
 /** The figures of an evaluation. */

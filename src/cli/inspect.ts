@@ -4,11 +4,12 @@
  * @module
  */
 
+import { cutBlocks } from "../blocks/cut.ts";
 import { readModel } from "../onnx/file.ts";
 import { opsetOf } from "../onnx/model.ts";
 import { plan } from "../plan/plan.ts";
 import { type Command, modelPath } from "./command.ts";
-import { describePlan } from "./describe.ts";
+import { describeBlocks, describePlan } from "./describe.ts";
 
 /** The command. */
 export const inspectCommand: Command = {
@@ -21,7 +22,7 @@ export const inspectCommand: Command = {
   },
   run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
-    const found = plan(model);
+    const found = plan(model), blocks = cutBlocks(found);
     if (parsed.on("json")) {
       context.print(JSON.stringify({
         model: model.name,
@@ -40,9 +41,14 @@ export const inspectCommand: Command = {
           bytesAfter,
           note,
         })),
+        blocks: blocks.map(({ steps, inputs, outputs }) => ({
+          layers: steps.flat().map(({ target }) => target.name),
+          inputs,
+          outputs,
+        })),
         skipped: found.skipped,
       }));
-    } else context.print(describePlan(found));
+    } else context.print(`${describePlan(found)}\n\n${describeBlocks(blocks)}`);
     return Promise.resolve();
   },
 };

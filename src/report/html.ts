@@ -16,7 +16,7 @@ import {
   lineSpacing,
   sharePlot,
 } from "./plots.ts";
-import type { LayerReport, Report } from "./report.ts";
+import type { BlockReport, LayerReport, Report } from "./report.ts";
 import { STYLE } from "./style.ts";
 
 /**
@@ -35,6 +35,7 @@ import { STYLE } from "./style.ts";
  *   samples: { calibration: 64, heldOut: 0, skipped: 0 },
  *   size: { before: 4000, after: 600 },
  *   layers: [],
+ *   blocks: [],
  *   skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
  *   warnings: [],
  *   check: null,
@@ -45,7 +46,7 @@ import { STYLE } from "./style.ts";
  * ```
  */
 export function renderReport(report: Report): string {
-  const { layers, skipped } = report;
+  const { layers, blocks, skipped } = report;
   return markup`<!doctype html>
 <html lang="en">
 <head>
@@ -59,6 +60,7 @@ ${header(report)}
 <main>
 ${warnings(report)}
 ${layers.length > 0 ? [overview(layers), weights(layers)] : undefined}
+${blocks.length > 0 ? learned(blocks) : undefined}
 ${skipped.length > 0 ? inFloat(skipped) : undefined}
 ${run(report)}
 </main>
@@ -225,6 +227,25 @@ function value(number: number): string {
 function facts(list: readonly (readonly [string, Content])[], kind = ""): Markup {
   const items = list.map(([name, value]) => markup`<dt>${name}</dt><dd>${value}</dd>`);
   return markup`<dl class="facts${kind}">${items}</dl>`;
+}
+
+/** What learning has brought, block by block. */
+function learned(blocks: readonly BlockReport[]): Markup {
+  const rows = blocks.map(({ layers, steps, error, note }) =>
+    markup`<tr><td class="name">${layers.join(", ")}</td><td class="number">${steps}</td>
+<td class="number">${error ? percent(error.before) : "–"}</td>
+<td class="number">${error ? percent(error.after) : "–"}</td><td class="soft">${note}</td></tr>
+`
+  );
+  return markup`<section>
+<h2>Blocks</h2>
+<p class="soft">Squared error of a block's outputs on samples that it did not learn from, relative to
+ the float model's, before learning and after it.</p>
+<table><thead><tr><th scope="col">Layers</th><th scope="col" class="number">Steps</th>
+<th scope="col" class="number">Before</th><th scope="col" class="number">After</th><th scope="col"></th></tr>
+</thead><tbody>
+${rows}</tbody></table>
+</section>`;
 }
 
 function inFloat(skipped: Report["skipped"]): Markup {

@@ -54,8 +54,11 @@ export interface BlockReport {
   readonly layers: readonly string[];
   /** Gradient steps that were done. */
   readonly steps: number;
-  /** Squared error of its outputs on samples that it did not learn from, relative to their power. */
-  readonly error: { readonly before: number; readonly after: number };
+  /**
+   * Squared error of its outputs on samples that it did not learn from, relative to their power;
+   * undefined where nothing was tried.
+   */
+  readonly error?: { readonly before: number; readonly after: number };
   /** Why it stays as its layers were rounded, where it does. */
   readonly note?: string;
 }
