@@ -9,14 +9,19 @@ import { floatAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { Rule, Site } from "../rule.ts";
 import type { Tape } from "../tape.ts";
 
-/** 1 where `a op b` holds, else 0. */
-function indicator(tape: Tape, op: string, a: string, b: string): string {
+/** 1 where `a op b` holds, else 0; b may be a scalar. */
+export function indicator(
+  tape: Tape,
+  op: "Equal" | "Greater" | "Less",
+  a: string,
+  b: string,
+): string {
   return tape.node("Cast", [tape.map(op, a, b)], tape.shape(a), { to: 1n });
 }
 
-/** g where `a op b` holds, else 0. */
-function where({ tape, gradient: g }: Site, op: string, a: string, b: string): string {
-  return tape.map("Where", tape.map(op, a, b), g, tape.scalar(0));
+/** g where `a op b` holds, else 0. As a product: Where takes half as long again. */
+function where({ tape, gradient: g }: Site, op: "Equal" | "Greater", a: string, b: string): string {
+  return tape.map("Mul", g, indicator(tape, op, a, b));
 }
 
 /** A rule for an operator of one input: g · derivative. */

@@ -6,19 +6,22 @@
 
 import { intAttribute, intsAttribute } from "../../onnx/model.ts";
 import type { Rule } from "../rule.ts";
-import { framed, scattered, seen, type Window, windowOf } from "./window.ts";
+import { indicator } from "./elementwise.ts";
+import { framed, scattered, seen, tapsOf, type Window, windowOf } from "./window.ts";
 
-/** All of g goes to the largest value of a window; to every one of them where several are. */
+/** g goes to the largest value of a window, in equal parts where several are. */
 const maxPool: Rule = (site) =>
   site.give(0, () => {
     const { tape, gradient: g, output: y } = site;
     const size = site.shape(0).slice(2), places = tape.shape(y).slice(2);
     const window = windowOf(site.node, intsAttribute(site.node, "kernel_shape")!, size, places);
     const x = framed(tape, site.input(0), window, -3e38);
-    return scattered(tape, window, size, (tap) => {
-      const chosen = tape.map("Equal", seen(tape, x, window, tap, places), y);
-      return tape.map("Where", chosen, g, tape.scalar(0));
-    });
+    const chosen = tapsOf(window).map((tap) =>
+      indicator(tape, "Equal", seen(tape, x, window, tap, places), y)
+    );
+    // Quantized values, and those behind a Relu, are often the same.
+    const share = tape.map("Div", g, tape.total(chosen));
+    return scattered(tape, window, size, (_, i) => tape.map("Mul", chosen[i], share));
   });
 
 /** g, divided by the values of each window, goes to all of them. */

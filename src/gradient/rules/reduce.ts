@@ -7,6 +7,7 @@
 import { floatAttribute, intAttribute, intsAttribute } from "../../onnx/model.ts";
 import type { Rule, Site } from "../rule.ts";
 import type { Tape } from "../tape.ts";
+import { indicator } from "./elementwise.ts";
 import { axisOf } from "./shape.ts";
 
 /** Spreads the gradient of a sum, or of a mean, over what was summed. */
@@ -31,11 +32,12 @@ const globalAverage: Rule = (site) =>
     return site.tape.expand(site.tape.times(site.gradient, 1 / area), shape);
   });
 
-/** All of g goes to the largest value; to every one of them where several are. */
+/** g goes to the largest value, in equal parts where several are. */
 const globalMax: Rule = (site) =>
   site.give(0, () => {
-    const { tape } = site, largest = tape.map("Equal", site.input(0), site.output);
-    return tape.map("Where", largest, site.gradient, tape.scalar(0));
+    const { tape } = site, axes = site.shape(0).flatMap((_, axis) => axis < 2 ? [] : [axis]);
+    const largest = indicator(tape, "Equal", site.input(0), site.output);
+    return tape.map("Mul", largest, tape.map("Div", site.gradient, tape.sum(largest, axes)));
   });
 
 /** y ∘ (g − Σ g∘y). */

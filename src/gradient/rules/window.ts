@@ -78,13 +78,13 @@ export function scattered(
   tape: Tape,
   window: Window,
   size: Shape,
-  give: (tap: readonly number[]) => string,
+  give: (tap: readonly number[], index: number) => string,
 ): string {
   const frame = size.map((length, i) => length + window.before[i] + window.after[i]);
-  const terms = tapsOf(window).map((tap) => {
+  const terms = tapsOf(window).map((tap, index) => {
     const spread = window.strides.reduce(
       (x, stride, i) => spreadOut(tape, x, i + 2, stride),
-      give(tap),
+      give(tap, index),
     );
     const own = tape.shape(spread).slice(2);
     const start = tap.map((at, i) => at * window.dilations[i]);
