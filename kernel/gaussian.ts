@@ -1,6 +1,7 @@
 // Random numbers by counter: a draw is a pure function of (seed, stream, candidate, index), so that
 // work can be split in any way without a change in any bit. And the normal distribution.
 
+import { erf } from "./erf";
 import { put } from "./memory";
 
 /**
@@ -119,27 +120,48 @@ export function normals(out: usize, n: i32, factor: f32, seed: u32, stream: u32)
 }
 
 /**
- * erf(x) in float64, error below 1e-12: its Taylor series for |x| < 2.5, erfc's continued fraction
- * beyond. So its rounding to float32 is off by one unit in the last place at most.
+ * probabilities[i][q − lo]: that Attention Round takes weight i, at t_i steps of its grid, to level q.
+ * With α ~ N(0, τ²) that is the chance of t + α rounding to q, the outermost levels taking the tails:
+ * Φ((q + ½ − t)/τ) − Φ((q − ½ − t)/τ).
  */
-export function erf(x: f64): f64 {
-  const a = Math.abs(x);
-  if (a > 6) return x > 0 ? 1 : -1;
-  const square = a * a;
-  if (a < 2.5) {
-    // 2/√π · Σ (−1)ⁿ x²ⁿ⁺¹ / (n! (2n+1)), as e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!: all terms positive.
-    let term = a, sum = a;
-    for (let n = 1; n < 60; n++) {
-      term *= 2 * square / (2 * <f64> n + 1);
-      sum += term;
-      if (term < sum * 1e-17) break;
+export function levelProbabilities(
+  t: usize,
+  n: i32,
+  tau: f64,
+  lo: i32,
+  hi: i32,
+  probabilities: usize,
+): void {
+  const levels = hi - lo + 1, factor = 1 / (tau * Math.SQRT2);
+  for (let i = 0; i < n; i++) {
+    const at = <f64> load<f32>(t + (i << 2));
+    let below: f64 = -1;
+    for (let q = lo; q <= hi; q++) {
+      const upTo = q == hi ? 1 : erf((<f64> q + 0.5 - at) * factor);
+      put(probabilities, i * levels + q - lo, <f32> (0.5 * (upTo - below)));
+      below = upTo;
     }
-    const value = 1.1283791670955126 * Math.exp(-square) * sum;
-    return x < 0 ? -value : value;
   }
-  // erfc(x) = e^(−x²)/√π · 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + …)))), from the inside out.
-  let tail = a;
-  for (let n = 60; n > 0; n--) tail = a + (<f64> n / 2) / tail;
-  const value = 1 - 0.5641895835477563 * Math.exp(-square) / tail;
-  return x < 0 ? -value : value;
+}
+
+/** Draws those levels: q = clip(round(t + τ · normal draw)), row r from stream + r. */
+export function sampleLevels(
+  t: usize,
+  rows: i32,
+  d: i32,
+  tau: f32,
+  lo: f32,
+  hi: f32,
+  seed: u32,
+  stream: u32,
+  q: usize,
+): void {
+  for (let r = 0; r < rows; r++) {
+    const row = (r * d) << 2;
+    normals(q + row, d, tau, seed, stream + r);
+    for (let i = 0; i < d; i++) {
+      const drawn = nearest<f32>(load<f32>(t + row + (i << 2)) + load<f32>(q + row + (i << 2)));
+      put(q + row, i, max<f32>(lo, min<f32>(hi, drawn)));
+    }
+  }
 }

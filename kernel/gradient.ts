@@ -5,72 +5,22 @@
 // With respect to a weight in units of its step s, the gradient is 2 s (Ŵ−W) H. It is divided by
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
+import { adam } from "./adam";
+import { erfFast, fillTable } from "./erf";
+import { normals } from "./gaussian";
 import { product } from "./gemm";
-import { erf, normals } from "./gaussian";
-import { f, madd, put } from "./memory";
+import { f, put } from "./memory";
 import { level } from "./scale";
 import { dot64 } from "./vector";
 
-const BETA1: f32 = 0.9, BETA2: f32 = 0.999, EPSILON: f32 = 1e-8;
 /** AdaRound's rectified sigmoid reaches from γ to ζ (Nagel et al. 2020). */
 const ZETA: f32 = 1.1, GAMMA: f32 = -0.1;
-
-/** erf over [−4, 4] in steps of 1/512, for gradients only; no level depends on its last digits. */
-const STEPS_PER_UNIT: i32 = 512, TABLE: i32 = 8 * STEPS_PER_UNIT;
-const table = memory.data((TABLE + 1) * 4, 16);
-let ready = false;
-
-function fillTable(): void {
-  if (ready) return;
-  for (let i = 0; i <= TABLE; i++) put(table, i, <f32> erf(<f64> i / STEPS_PER_UNIT - 4));
-  ready = true;
-}
-
-// @ts-ignore: decorator
-@inline
-function erfFast(x: f32): f32 {
-  const t: f32 = (min<f32>(4, max<f32>(-4, x)) + 4) * <f32> STEPS_PER_UNIT;
-  const i = min<i32>(TABLE - 1, <i32> t);
-  const a = f(table, i);
-  return a + (t - <f32> i) * (f(table, i + 1) - a);
-}
 
 /** 1 / mean(diag H); 0 where H is zero: then nothing moves. */
 function unitOf(h: usize, d: i32): f32 {
   let sum: f64 = 0;
   for (let j = 0; j < d; j++) sum += f(h, j * d + j);
   return sum > 0 ? <f32> (<f64> d / sum) : 0;
-}
-
-/** Step `step` (from 0) of Adam on x[0 … n), with moments m and v and gradients g. */
-function adam(x: usize, m: usize, v: usize, g: usize, n: i32, step: i32, rate: f32): void {
-  const fix1 = 1 / (1 - Math.pow(BETA1, <f64> step + 1));
-  const fix2 = 1 / (1 - Math.pow(BETA2, <f64> step + 1));
-  const beta1 = f32x4.splat(BETA1), rest1 = f32x4.splat(1 - BETA1);
-  const beta2 = f32x4.splat(BETA2), rest2 = f32x4.splat(1 - BETA2);
-  const reach = f32x4.splat(rate * <f32> fix1), spread = f32x4.splat(<f32> fix2);
-  const epsilon = f32x4.splat(EPSILON);
-  let at: usize = 0;
-  for (const end = (n & ~3) << 2; at < <usize> end; at += 16) {
-    const slope = v128.load(g + at);
-    const first = madd(f32x4.mul(beta1, v128.load(m + at)), rest1, slope);
-    const squares = f32x4.mul(rest2, f32x4.mul(slope, slope));
-    const second = f32x4.add(f32x4.mul(beta2, v128.load(v + at)), squares);
-    v128.store(m + at, first);
-    v128.store(v + at, second);
-    const size = f32x4.add(f32x4.sqrt(f32x4.mul(second, spread)), epsilon);
-    const change = f32x4.div(f32x4.mul(reach, first), size);
-    v128.store(x + at, f32x4.sub(v128.load(x + at), change));
-  }
-  for (let i = n & ~3; i < n; i++) {
-    const slope = f(g, i);
-    const first = BETA1 * f(m, i) + (1 - BETA1) * slope;
-    const second = BETA2 * f(v, i) + (1 - BETA2) * (slope * slope);
-    put(m, i, first);
-    put(v, i, second);
-    const size = Mathf.sqrt(second * <f32> fix2) + EPSILON;
-    put(x, i, f(x, i) - rate * <f32> fix1 * first / size);
-  }
 }
 
 /**

@@ -1,12 +1,17 @@
 // What the module exports. All pointers are byte addresses of float32 data; sizes are in elements.
 
+export { adam } from "./adam";
+export { attentionForward, attentionStep } from "./block";
 export { cholesky, logDet, solve } from "./cholesky";
 export { tridiagonal } from "./coding";
-export { erf, normals } from "./gaussian";
+export { erf } from "./erf";
+export { levelProbabilities, normals, sampleLevels } from "./gaussian";
 export { gemm } from "./gemm";
 export { cross, gram, mirror } from "./gram";
 export { adaroundLoop, attentionLoop } from "./gradient";
 export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
 export { heapStart } from "./memory";
+export { histogram, minmax } from "./observe";
+export { dequantize, pack, packedBytes, quantize, unpack } from "./pack";
 export { nearestLevels, refit, scaleSearch, stochasticLevels } from "./scale";
 export { transpose } from "./vector";

@@ -10,6 +10,7 @@ import type { BlockRequest } from "../calibrate/engine.ts";
 import type { Batch } from "../calibrate/spool.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
 import { type Parts, type Rounding, stepName } from "../emit/build.ts";
+import { Kernel } from "../kernel/kernel.ts";
 import { differentiate } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
@@ -65,7 +66,8 @@ export async function learnBlock(
   pool: EnginePool,
   options: LearnOptions,
 ): Promise<Learned> {
-  const learning = new Learning(plan, block, parts, samples, pool, options);
+  using kernel = Kernel.create();
+  const learning = new Learning(kernel, plan, block, parts, samples, pool, options);
   try {
     return await learning.run();
   } finally {
@@ -88,6 +90,7 @@ class Learning {
   #targets: ReadonlyMap<string, string> = new Map();
 
   constructor(
+    kernel: Kernel,
     plan: Plan,
     block: BlockModel,
     parts: Parts,
@@ -104,13 +107,13 @@ class Learning {
     for (const { layer, weight, bias } of block.layers) {
       const rounding = parts.roundings.get(layer.target.name)!;
       const home = readWeight(plan.graph, layer.target);
-      const learned = new WeightParameter(layer, rounding, home, options);
+      const learned = new WeightParameter(kernel, layer, rounding, home, options);
       this.#weights.set(layer.target.name, learned);
       this.#parameters.set(weight, learned);
-      if (bias !== undefined) this.#parameters.set(bias, new BiasParameter(rounding.bias!));
+      if (bias !== undefined) this.#parameters.set(bias, new BiasParameter(kernel, rounding.bias!));
     }
     for (const name of block.activations) {
-      const step = new StepParameter(parts.grids.get(name)!);
+      const step = new StepParameter(kernel, parts.grids.get(name)!);
       this.#steps.set(name, step);
       this.#parameters.set(stepName(name), step);
     }

@@ -27,7 +27,7 @@ export interface BlockReconstruction {
   readonly rule?: "erf" | "straight-through";
   /** Radius of the erf rule, in steps of the grid. Default: 0.5. */
   readonly tau?: number;
-  /** First step size of roundings, in steps of the grid. Default: 0.004. */
+  /** First step size of roundings, in steps of the grid. Default: 0.005. */
   readonly learningRate?: number;
   /** Gets each block's gradient graph, to look at. Default: nobody. */
   readonly onGraph?: (name: string, model: Model) => void;
@@ -45,7 +45,7 @@ export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "onGraph
  */
 export function resolveBlocks(options: BlockReconstruction): BlockSettings {
   const { steps = 300, timeBudget = Infinity, batch = 32 } = options;
-  const { rule = "straight-through", tau = 0.5, learningRate = 0.004, onGraph } = options;
+  const { rule = "straight-through", tau = 0.5, learningRate = 0.005, onGraph } = options;
   checkCount("steps", steps);
   checkCount("batch", batch);
   for (const [what, value] of Object.entries({ "time budget": timeBudget, tau, learningRate })) {

@@ -5,6 +5,7 @@
  */
 
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
+import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { Value } from "../runtime/session.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
@@ -36,185 +37,206 @@ export interface Parameter {
   save(): () => void;
 }
 
-const BETA1 = 0.9, BETA2 = 0.999;
-
-/** Adam's moments, and what they say. */
-class Adam {
-  readonly #first: Float32Array;
-  readonly #second: Float32Array;
-
-  constructor(size: number) {
-    this.#first = new Float32Array(size);
-    this.#second = new Float32Array(size);
-  }
-
-  /** The change of element i, for a step size of 1. */
-  change(i: number, slope: number, step: number): number {
-    const first = this.#first[i] = BETA1 * this.#first[i] + (1 - BETA1) * slope;
-    const second = this.#second[i] = BETA2 * this.#second[i] + (1 - BETA2) * slope * slope;
-    const mean = first / (1 - BETA1 ** (step + 1)), spread = second / (1 - BETA2 ** (step + 1));
-    return mean / (Math.sqrt(spread) + 1e-12);
-  }
+/** Adam's state of one tensor in kernel memory. */
+function momentsOf(kernel: Kernel, size: number): { readonly m: Buffer; readonly v: Buffer } {
+  return { m: kernel.f32(size), v: kernel.f32(size) };
 }
 
-/** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). */
+/** A buffer whose content can be saved, and how to get it back. */
+function saved(...buffers: readonly Buffer[]): () => void {
+  const copies = buffers.map((buffer) => buffer.view.slice());
+  return () => buffers.forEach((buffer, i) => buffer.view.set(copies[i]));
+}
+
+/** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`. */
 export class WeightParameter implements Parameter {
+  readonly #kernel: Kernel;
   readonly #layer: LayerPlan;
   readonly #tuning: LearnTuning;
-  readonly #home: Float32Array;
-  #scales: Float32Array;
-  #alpha: Float32Array;
-  readonly #adam: Adam;
-  readonly #scaleAdam: Adam;
-  readonly #lo: number;
-  readonly #hi: number;
+  readonly #rounding: Rounding;
+  /** What the kernel needs to know of the grid: one scale per row and block, expanded. */
+  readonly #grid: {
+    readonly w: Buffer;
+    readonly scale: Buffer;
+    readonly block: number;
+    readonly lo: number;
+    readonly hi: number;
+    readonly rows: number;
+    readonly d: number;
+  };
+  readonly #alpha: Buffer;
+  readonly #moments: { readonly m: Buffer; readonly v: Buffer };
+  /** log s of every scale that is learned, and its gradient: as many as the rounding has. */
+  readonly #logs: Buffer;
+  readonly #logMoments: { readonly m: Buffer; readonly v: Buffer };
 
   /** Starts from `rounding`, around the weights `home`, (groups·rows) × depth. */
-  constructor(layer: LayerPlan, rounding: Rounding, home: Float32Array, tuning: LearnTuning) {
+  constructor(
+    kernel: Kernel,
+    layer: LayerPlan,
+    rounding: Rounding,
+    home: Float32Array,
+    tuning: LearnTuning,
+  ) {
+    this.#kernel = kernel;
     this.#layer = layer;
     this.#tuning = tuning;
-    this.#home = home;
-    this.#scales = rounding.scales.slice();
-    this.#adam = new Adam(home.length);
-    this.#scaleAdam = new Adam(this.#scales.length);
-    this.#lo = -(2 ** (layer.bits - 1));
-    this.#hi = 2 ** (layer.bits - 1) - 1;
-    this.#alpha = home.map((w, i) => {
-      const t = w / this.#scale(i), q = rounding.levels[i];
-      // In the middle of the level: from its edge, noise would take many weights away at once.
-      return q - t;
-    });
+    this.#rounding = rounding;
+    const { target: { groups, rows, depth }, blocksPerRow, blockSize } = layer;
+    const scale = kernel.f32(groups * rows * blocksPerRow);
+    this.#grid = {
+      w: kernel.f32(home),
+      scale,
+      block: blockSize,
+      lo: -(2 ** (layer.bits - 1)),
+      hi: 2 ** (layer.bits - 1) - 1,
+      rows: groups * rows,
+      d: depth,
+    };
+    this.#logs = kernel.f32(rounding.scales.map(Math.log));
+    this.#spreadScales(rounding.scales);
+    this.#alpha = kernel.f32(home.length);
+    const alpha = this.#alpha.view, scales = scale.view;
+    // In the middle of the level: from its edge, noise would take many weights away at once.
+    for (let i = 0; i < alpha.length; i++) {
+      const row = Math.floor(i / depth), b = row * blocksPerRow + Math.floor(i % depth / blockSize);
+      alpha[i] = rounding.levels[i] - home[i] / scales[b];
+    }
+    this.#moments = momentsOf(kernel, home.length);
+    this.#logMoments = momentsOf(kernel, rounding.scales.length);
   }
 
-  #scaleIndex(i: number): number {
-    if (this.#scales.length === 1) return 0;
-    const { target: { depth }, blocksPerRow, blockSize } = this.#layer;
-    const row = Math.floor(i / depth);
-    return row * blocksPerRow + Math.floor((i - row * depth) / blockSize);
+  /** Gives every row and block its scale, where all share one. */
+  #spreadScales(scales: Float32Array): void {
+    const view = this.#grid.scale.view;
+    if (scales.length === 1) view.fill(scales[0]);
+    else view.set(scales);
   }
 
-  #scale(i: number): number {
-    return this.#scales[this.#scaleIndex(i)];
+  get #scales(): Float32Array {
+    return this.#logs.view.map(Math.exp);
   }
 
-  #level(i: number): number {
-    const t = this.#home[i] / this.#scale(i) + this.#alpha[i];
-    let q = Math.round(t);
-    if (Math.abs(t - Math.trunc(t)) === 0.5) q = 2 * Math.round(t / 2);
-    return Math.min(this.#hi, Math.max(this.#lo, q));
+  /** ŵ as the matrix W. */
+  #rounded(): Float32Array {
+    const kernel = this.#kernel, { rows, d } = this.#grid;
+    const mark = kernel.mark(), out = kernel.f32(rows * d);
+    kernel.attentionForward({ ...this.#grid, alpha: this.#alpha, out });
+    const values = out.view.slice();
+    kernel.reset(mark);
+    return values;
   }
 
   value(): Value {
-    const matrix = this.#home.map((_, i) => this.#scale(i) * this.#level(i));
-    const { shape } = this.#layer.target;
-    return { type: "float32", dims: [...shape], data: toTensorOrder(this.#layer.target, matrix) };
+    const { target } = this.#layer;
+    const data = toTensorOrder(target, this.#rounded());
+    return { type: "float32", dims: [...target.shape], data };
   }
 
   step(gradient: Float32Array, step: number, decay: number): void {
-    const slopes = toMatrixOrder(this.#layer.target, gradient);
+    const kernel = this.#kernel, mark = kernel.mark();
     const { tau, learningRate, rule } = this.#tuning;
-    const ofScale = new Float64Array(this.#scales.length);
-    for (let i = 0; i < slopes.length; i++) {
-      const s = this.#scale(i), q = this.#level(i);
-      ofScale[this.#scaleIndex(i)] += slopes[i] * q * s;
-      let slope = slopes[i] * s;
-      const t = this.#home[i] / s + this.#alpha[i];
-      // Beyond the grid only the way back counts.
-      if ((t > this.#hi + 0.5 && slope < 0) || (t < this.#lo - 0.5 && slope > 0)) slope = 0;
-      if (rule === "erf") {
-        const e = 0.5 * erf(this.#alpha[i] / (Math.SQRT2 * tau));
-        slope *= slope > 0 ? 0.5 + e : 0.5 - e;
-      }
-      this.#alpha[i] -= learningRate * decay * this.#adam.change(i, slope, step);
-    }
-    for (let b = 0; b < this.#scales.length; b++) {
-      this.#scales[b] *= Math.exp(
-        -SCALE_RATE * decay * this.#scaleAdam.change(b, ofScale[b], step),
-      );
-    }
+    const slopes = kernel.f32(this.#grid.scale.length);
+    kernel.attentionStep({
+      ...this.#grid,
+      ...this.#moments,
+      alpha: this.#alpha,
+      gradient: kernel.f32(toMatrixOrder(this.#layer.target, gradient)),
+      tau: rule === "erf" ? tau : 0,
+      rate: learningRate * decay,
+      step,
+      slopes,
+    });
+    const n = this.#logs.length;
+    if (n < slopes.length) slopes.view[0] = slopes.view.reduce((a, b) => a + b);
+    const moments = { ...this.#logMoments, step, rate: SCALE_RATE * decay };
+    kernel.adam({ ...moments, x: this.#logs, g: slopes, n });
+    this.#spreadScales(this.#scales);
+    kernel.reset(mark);
   }
 
   save(): () => void {
-    const alpha = this.#alpha.slice(), scales = this.#scales.slice();
+    const restore = saved(this.#alpha, this.#logs);
     return () => {
-      this.#alpha = alpha;
-      this.#scales = scales;
+      restore();
+      this.#spreadScales(this.#scales);
     };
   }
 
   /** The levels and scales as they are. */
   rounding(): Rounding {
-    const levels = Int8Array.from(this.#home, (_, i) => this.#level(i));
-    return { levels, scales: this.#scales };
+    const { scale, d, block } = this.#grid, scales = scale.view;
+    const levels = Int8Array.from(this.#rounded(), (value, i) => {
+      const row = Math.floor(i / d), b = row * Math.ceil(d / block) + Math.floor(i % d / block);
+      return Math.round(value / scales[b]);
+    });
+    return { ...this.#rounding, levels, scales: this.#scales };
   }
-}
-
-function erf(x: number): number {
-  // Abramowitz and Stegun 7.1.26: error below 2e-7; only gradients use it.
-  const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const y = 1 - ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t +
-        0.254829592) * t * Math.exp(-x * x);
-  return x < 0 ? -y : y;
 }
 
 /** A layer's bias. */
 export class BiasParameter implements Parameter {
-  #bias: Float32Array;
-  readonly #adam: Adam;
+  readonly #kernel: Kernel;
+  readonly #bias: Buffer;
+  readonly #moments: { readonly m: Buffer; readonly v: Buffer };
   readonly #rate: number;
 
   /** Starts from `bias`. */
-  constructor(bias: Float32Array) {
-    this.#bias = bias.slice();
-    this.#adam = new Adam(bias.length);
+  constructor(kernel: Kernel, bias: Float32Array) {
+    this.#kernel = kernel;
+    this.#bias = kernel.f32(bias);
+    this.#moments = momentsOf(kernel, bias.length);
     this.#rate = BIAS_RATE *
       Math.sqrt(bias.reduce((sum, value) => sum + value * value, 0) / bias.length);
   }
 
   value(): Value {
-    return { type: "float32", dims: [this.#bias.length], data: this.#bias };
+    return { type: "float32", dims: [this.#bias.length], data: this.#bias.view.slice() };
   }
 
   step(gradient: Float32Array, step: number, decay: number): void {
-    this.#bias = this.#bias.map((value, i) =>
-      value - this.#rate * decay * this.#adam.change(i, gradient[i], step)
-    );
+    const kernel = this.#kernel, mark = kernel.mark();
+    const moments = { ...this.#moments, step, rate: this.#rate * decay };
+    kernel.adam({ ...moments, x: this.#bias, g: kernel.f32(gradient), n: gradient.length });
+    kernel.reset(mark);
   }
 
   save(): () => void {
-    const bias = this.#bias;
-    return () => void (this.#bias = bias);
+    return saved(this.#bias);
   }
 }
 
 /** The step of an activation's grid. */
 export class StepParameter implements Parameter {
-  #scale: number;
-  readonly #adam = new Adam(1);
+  readonly #kernel: Kernel;
+  /** log s: a step stays positive. */
+  readonly #log: Buffer;
+  readonly #moments: { readonly m: Buffer; readonly v: Buffer };
 
   /** Starts from `grid`. */
-  constructor(grid: ActivationGrid) {
-    this.#scale = grid.scale;
+  constructor(kernel: Kernel, grid: ActivationGrid) {
+    this.#kernel = kernel;
+    this.#log = kernel.f32(Float32Array.of(Math.log(grid.scale)));
+    this.#moments = momentsOf(kernel, 1);
   }
 
   value(): Value {
-    return { type: "float32", dims: [], data: Float32Array.of(this.#scale) };
+    return { type: "float32", dims: [], data: Float32Array.of(this.scale) };
   }
 
   step([slope]: Float32Array, step: number, decay: number): void {
-    this.#scale = Math.fround(
-      this.#scale *
-        Math.exp(-STEP_RATE * decay * this.#adam.change(0, slope * this.#scale, step)),
-    );
+    const kernel = this.#kernel, mark = kernel.mark();
+    const g = kernel.f32(Float32Array.of(slope * this.scale));
+    kernel.adam({ ...this.#moments, step, rate: STEP_RATE * decay, x: this.#log, g, n: 1 });
+    kernel.reset(mark);
   }
 
   save(): () => void {
-    const scale = this.#scale;
-    return () => void (this.#scale = scale);
+    return saved(this.#log);
   }
 
   /** The step as it is. */
   get scale(): number {
-    return this.#scale;
+    return Math.fround(Math.exp(this.#log.view[0]));
   }
 }

@@ -8,19 +8,11 @@
  * @module
  */
 
-import { instantiateSync } from "@assemblyscript/loader";
-import { AttuneError } from "../errors.ts";
-import { align, Arena, type Buffer } from "./arena.ts";
-import { MODULE } from "./module.ts";
+import { align, type Buffer } from "./arena.ts";
+import { ElementKernel } from "./elements.ts";
+import { at, compile } from "./instance.ts";
 
 export type { Buffer } from "./arena.ts";
-
-/** What the module exports; see kernel/index.ts. */
-interface Exports {
-  readonly memory: WebAssembly.Memory;
-  readonly heapStart: { readonly value: number };
-  [name: string]: unknown;
-}
 
 /** The weights of groups × rows rows, and the grid that they are rounded to. */
 export interface Grid {
@@ -103,13 +95,7 @@ export interface GradientSteps extends Metric {
  * if (c.view.join() !== "7,10,15,22") throw new Error("unexpected");
  * ```
  */
-export class Kernel implements Disposable {
-  #live: { readonly exports: Exports; readonly arena: Arena } | undefined;
-
-  private constructor(exports: Exports) {
-    this.#live = { exports, arena: new Arena(exports.memory, exports.heapStart.value) };
-  }
-
+export class Kernel extends ElementKernel {
   /**
    * Makes an instance.
    *
@@ -117,50 +103,7 @@ export class Kernel implements Disposable {
    * travels with the library.
    */
   static create(module: WebAssembly.Module = compile()): Kernel {
-    return new Kernel(instantiateSync(module, {}).exports as unknown as Exports);
-  }
-
-  /** Lets go of the memory; the kernel cannot be used any more. */
-  [Symbol.dispose](): void {
-    this.#live = undefined;
-  }
-
-  get #parts(): { readonly exports: Exports; readonly arena: Arena } {
-    if (this.#live) return this.#live;
-    throw new AttuneError("internal", "The kernel was disposed of");
-  }
-
-  get #arena(): Arena {
-    return this.#parts.arena;
-  }
-
-  #call(name: string, ...args: number[]): number {
-    return (this.#parts.exports[name] as (...args: number[]) => number)(...args);
-  }
-
-  /** Bytes of memory that the instance holds. */
-  get bytes(): number {
-    return this.#parts.exports.memory.buffer.byteLength;
-  }
-
-  /** The end of the arena, for {@linkcode reset}. */
-  mark(): number {
-    return this.#arena.mark();
-  }
-
-  /** Frees every buffer that was made since `mark`. */
-  reset(mark: number): void {
-    this.#arena.reset(mark);
-  }
-
-  /**
-   * Makes a buffer: of that many zeros, or a copy of those elements (of a buffer, not of its view,
-   * where they lie in this memory, since growth would detach the view).
-   *
-   * @throws {AttuneError} `too-large` where the memory would pass 4 GiB.
-   */
-  f32(source: number | Float32Array | Buffer): Buffer {
-    return this.#arena.f32(source);
+    return new Kernel(module);
   }
 
   /** C (m × n) = A (m × k) · B (k × n), or C += A · B. */
@@ -175,7 +118,7 @@ export class Kernel implements Disposable {
       accumulate?: boolean;
     },
   ): void {
-    this.#call("gemm", at(a, m * k), at(b, k * n), at(c, m * n), m, n, k, Number(accumulate));
+    this.call("gemm", at(a, m * k), at(b, k * n), at(c, m * n), m, n, k, Number(accumulate));
   }
 
   /**
@@ -193,12 +136,12 @@ export class Kernel implements Disposable {
     },
   ): void {
     const rows = groups * d;
-    this.#call("gram", at(x, rows * p), at(h, rows * d), at(sum, rows), groups, d, p);
+    this.call("gram", at(x, rows * p), at(h, rows * d), at(sum, rows), groups, d, p);
   }
 
   /** Completes the lower triangle of each h[g] (d × d). */
   mirror({ h, groups, d }: { h: Buffer; groups: number; d: number }): void {
-    this.#call("mirror", at(h, groups * d * d), groups, d);
+    this.call("mirror", at(h, groups * d * d), groups, d);
   }
 
   /** r[g] (o × d) += y[g] (o × p) · x[g]ᵀ, with x (groups·d) × p. */
@@ -214,7 +157,7 @@ export class Kernel implements Disposable {
     },
   ): void {
     const left = at(y, groups * o * p), right = at(x, groups * d * p);
-    this.#call("cross", left, right, at(r, groups * o * d), groups, o, d, p);
+    this.call("cross", left, right, at(r, groups * o * d), groups, o, d, p);
   }
 
   /**
@@ -223,12 +166,12 @@ export class Kernel implements Disposable {
    * @returns −1, or the first row whose pivot is not positive and finite: then h is no more.
    */
   cholesky({ h, groups, n }: { h: Buffer; groups: number; n: number }): number {
-    return this.#call("cholesky", at(h, groups * n * n), groups, n);
+    return this.call("cholesky", at(h, groups * n * n), groups, n);
   }
 
   /** log det H from the factor of H, in float64. */
   logDet({ u, n }: { u: Buffer; n: number }): number {
-    return this.#call("logDet", at(u, n * n), n);
+    return this.call("logDet", at(u, n * n), n);
   }
 
   /** Replaces each b[g] (rows × n) by b[g] · H[g]⁻¹, u[g] being the factor of H[g]. */
@@ -242,12 +185,12 @@ export class Kernel implements Disposable {
     },
   ): void {
     const factors = at(u, groups * n * n), all = at(b, groups * rows * n);
-    this.#arena.borrow(4 * rows * n, (work) => {
+    this.arena.borrow(4 * rows * n, (work) => {
       for (let g = 0; g < groups; g++) {
         const matrix = all + 4 * g * rows * n;
-        this.#call("transpose", matrix, work, rows, n);
-        this.#call("solve", factors + 4 * g * n * n, work, n, rows);
-        this.#call("transpose", work, matrix, n, rows);
+        this.call("transpose", matrix, work, rows, n);
+        this.call("solve", factors + 4 * g * n * n, work, n, rows);
+        this.call("transpose", work, matrix, n, rows);
       }
     });
   }
@@ -268,8 +211,8 @@ export class Kernel implements Disposable {
   ): void {
     const { u, spread, taus, seed, stream, rows, groups, d } = args;
     const width = groups * d, candidates = taus.length;
-    this.#arena.borrow(this.#call("sequentialBytes", d, candidates), (work) =>
-      this.#call(
+    this.arena.borrow(this.call("sequentialBytes", d, candidates), (work) =>
+      this.call(
         "sequential",
         ...grid(args),
         at(u, width * d),
@@ -295,9 +238,9 @@ export class Kernel implements Disposable {
   ): void {
     const { h, rows, groups, d, sweeps } = args;
     const metric = at(h, groups * d * d), [q, loss] = result(args);
-    this.#arena.borrow(
-      this.#call("polishBytes", d),
-      (work) => this.#call("polish", q, ...grid(args), metric, rows, groups, d, sweeps, loss, work),
+    this.arena.borrow(
+      this.call("polishBytes", d),
+      (work) => this.call("polish", q, ...grid(args), metric, rows, groups, d, sweeps, loss, work),
     );
   }
 
@@ -320,7 +263,7 @@ export class Kernel implements Disposable {
     const { importance, rows, groups, d, candidates, shrinkFrom } = args;
     const [target, scale, block, lo, hi] = grid(args), weights = at(importance, groups * d);
     const search = [block, lo, hi, candidates, shrinkFrom];
-    this.#call("scaleSearch", target, weights, rows, groups, d, ...search, scale);
+    this.call("scaleSearch", target, weights, rows, groups, d, ...search, scale);
   }
 
   /** Least-squares scales for fixed levels: one per row, or one for all. */
@@ -333,22 +276,22 @@ export class Kernel implements Disposable {
   ): void {
     const all = groups * rows, sizes = [rows, groups, d, Number(oneScale)];
     const levels = [at(q, all * d), at(target, all * d), at(h, groups * d * d)];
-    this.#arena.borrow(
+    this.arena.borrow(
       4 * rows * d,
-      (work) => this.#call("refit", ...levels, ...sizes, at(scale, all), work),
+      (work) => this.call("refit", ...levels, ...sizes, at(scale, all), work),
     );
   }
 
   /** The nearest level of every weight; half to even. */
   nearest(args: Grid & Sizes & Levels): void {
     const all = args.groups * args.rows;
-    this.#call("nearestLevels", ...grid(args), all, args.d, at(args.q, all * args.d));
+    this.call("nearestLevels", ...grid(args), all, args.d, at(args.q, all * args.d));
   }
 
   /** The level below or above, up with the probability of the fraction. */
   stochastic(args: Grid & Sizes & Draws & Levels): void {
     const { rows, groups, d, seed, stream, q } = args, all = groups * rows;
-    this.#call("stochasticLevels", ...grid(args), all, d, seed, stream, at(q, all * d));
+    this.call("stochasticLevels", ...grid(args), all, d, seed, stream, at(q, all * d));
   }
 
   /**
@@ -357,7 +300,7 @@ export class Kernel implements Disposable {
    */
   attentionLoop(args: Grid & Sizes & Result & Draws & GradientSteps & { tau: number }): void {
     const { h, rows, groups, d, tau, learningRate, steps, startStep, seed, stream, state } = args;
-    this.#call(
+    this.call(
       "attentionLoop",
       ...grid(args),
       at(h, groups * d * d),
@@ -383,7 +326,7 @@ export class Kernel implements Disposable {
     args: Grid & Sizes & Result & GradientSteps & { totalSteps: number; regularisation: number },
   ): void {
     const { h, rows, groups, d, learningRate, steps, startStep, state } = args;
-    this.#call(
+    this.call(
       "adaroundLoop",
       ...grid(args),
       at(h, groups * d * d),
@@ -419,15 +362,15 @@ export class Kernel implements Disposable {
     { w, rows, d }: { w: Buffer; rows: number; d: number },
   ): (epsilon: number) => number {
     // The smaller Gram matrix has the same determinant.
-    const n = Math.min(rows, d), { exports: { memory }, arena } = this.#parts;
+    const n = Math.min(rows, d);
     const matrix = at(w, rows * d);
-    const { diagonal, beside } = arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
+    const { diagonal, beside } = this.arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
       const a = align(work + 4 * rows * d), out = a + 8 * n * n;
-      if (d < rows) this.#call("transpose", matrix, work, rows, d);
-      this.#call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
+      if (d < rows) this.call("transpose", matrix, work, rows, d);
+      this.call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
       return {
-        diagonal: new Float64Array(memory.buffer, out, n).slice(),
-        beside: new Float64Array(memory.buffer, out + 8 * n, n).slice(),
+        diagonal: new Float64Array(this.buffer, out, n).slice(),
+        beside: new Float64Array(this.buffer, out + 8 * n, n).slice(),
       };
     });
     return (epsilon) => {
@@ -442,33 +385,6 @@ export class Kernel implements Disposable {
       return (rows + d) / 2 * log;
     };
   }
-
-  /** `out.length` draws of the standard normal distribution. */
-  normals({ out, seed, stream }: { out: Buffer } & Draws): void {
-    this.#call("normals", out.pointer, out.length, 1, seed, stream);
-  }
-
-  /** erf(x), good to the last place of a float32. */
-  erf(x: number): number {
-    return this.#call("erf", x);
-  }
-}
-
-let compiled: WebAssembly.Module | undefined;
-
-/** Compiles the kernel that travels with the library, the first time it is asked for. */
-function compile(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0)));
-  return compiled;
-}
-
-/** The address of `buffer`, which must hold as many elements: the kernel itself checks nothing. */
-function at(buffer: Buffer, elements: number): number {
-  if (buffer.length >= elements) return buffer.pointer;
-  throw new AttuneError(
-    "internal",
-    `A buffer of ${buffer.length} elements was given to the kernel where it needs ${elements}`,
-  );
 }
 
 function grid({ target, scale, block, lo, hi, groups, rows, d }: Grid & Sizes): number[] {

@@ -100,7 +100,7 @@ function descend(
     for (let j = 0; j < d; j++) {
       m[j] = 0.9 * m[j] + 0.1 * gradient[j];
       v[j] = 0.999 * v[j] + 0.001 * gradient[j] ** 2;
-      const size = Math.sqrt(v[j] / (1 - 0.999 ** (t + 1))) + 1e-8;
+      const size = Math.sqrt(v[j] / (1 - 0.999 ** (t + 1))) + 1e-12;
       x[j] -= learningRate * m[j] / (1 - 0.9 ** (t + 1)) / size;
     }
   }
