@@ -140,6 +140,27 @@ function tapPairs(
   return ones;
 }
 
+/** For depthwise kernels: a convolution of each channel of each sample, with g as its kernel. */
+export const byChannel: Formulation = ({ tape, x, w, g, window }) => {
+  const [n, channels, ...size] = tape.shape(x), places = tape.shape(g).slice(2);
+  const image = tape.reshape(x, [1, n * channels, ...size]);
+  const kernel = tape.reshape(g, [n * channels, 1, ...places]);
+  // Places that the windows have left out at the end are seen by taps that there are not.
+  const reach = window.kernel.map((taps, i) =>
+    taps + Math.floor(Math.max(0, -window.after[i]) / window.dilations[i])
+  );
+  const sums = tape.node("Conv", [image, kernel], [1, n * channels, ...reach], {
+    group: BigInt(n * channels),
+    kernel_shape: places.map(BigInt),
+    strides: window.dilations.map(BigInt),
+    dilations: window.strides.map(BigInt),
+    pads: [...window.before, ...window.after].map((length) => BigInt(Math.max(0, length))),
+  });
+  const taps = tape.slice(sums, [0, 0, ...reach.map(() => 0)], [1, n * channels, ...window.kernel]);
+  const apart = tape.reshape(taps, [n, channels, sizeOf(window.kernel)]);
+  return tape.reshape(tape.sum(apart, [0]), tape.shape(w));
+};
+
 /** Whether each group has one input and one output channel. */
 export function isDepthwise(shape: Shape, groups: number): boolean {
   return groups > 1 && shape[0] === groups && shape[1] === 1;
