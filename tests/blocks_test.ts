@@ -178,9 +178,11 @@ Deno.test("blocks: steps of 4-bit activations are learned, too", async () => {
   const scales = (layers: typeof plain.report.layers) => layers.map((l) => l.activation?.scale);
   assertEquals(plain.report.layers.map((l) => l.activation?.bits), [8, 4, 4, 4, 4, 8]);
   assert(scales(plain.report.layers).join() !== scales(learned.report.layers).join());
-  assert(learned.report.blocks.some(({ error }) => error!.after < 0.97 * error!.before));
+  const gains = learned.report.blocks.map(({ error }) => error!.after / error!.before);
+  assert(Math.min(...gains) < 0.97, gains.join());
   // Eight samples say little: it must not be far worse.
-  assert(learned.report.check!.mseToFloat < 1.1 * plain.report.check!.mseToFloat);
+  const [after, before] = [learned, plain].map(({ report }) => report.check!.mseToFloat);
+  assert(after < 1.1 * before, `${after} of ${before}`);
   assert(learned.report.check!.mseToSimulation < 1e-3, `${learned.report.check!.mseToSimulation}`);
 });
 

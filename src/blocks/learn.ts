@@ -6,15 +6,22 @@
  * @module
  */
 
+import { onGrid } from "../calibrate/bias.ts";
 import type { BlockRequest } from "../calibrate/engine.ts";
 import type { Batch } from "../calibrate/spool.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
-import { type Parts, type Rounding, stepName } from "../emit/build.ts";
+import {
+  type ActivationGrid,
+  biasScales,
+  type Parts,
+  type Rounding,
+  stepName,
+} from "../emit/build.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { differentiate } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
-import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -76,6 +83,7 @@ export async function learnBlock(
 }
 
 class Learning {
+  readonly #plan: Plan;
   readonly #block: BlockModel;
   readonly #parts: Parts;
   readonly #samples: BlockSamples;
@@ -98,6 +106,7 @@ class Learning {
     pool: EnginePool,
     options: LearnOptions,
   ) {
+    this.#plan = plan;
     this.#block = block;
     this.#parts = parts;
     this.#samples = samples;
@@ -110,7 +119,9 @@ class Learning {
       const learned = new WeightParameter(kernel, layer, rounding, home, options);
       this.#weights.set(layer.target.name, learned);
       this.#parameters.set(weight, learned);
-      if (bias !== undefined) this.#parameters.set(bias, new BiasParameter(kernel, rounding.bias!));
+      if (bias === undefined) continue;
+      const steps = biasScales(layer, rounding.scales, this.#gridOf(layer));
+      this.#parameters.set(bias, new BiasParameter(kernel, rounding.bias!, steps));
     }
     for (const name of block.activations) {
       const step = new StepParameter(kernel, parts.grids.get(name)!);
@@ -225,17 +236,27 @@ class Learning {
     }
   }
 
+  /** The grid of the layer's input, where it has one. */
+  #gridOf({ target: { input } }: LayerPlan): ActivationGrid | undefined {
+    const { grids } = this.#parts, { shared } = this.#plan.activations;
+    const source = shared.get(input) ?? input, grid = grids.get(source);
+    return grid && { ...grid, scale: this.#steps.get(source)?.scale ?? grid.scale };
+  }
+
   #save(): () => void {
     const restores = [...this.#parameters.values()].map((parameter) => parameter.save());
     return () => restores.forEach((restore) => restore());
   }
 
   #result(): Pick<Learned, "roundings" | "steps"> {
-    const roundings = this.#block.layers.map(({ layer: { target: { name } }, bias }) => {
-      const learned = bias === undefined ? undefined : this.#parameters.get(bias)!.value().data;
+    const roundings = this.#block.layers.map(({ layer, bias: parameter }) => {
+      const { name } = layer.target;
       const { levels, scales } = this.#weights.get(name)!.rounding();
-      const own = this.#parts.roundings.get(name)!.bias;
-      return [name, { levels, scales, bias: learned as Float32Array | undefined ?? own }] as const;
+      const learned = parameter === undefined ? undefined : this.#parameters.get(parameter);
+      const bias = learned instanceof BiasParameter
+        ? onGrid(learned.bias, biasScales(layer, scales, this.#gridOf(layer)))
+        : this.#parts.roundings.get(name)!.bias;
+      return [name, { levels, scales, bias }] as const;
     });
     const steps = [...this.#steps].map(([name, { scale }]) => [name, scale] as const);
     return { roundings: new Map(roundings), steps: new Map(steps) };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { onGrid } from "../calibrate/bias.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { Value } from "../runtime/session.ts";
@@ -174,16 +175,18 @@ export class WeightParameter implements Parameter {
   }
 }
 
-/** A layer's bias. */
+/** A layer's bias, on its int32 grid where it has one; the gradient goes straight through that. */
 export class BiasParameter implements Parameter {
   readonly #kernel: Kernel;
+  readonly #steps: Float32Array | undefined;
   readonly #bias: Buffer;
   readonly #moments: { readonly m: Buffer; readonly v: Buffer };
   readonly #rate: number;
 
-  /** Starts from `bias`. */
-  constructor(kernel: Kernel, bias: Float32Array) {
+  /** Starts from `bias`; `steps` are those of its grid. */
+  constructor(kernel: Kernel, bias: Float32Array, steps: Float32Array | undefined) {
     this.#kernel = kernel;
+    this.#steps = steps;
     this.#bias = kernel.f32(bias);
     this.#moments = momentsOf(kernel, bias.length);
     this.#rate = BIAS_RATE *
@@ -191,7 +194,12 @@ export class BiasParameter implements Parameter {
   }
 
   value(): Value {
-    return { type: "float32", dims: [this.#bias.length], data: this.#bias.view.slice() };
+    return { type: "float32", dims: [this.#bias.length], data: onGrid(this.bias, this.#steps) };
+  }
+
+  /** The bias as it is, off the grid. */
+  get bias(): Float32Array {
+    return this.#bias.view.slice();
   }
 
   step(gradient: Float32Array, step: number, decay: number): void {

@@ -65,7 +65,12 @@ export function biasOf(
     fill();
     steps = biasScales(layer, rounding.scales, grid)!;
   }
-  return { bias: bias.map((value, c) => Math.round(value / steps[c]) * steps[c]), raised };
+  return { bias: onGrid(bias, steps), raised };
+}
+
+/** `bias` on its int32 grid of `steps`; as it is where there are none. */
+export function onGrid(bias: Float32Array, steps: Float32Array | undefined): Float32Array {
+  return steps ? bias.map((value, c) => Math.round(value / steps[c]) * steps[c]) : bias;
 }
 
 /**

@@ -6,13 +6,7 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import {
-  type ActivationGrid,
-  buildModel,
-  type Parts,
-  type Rounding,
-  tensorAsRead,
-} from "../emit/build.ts";
+import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
 import { ancestors, extract, frontier } from "../graph/extract.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { Model } from "../onnx/model.ts";
