@@ -1,6 +1,6 @@
 /**
  * The figures of the documentation, measured anew: `deno task bench [section…] [--samples N]
- * [--backend web|node] [--models name,…]`. Each section is printed and put into bench/RESULTS.md.
+ * [--backend web|node] [--models name,…] [--budgets 2m,…] [--widths W4A8,…]`. Each section is printed and put into bench/RESULTS.md.
  *
  * Accuracy is that of the written file, opened again by onnxruntime, on images that calibration never
  * saw. Models and images are those of ../shared; what is absent is left out.
@@ -12,6 +12,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
+import { blocks, budgets } from "./blocks.ts";
 import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
@@ -25,6 +26,8 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   workers,
   determinism,
   layers,
+  blocks,
+  budgets,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
@@ -43,6 +46,8 @@ const { positionals, values } = parseArgs({
     samples: { type: "string", default: "1024" },
     backend: { type: "string", default: "web" },
     models: { type: "string" },
+    budgets: { type: "string" },
+    widths: { type: "string" },
   },
 });
 for (const name of positionals.length > 0 ? positionals : Object.keys(SECTIONS)) {
@@ -52,6 +57,8 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(SECTIONS))
     samples: Number(values.samples),
     backend: values.backend,
     models: values.models?.split(","),
+    budgets: values.budgets?.split(","),
+    widths: values.widths?.split(","),
   };
   const result = await section(options);
   const flags = Object.entries(values).map(([key, value]) => ` --${key} ${value}`).join("");

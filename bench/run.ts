@@ -19,6 +19,10 @@ export interface BenchOptions {
   readonly backend: string;
   /** Names of models. Default: all. */
   readonly models?: readonly string[];
+  /** Time budgets, as the command line takes them. Default: 2m, 5m, 10m. */
+  readonly budgets?: readonly string[];
+  /** Widths, as W4A8. Default: all of a section. */
+  readonly widths?: readonly string[];
 }
 
 /** A section of the results. */
