@@ -18,12 +18,14 @@ import { elementwise } from "./rules/elementwise.ts";
 import { linear } from "./rules/linear.ts";
 import { pool } from "./rules/pool.ts";
 import { reduce } from "./rules/reduce.ts";
+import { resample } from "./rules/resample.ts";
 import { shape } from "./rules/shape.ts";
 import { Tape } from "./tape.ts";
 
 const RULES: Readonly<Record<string, Rule>> = {
   ...elementwise,
   ...shape,
+  ...resample,
   ...linear,
   ...reduce,
   ...pool,
@@ -37,6 +39,8 @@ export interface GradientOptions {
    * have other values, or inputs.
    */
   readonly wrt: readonly string[];
+  /** What the loss of an output counts, by the output's name. Default: 1. */
+  readonly lossWeights?: ReadonlyMap<string, number>;
 }
 
 /** A model that returns a loss and its gradients. */
@@ -45,7 +49,7 @@ export interface GradientGraph {
   readonly model: Model;
   /** For each output of the block, the input that takes what it should be, in its shape. */
   readonly targets: ReadonlyMap<string, string>;
-  /** The output that holds the loss, a scalar: Σ over outputs of mean((y − target)²). */
+  /** The output that holds the loss, a scalar: Σ over outputs of weight · mean((y − target)²). */
   readonly loss: string;
   /** For each tensor of `wrt`, the output that holds its gradient, in its shape. */
   readonly gradients: ReadonlyMap<string, string>;
@@ -67,7 +71,10 @@ function ruleOf(node: NodeProto): Rule | undefined {
   return isStandard(node) && !isControlFlow(node) ? RULES[node.opType] : undefined;
 }
 
-/** The first node between `wrt` and the outputs of `model` that has no gradient here. */
+/**
+ * The first node between `wrt` and the outputs of `model` whose operator has no gradient here. Of some
+ * operators only certain forms have one: {@linkcode differentiate} tells.
+ */
 export function unsupported(model: Model, wrt: readonly string[]): NodeProto | undefined {
   const found = dependents(model, wrt);
   return model.proto.graph.node.find((node) =>
@@ -76,17 +83,42 @@ export function unsupported(model: Model, wrt: readonly string[]): NodeProto | u
 }
 
 /**
- * The gradient graph of `model`.
+ * The gradient graph of `model`: reverse mode, all in standard operators of the model's opset, 13 or
+ * later. Of activations it computes only the gradients that lead to `wrt`. Round is straight-through,
+ * its gradient is 1; so a grid in Div, Round, Clip and Mul has the gradient of LSQ for its step.
  *
  * @param model a part of a model, as `extract` cuts it out.
  * @param shapes the shape of each tensor that is fed or computed, for the batch that will be fed.
  *
  * @throws {AttuneError} `bad-model` where an operator in between has no gradient, or a form of it.
+ *
+ * @example
+ * ```ts
+ * import { create } from "@bufbuild/protobuf";
+ * import { valueInfo } from "../graph/extract.ts";
+ * import { GraphProtoSchema, ModelProtoSchema } from "../onnx/gen/onnx_pb.ts";
+ * import { makeNode, type Model, setOpset } from "../onnx/model.ts";
+ * import { DataType } from "../onnx/tensor.ts";
+ * import { differentiate } from "./differentiate.ts";
+ *
+ * const graph = create(GraphProtoSchema, {
+ *   input: [valueInfo("x", DataType.FLOAT), valueInfo("w", DataType.FLOAT)],
+ *   node: [makeNode("MatMul", "product", ["x", "w"], ["y"])],
+ *   output: [valueInfo("y")],
+ * });
+ * const proto = create(ModelProtoSchema, { graph }) as Model["proto"];
+ * const model: Model = { proto, name: "block" };
+ * setOpset(model, 17);
+ * const shapes = new Map([["x", [2, 3]], ["w", [3, 4]], ["y", [2, 4]]]);
+ * const { model: gradient, gradients } = differentiate(model, shapes, { wrt: ["w"] });
+ * const outputs = gradient.proto.graph.output.map(({ name }) => name);
+ * if (outputs[1] !== gradients.get("w")) throw new Error("unexpected");
+ * ```
  */
 export function differentiate(
   model: Model,
   shapes: ReadonlyMap<string, readonly number[]>,
-  { wrt }: GradientOptions,
+  { wrt, lossWeights }: GradientOptions,
 ): GradientGraph {
   const result = copyModel(model), { graph } = result.proto;
   const wanted = dependents(model, wrt);
@@ -98,11 +130,11 @@ export function differentiate(
     const target = tape.fresh(`${name}_target`);
     targets.set(name, target);
     const error = tape.node("Sub", [name, target], tape.shape(name));
-    const count = tape.size(name);
+    const share = (lossWeights?.get(name) ?? 1) / tape.size(name);
     const axes = tape.shape(name).map((_, axis) => axis);
     const squares = tape.map("Mul", error, error);
-    losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), 1 / count));
-    if (wanted.has(name)) tape.add(name, tape.times(error, 2 / count));
+    losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), share));
+    if (wanted.has(name)) tape.add(name, tape.times(error, 2 * share));
   }
   const loss = tape.total(losses);
   for (const node of graph.node.toReversed()) {

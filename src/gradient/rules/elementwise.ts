@@ -5,7 +5,8 @@
  * @module
  */
 
-import { floatAttribute, stringAttribute } from "../../onnx/model.ts";
+import { floatAttribute, intAttribute, stringAttribute } from "../../onnx/model.ts";
+import { DataType } from "../../onnx/tensor.ts";
 import type { Rule, Site } from "../rule.ts";
 import type { Tape } from "../tape.ts";
 
@@ -33,7 +34,10 @@ function unary(derivative: (site: Site, x: string, y: string) => string): Rule {
     );
 }
 
-/** Gradient 1: what rounds or only moves a value between types. */
+/** Types that Cast differentiates between. */
+const FLOATS = [DataType.FLOAT, DataType.DOUBLE, DataType.FLOAT16, DataType.BFLOAT16];
+
+/** Gradient 1: what only passes a value on, or rounds it. */
 const through: Rule = (site) => site.give(0, () => site.gradient);
 
 /** d/dx of the normal distribution function: e^(−x²/2) / √(2π). */
@@ -155,7 +159,11 @@ export const elementwise: Readonly<Record<string, Rule>> = {
   // Straight-through. A grid as round(x / s), Clip and · s then has LSQ's gradient for its step.
   Round: through,
   Identity: through,
-  Cast: through,
+  Cast: (site) => {
+    const to = intAttribute(site.node, "to", DataType.FLOAT) as DataType;
+    if (!FLOATS.includes(to)) throw new Error("Cast to a type of whole numbers has no gradient");
+    site.give(0, () => site.gradient);
+  },
   Dropout: through,
   Where: (site) => {
     const { tape, gradient: g } = site;

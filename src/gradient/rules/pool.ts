@@ -4,8 +4,10 @@
  * @module
  */
 
-import { intAttribute, intsAttribute } from "../../onnx/model.ts";
+import type { NodeProto } from "../../onnx/gen/onnx_pb.ts";
+import { intAttribute, intsAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { Rule } from "../rule.ts";
+import type { Shape } from "../tape.ts";
 import { indicator } from "./elementwise.ts";
 import { framed, scattered, seen, tapsOf, type Window, windowOf } from "./window.ts";
 
@@ -31,17 +33,26 @@ const averagePool: Rule = (site) =>
     const size = site.shape(0).slice(2), places = tape.shape(g).slice(2);
     const window = windowOf(site.node, intsAttribute(site.node, "kernel_shape")!, size, places);
     const padding = intAttribute(site.node, "count_include_pad", 0) === 1;
-    const counts = countsOf(window, size, places, padding);
+    const counts = countsOf(window, size, places, padding ? paddingAfter(site.node, window) : []);
     const share = tape.map("Div", g, tape.floats(counts, [1, 1, ...places]));
     return scattered(tape, window, size, () => share);
   });
 
-/** How many values each window averages, places row-major. */
+/** The declared padding at the end, which windows may reach beyond where ceil_mode is set. */
+function paddingAfter(node: NodeProto, { kernel, after }: Window): Shape {
+  if (stringAttribute(node, "auto_pad", "NOTSET") !== "NOTSET") return after;
+  return intsAttribute(node, "pads")?.slice(kernel.length) ?? kernel.map(() => 0);
+}
+
+/**
+ * How many values each window averages, places row-major. Those of the padding count where `padding`
+ * says how long it is at the end.
+ */
 function countsOf(
-  { kernel, strides, dilations, before, after }: Window,
-  size: readonly number[],
-  places: readonly number[],
-  padding: boolean,
+  { kernel, strides, dilations, before }: Window,
+  size: Shape,
+  places: Shape,
+  padding: Shape,
 ): Float32Array {
   const along = places.map((count, i) =>
     Array.from(
@@ -49,7 +60,7 @@ function countsOf(
       (_, place) =>
         Array.from({ length: kernel[i] }, (_, tap) =>
           place * strides[i] + tap * dilations[i] - before[i]).filter((at) =>
-            padding ? at < size[i] + after[i] : at >= 0 && at < size[i]
+            padding.length > 0 ? at < size[i] + padding[i] : at >= 0 && at < size[i]
           ).length,
     )
   );

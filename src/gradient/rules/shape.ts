@@ -119,27 +119,6 @@ const transpose: Rule = (site) =>
     return site.tape.transpose(site.gradient, back);
   });
 
-/** Nearest neighbours, where each value is repeated a whole number of times. */
-const resize: Rule = (site) =>
-  site.give(0, () => {
-    const { tape, gradient: g, node } = site, from = site.shape(0), to = tape.shape(g);
-    const factors = from.map((size, axis) => to[axis] / size);
-    const plain = stringAttribute(node, "mode", "nearest") === "nearest" &&
-      factors.every((factor) => Number.isInteger(factor));
-    const mapping = stringAttribute(node, "coordinate_transformation_mode", "half_pixel");
-    const rounding = stringAttribute(node, "nearest_mode", "round_prefer_floor");
-    // Half pixels lie within half of the value that they came from, so rounding finds it.
-    const repeats = mapping === "asymmetric" && rounding === "floor" ||
-      mapping === "half_pixel" && rounding.startsWith("round");
-    if (!plain || !repeats) throw new Error("this resizing has no gradient here");
-    const apart: number[] = [], repeated: number[] = [];
-    from.forEach((size, axis) => {
-      apart.push(size);
-      if (factors[axis] > 1) repeated.push(apart.push(factors[axis]) - 1);
-    });
-    return tape.reshape(tape.sum(tape.reshape(g, apart), repeated), from);
-  });
-
 /** Gradients of operators that move values, by operator. */
 export const shape: Readonly<Record<string, Rule>> = {
   Reshape: reshaped,
@@ -151,6 +130,5 @@ export const shape: Readonly<Record<string, Rule>> = {
   Slice: slice,
   Split: split,
   Pad: pad,
-  Resize: resize,
   Expand: (site) => site.give(0, () => site.gradient),
 };
