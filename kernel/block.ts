@@ -2,9 +2,10 @@
 // block's gradient graph. ŵ = s · clip(round(w/s + α)).
 
 import { adam } from "./adam";
-import { erfFast, fillTable } from "./erf";
-import { f, put } from "./memory";
+import { homeward } from "./erf";
+import { f, madd, put } from "./memory";
 import { level } from "./scale";
+import { sumLanes } from "./vector";
 
 /** out = ŵ for rows × d weights; a scale belongs to a row and a block of it. */
 export function attentionForward(
@@ -58,26 +59,52 @@ export function attentionStep(
   step: i32,
   slopes: usize,
 ): void {
-  fillTable();
   const blocks = (d + block - 1) / block;
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
+  const radius = f32x4.splat(inverse), low = f32x4.splat(lo), high = f32x4.splat(hi);
   for (let b = 0; b < rows * blocks; b++) {
     const first = (b / blocks) * d + (b % blocks) * block;
     const last = (b / blocks) * d + min(d, (b % blocks + 1) * block);
-    const s = f(scale, b);
-    let ofScale: f64 = 0;
-    for (let i = first; i < last; i++) {
-      const a = f(alpha, i), t = f(w, i) / s + a;
-      let slope = s * f(g, i);
-      ofScale += slope * level(t, lo, hi);
-      if ((t > hi + 0.5 && slope < 0) || (t < lo - 0.5 && slope > 0)) slope = 0;
-      if (tau > 0) {
-        const e: f32 = 0.5 * erfFast(a * inverse);
-        slope *= slope > 0 ? 0.5 + e : 0.5 - e;
-      }
-      put(g, i, slope);
+    const s = f(scale, b), size = f32x4.splat(s);
+    // Sums of four lanes each, short enough for float32: of one block of one row.
+    let sums = f32x4.splat(0), rest: f32 = 0;
+    let i = first;
+    for (; i + 4 <= last; i += 4) {
+      const at = i << 2;
+      const a = v128.load(alpha + at);
+      const t = f32x4.add(f32x4.div(v128.load(w + at), size), a);
+      const slope = f32x4.mul(size, v128.load(g + at));
+      const q = f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t)));
+      sums = madd(sums, slope, q);
+      v128.store(g + at, ruled(slope, t, a, low, high, radius, tau));
     }
-    put(slopes, b, <f32> ofScale);
+    for (; i < last; i++) {
+      const t = f(w, i) / s + f(alpha, i), slope = s * f(g, i);
+      rest += slope * level(t, lo, hi);
+      const a = f32x4.splat(f(alpha, i));
+      const kept = ruled(f32x4.splat(slope), f32x4.splat(t), a, low, high, radius, tau);
+      put(g, i, f32x4.extract_lane(kept, 0));
+    }
+    put(slopes, b, sumLanes(sums) + rest);
   }
   adam(alpha, m, v, g, rows * d, step, rate);
+}
+
+/** Slopes without those that push further beyond the grid, by the erf rule where there is a τ. */
+// @ts-ignore: decorator
+@inline
+function ruled(
+  slope: v128,
+  t: v128,
+  alpha: v128,
+  low: v128,
+  high: v128,
+  radius: v128,
+  tau: f32,
+): v128 {
+  const half = f32x4.splat(0.5), zero = f32x4.splat(0);
+  const above = v128.and(f32x4.gt(t, f32x4.add(high, half)), f32x4.lt(slope, zero));
+  const below = v128.and(f32x4.lt(t, f32x4.sub(low, half)), f32x4.gt(slope, zero));
+  const kept = v128.andnot(slope, v128.or(above, below));
+  return tau > 0 ? homeward(kept, alpha, radius) : kept;
 }

@@ -6,7 +6,7 @@
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
 import { adam } from "./adam";
-import { erfFast, fillTable } from "./erf";
+import { homeward } from "./erf";
 import { normals } from "./gaussian";
 import { product } from "./gemm";
 import { f, put } from "./memory";
@@ -50,9 +50,8 @@ export function attentionLoop(
   q: usize,
   loss: usize,
 ): void {
-  fillTable();
   const blocks = (d + block - 1) / block, n = rows * d, all = groups * n;
-  const inverse: f32 = 1 / (Mathf.sqrt(2) * tau);
+  const radius = f32x4.splat(1 / (Mathf.sqrt(2) * tau));
   for (let g = 0; g < groups; g++) {
     const first = g * rows, from = (g * n) << 2;
     const gram = h + ((g * d * d) << 2), unit = unitOf(gram, d);
@@ -78,10 +77,16 @@ export function attentionLoop(
       keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
       for (let b = 0; b < rows * blocks; b++) {
         const factor = unit / f(grid, b), end = blockEnd(b, blocks, block, d);
-        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-          const slope = f(gradients, i) * factor;
-          const e: f32 = 0.5 * erfFast(f(alpha, i) * inverse);
-          put(gradients, i, slope * (slope > 0 ? 0.5 + e : 0.5 - e));
+        let i = blockStart(b, blocks, block, d);
+        for (; i + 4 <= end; i += 4) {
+          const at = i << 2;
+          const slope = f32x4.mul(v128.load(gradients + at), f32x4.splat(factor));
+          v128.store(gradients + at, homeward(slope, v128.load(alpha + at), radius));
+        }
+        for (; i < end; i++) {
+          const slope = f32x4.splat(f(gradients, i) * factor);
+          const ruled = homeward(slope, f32x4.splat(f(alpha, i)), radius);
+          put(gradients, i, f32x4.extract_lane(ruled, 0));
         }
       }
       adam(alpha, m, v, gradients, n, step, rate);

@@ -11,9 +11,21 @@ const MOST: f32 = 3.4028234663852886e38;
  */
 export function minmax(x: usize, n: i32, out: usize): void {
   let low = f32x4.splat(f(out, 0)), high = f32x4.splat(f(out, 1));
-  let odd = i32x4.splat(0);
+  let low2 = low, high2 = high, odd = i32x4.splat(0);
   const most = f32x4.splat(MOST);
   let i = 0;
+  // Two at a time, since each comparison waits for the one before.
+  for (; i + 8 <= n; i += 8) {
+    const a = v128.load(x + (i << 2)), b = v128.load(x + (i << 2), 16);
+    const finite = f32x4.le(f32x4.abs(a), most), finite2 = f32x4.le(f32x4.abs(b), most);
+    low = f32x4.pmin(low, v128.bitselect(a, low, finite));
+    high = f32x4.pmax(high, v128.bitselect(a, high, finite));
+    low2 = f32x4.pmin(low2, v128.bitselect(b, low2, finite2));
+    high2 = f32x4.pmax(high2, v128.bitselect(b, high2, finite2));
+    odd = i32x4.sub(i32x4.sub(odd, v128.not(finite)), v128.not(finite2));
+  }
+  low = f32x4.pmin(low, low2);
+  high = f32x4.pmax(high, high2);
   for (; i + 4 <= n; i += 4) {
     const values = v128.load(x + (i << 2));
     const finite = f32x4.le(f32x4.abs(values), most);

@@ -41,6 +41,10 @@ export interface LearnOptions extends LearnTuning {
   readonly steps: number;
   /** Shards of a step. */
   readonly shards: number;
+  /** Whether inputs lose about half of their quantization, by chance, in every step. */
+  readonly drop: boolean;
+  /** Decides that chance. */
+  readonly seed: number;
   /** When to stop, by `performance.now()`, given the block's relative error at the start. */
   readonly deadline: (error: number) => number;
   /** Gets the gradient graph. */
@@ -217,12 +221,13 @@ class Learning {
   /** Step `step`; `left` is the share of the work that is left. */
   async #step(step: number, left: number, gradients: ReadonlyMap<string, string>): Promise<void> {
     const values = this.#values();
+    const { shards, drop, seed } = this.#options;
     const results = await Promise.all(
-      this.#samples.shards(step, this.#options.shards).map((shard) =>
-        this.#pool.ofLane(shard.lane).call("gradients", [
-          shard.lane,
-          this.#request(shard, "gradient", values),
-        ])
+      this.#samples.shards(step, shards).map((shard, i) =>
+        this.#pool.ofLane(shard.lane).call("gradients", [shard.lane, {
+          ...this.#request(shard, "gradient", values),
+          drop: drop ? seed + 4099 * (step * shards + i) : undefined,
+        }])
       ),
     );
     // Half a cosine down to nothing, so that the last steps settle.

@@ -29,12 +29,18 @@ export interface BlockReconstruction {
   readonly tau?: number;
   /** First step size of roundings, in steps of the grid. Default: 0.005. */
   readonly learningRate?: number;
+  /**
+   * Whether learning sees about half of a block's inputs without their quantization, by chance, in
+   * every step. Default: with activations of 4 bits.
+   */
+  readonly drop?: boolean;
   /** Gets each block's gradient graph, to look at. Default: nobody. */
   readonly onGraph?: (name: string, model: Model) => void;
 }
 
 /** {@linkcode BlockReconstruction} with every default filled in. */
-export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "onGraph">> & {
+export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "drop" | "onGraph">> & {
+  readonly drop?: boolean;
   readonly onGraph?: BlockReconstruction["onGraph"];
 };
 
@@ -45,12 +51,12 @@ export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "onGraph
  */
 export function resolveBlocks(options: BlockReconstruction): BlockSettings {
   const { steps = 300, timeBudget = Infinity, batch = 32 } = options;
-  const { rule = "straight-through", tau = 0.5, learningRate = 0.005, onGraph } = options;
+  const { rule = "straight-through", tau = 0.5, learningRate = 0.005, drop, onGraph } = options;
   checkCount("steps", steps);
   checkCount("batch", batch);
   for (const [what, value] of Object.entries({ "time budget": timeBudget, tau, learningRate })) {
     if (value > 0) continue;
     throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a positive number`);
   }
-  return { steps, timeBudget, batch, rule, tau, learningRate, onGraph };
+  return { steps, timeBudget, batch, rule, tau, learningRate, drop, onGraph };
 }

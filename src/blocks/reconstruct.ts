@@ -107,6 +107,8 @@ export class BlockLearner {
         {
           ...this.#settings,
           shards: this.#shards,
+          // Errors of few levels are large: learning only from them, weights would come to rely on them.
+          drop: this.#settings.drop ?? this.#plan.options.activationBits === 4,
           signal,
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
           deadline: (error) => this.#budget.deadline(index, error, performance.now()),

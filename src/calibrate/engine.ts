@@ -15,7 +15,7 @@ import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { solveBlocked } from "../round/blocked.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
-import { chooseSpread } from "../samples/sampling.ts";
+import { chooseSpread, hash32 } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
 import { RangeObserver, type RangeState } from "./range.ts";
 import type { Batch, SampleAt, Spool, SpoolFactory } from "./spool.ts";
@@ -67,6 +67,8 @@ export interface BlockRequest {
   readonly targets: readonly (readonly [output: string, input: string])[];
   /** What else is fed: weights, biases, steps. */
   readonly values: Batch;
+  /** Decides which values of the inputs are the float model's: about half. Without it, none is. */
+  readonly drop?: number;
 }
 
 /** Squared errors of a block's outputs, and the squares of what they should be. */
@@ -127,7 +129,7 @@ export class Engine {
     batches: number,
     onDone?: OnDone,
   ): Promise<Record<string, RangeState>> {
-    const observers = names.map((name) => [name, new RangeObserver()] as const);
+    const observers = names.map((name) => [name, new RangeObserver(this.#kernel)] as const);
     const spool = this.#lanes.get(lane)!.quantized;
     for (let i = 0; i < Math.min(batches, spool.length); i++) {
       const values = await this.#compute(key, spool.read(i));
@@ -224,11 +226,13 @@ export class Engine {
 
   /** The loss and its gradients on some samples of `lane`, by the model `key`. */
   async gradients(lane: number, request: BlockRequest): Promise<Batch> {
-    const { quantized, next } = this.#lanes.get(lane)!;
-    const { key, samples, inputs, targets, values } = request;
+    const { float, quantized, next } = this.#lanes.get(lane)!;
+    const { key, samples, inputs, targets, values, drop } = request;
     const wanted = next!.float!.pick(samples, targets.map(([output]) => output));
+    const fed = quantized.pick(samples, inputs);
+    if (drop !== undefined) mix(fed, float.pick(samples, inputs), drop);
     return await this.#sessions.get(key)!.run({
-      ...quantized.pick(samples, inputs),
+      ...fed,
       ...Object.fromEntries(targets.map(([output, input]) => [input, wanted[output]])),
       ...values,
     });
@@ -294,6 +298,24 @@ export class Engine {
     const { float, quantized, next } = this.#lanes.get(lane)!;
     const spools = new Set([float, quantized, ...andNext ? [next?.float, next?.quantized] : []]);
     for (const spool of spools) spool?.[Symbol.dispose]();
+  }
+}
+
+/** Replaces about half of the float32 values in `into` by those of `from`, by chance (QDrop). */
+function mix(into: Batch, from: Batch, seed: number): void {
+  let state = hash32(seed, 1) | 1;
+  for (const [name, { type, data }] of Object.entries(into)) {
+    if (type !== "float32") continue;
+    const values = data as Float32Array, others = from[name].data as Float32Array;
+    for (let i = 0; i < values.length; i++) {
+      // A bit of xorshift32 (Marsaglia 2003).
+      if ((i & 31) === 0) {
+        state ^= state << 13;
+        state ^= state >>> 17;
+        state ^= state << 5;
+      }
+      if ((state >>> (i & 31)) & 1) values[i] = others[i];
+    }
   }
 }
 

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { Kernel } from "../kernel/kernel.ts";
 import type { RangeMethod } from "../plan/options.ts";
 import type { ActivationGrid } from "../emit/build.ts";
 
@@ -15,6 +16,9 @@ import type { ActivationGrid } from "../emit/build.ts";
 const BINS = 4096;
 /** Values of one tensor that go into the histogram, about; the smallest and largest are of all. */
 const VALUES = 2 ** 15;
+
+/** Values that go through the kernel at a time: 1 MiB. */
+const CHUNK = 2 ** 18;
 
 /** A histogram as it travels between workers. */
 export interface RangeState {
@@ -34,14 +38,16 @@ export class RangeObserver {
   #counts = new Float64Array(BINS);
   #min = Infinity;
   #max = -Infinity;
+  readonly #kernel: Kernel | undefined;
+
+  /** An observer that looks through values with `kernel`; without one, it only merges. */
+  constructor(kernel?: Kernel) {
+    this.#kernel = kernel;
+  }
 
   /** Adds `values`; NaN and infinities are left out. */
   add(values: Float32Array): void {
-    let min = Infinity, max = -Infinity;
-    for (const value of values) {
-      if (value < min && value > -Infinity) min = value;
-      if (value > max && value < Infinity) max = value;
-    }
+    const [min, max] = this.#range(values);
     if (max < min) return;
     this.#min = Math.min(this.#min, min);
     this.#max = Math.max(this.#max, max);
@@ -56,6 +62,21 @@ export class RangeObserver {
       if (bin >= 0 && bin < BINS) counts[bin]++;
       else if (bin === BINS) counts[BINS - 1]++;
     }
+  }
+
+  /** The smallest and largest finite value. */
+  #range(values: Float32Array): Float32Array {
+    const kernel = this.#kernel!, mark = kernel.mark();
+    const out = kernel.f32(Float32Array.of(Infinity, -Infinity, 0));
+    const x = kernel.f32(Math.min(values.length, CHUNK));
+    for (let from = 0; from < values.length; from += CHUNK) {
+      const part = values.subarray(from, from + CHUNK);
+      x.view.set(part);
+      kernel.minmax({ x, n: part.length, out });
+    }
+    const range = out.view.slice();
+    kernel.reset(mark);
+    return range;
   }
 
   /** Adds what another observer saw. */

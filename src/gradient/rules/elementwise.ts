@@ -82,7 +82,7 @@ export const elementwise: Readonly<Record<string, Rule>> = {
   Add: (site) => [0, 1].forEach((i) => site.give(i, () => site.gradient)),
   Sub: (site) => {
     site.give(0, () => site.gradient);
-    site.give(1, () => site.tape.map("Neg", site.gradient));
+    site.give(1, () => site.tape.map("Neg", site.tape.sumTo(site.gradient, site.shape(1))));
   },
   Sum: (site) => site.node.input.forEach((_, i) => site.give(i, () => site.gradient)),
   Mul: (site) =>
@@ -92,10 +92,10 @@ export const elementwise: Readonly<Record<string, Rule>> = {
   Div: (site) => {
     const { tape, gradient: g } = site;
     site.give(0, () => tape.map("Div", g, site.input(1)));
-    // −g a / b² = −g y / b.
+    // −g a / b² = −g y / b, summed over what b is broadcast to before b divides it.
     site.give(1, () => {
-      const slope = tape.map("Div", tape.map("Mul", g, site.output), site.input(1));
-      return tape.map("Neg", slope);
+      const sum = tape.sumTo(tape.map("Mul", g, site.output), site.shape(1));
+      return tape.map("Neg", tape.map("Div", sum, site.input(1)));
     });
   },
   Pow: (site) =>

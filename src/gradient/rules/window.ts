@@ -7,7 +7,6 @@
 import { intAttribute, intsAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { NodeProto } from "../../onnx/gen/onnx_pb.ts";
 import type { Shape, Tape } from "../tape.ts";
-import { spreadOut } from "./shape.ts";
 
 /** How windows slide, per spatial axis. */
 export interface Window {
@@ -73,27 +72,52 @@ export function seen(tape: Tape, x: string, window: Window, tap: Shape, places: 
   return tape.slice(x, [0, 0, ...starts], [n, c, ...places], [1, 1, ...window.strides]);
 }
 
-/** The adjoint of {@linkcode framed} and {@linkcode seen}: adds up what each tap's windows give back. */
+/** Tensors of one shape, whose elements take turns along `axis`. */
+function interleaved(tape: Tape, parts: readonly string[], axis: number): string {
+  const shape = tape.shape(parts[0]);
+  const apart = parts.map((part) => tape.reshape(part, shape.toSpliced(axis + 1, 0, 1)));
+  const length = shape[axis] * parts.length;
+  return tape.reshape(tape.concat(apart, axis + 1), shape.with(axis, length));
+}
+
+/**
+ * The adjoint of {@linkcode framed} and {@linkcode seen}: adds up what each tap's windows give back.
+ * With a stride s, taps whose offsets differ by multiples of s meet the same pixels, every s-th: they
+ * are added up before the s phases are put together.
+ */
 export function scattered(
   tape: Tape,
   window: Window,
   size: Shape,
   give: (tap: readonly number[], index: number) => string,
 ): string {
-  const frame = size.map((length, i) => length + window.before[i] + window.after[i]);
-  const terms = tapsOf(window).map((tap, index) => {
-    const spread = window.strides.reduce(
-      (x, stride, i) => spreadOut(tape, x, i + 2, stride),
-      give(tap, index),
-    );
-    const own = tape.shape(spread).slice(2);
-    const start = tap.map((at, i) => at * window.dilations[i]);
-    const rest = frame.map((length, i) => length - own[i] - start[i]);
-    return tape.pad(spread, [0, 0, ...start], [0, 0, ...rest]);
+  const { strides, dilations, before, after } = window;
+  const given = tapsOf(window).map((tap, index) => {
+    const offset = tap.map((at, i) => at * dilations[i]);
+    return {
+      gradient: give(tap, index),
+      phase: offset.map((at, i) => at % strides[i]).join(),
+      start: offset.map((at, i) => Math.floor(at / strides[i])),
+    };
   });
-  const sum = tape.total(terms), [n, c] = tape.shape(sum);
+  const [n, c, ...places] = tape.shape(given[0].gradient);
+  const frame = size.map((length, i) => length + before[i] + after[i]);
+  const every = frame.map((length, i) => Math.ceil(length / strides[i]));
+  const merged = (phase: readonly number[]): string => {
+    const axis = phase.length;
+    if (axis < strides.length) {
+      const parts = Array.from({ length: strides[axis] }, (_, i) => merged([...phase, i]));
+      return interleaved(tape, parts, axis + 2);
+    }
+    const terms = given.filter((term) => term.phase === phase.join()).map(({ gradient, start }) => {
+      const rest = every.map((length, i) => length - places[i] - start[i]);
+      return tape.pad(gradient, [0, 0, ...start], [0, 0, ...rest]);
+    });
+    return terms.length > 0 ? tape.total(terms) : tape.expand(tape.scalar(0), [n, c, ...every]);
+  };
+  const whole = tape.slice(merged([]), [0, 0, ...frame.map(() => 0)], [n, c, ...frame]);
   // What was cut off at the end had no part in the output.
-  const cut = window.after.map((length) => Math.max(0, -length));
-  const whole = tape.pad(sum, [0, 0, ...cut.map(() => 0)], [0, 0, ...cut]);
-  return tape.slice(whole, [0, 0, ...window.before], [n, c, ...size]);
+  const cut = after.map((length) => Math.max(0, -length));
+  const padded = tape.pad(whole, [0, 0, ...cut.map(() => 0)], [0, 0, ...cut]);
+  return tape.slice(padded, [0, 0, ...before], [n, c, ...size]);
 }

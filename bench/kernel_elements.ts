@@ -1,0 +1,236 @@
+/**
+ * The kernel's element-wise functions against a plain copy, and every function against its plain
+ * TypeScript twin: `deno run -A bench/kernel_elements.ts`. All in one run on one thread, in turns.
+ *
+ * @module
+ */
+
+import { Kernel } from "../src/kernel/kernel.ts";
+import * as elements from "../src/kernel/reference_elements.ts";
+import * as reference from "../src/kernel/reference.ts";
+import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
+
+/** Best milliseconds of `rounds` runs of each of `works`, which take turns. */
+function race(works: readonly (() => unknown)[], rounds: number): number[] {
+  const best = works.map(() => Infinity);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, work] of works.entries()) {
+      const start = performance.now();
+      work();
+      best[i] = Math.min(best[i], performance.now() - start);
+    }
+  }
+  return best;
+}
+
+/** Numbers in [−1, 1) from a linear congruential generator. */
+function noise(length: number): Float32Array {
+  let state = 1;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return state / 2 ** 31;
+  });
+}
+
+const kernel = Kernel.create();
+
+/** Bandwidth of the element-wise functions, bytes read and written, as a share of a copy's. */
+function bandwidth(): void {
+  const n = 2 ** 21, rows = 1024, d = n / rows;
+  const x = kernel.f32(noise(n)), y = kernel.f32(n), z = kernel.f32(n), u = kernel.f32(n);
+  const scale = kernel.f32(new Float32Array(rows).fill(0.1)), zero = kernel.f32(rows);
+  const slopes = kernel.f32(rows), range = kernel.f32(3), counts = kernel.f32(4096);
+  const grid = { scale, block: d, rows, d, lo: -8, hi: 7 };
+  const moments = { m: y, v: z, rate: 1e-3, step: 10 };
+  const works: [name: string, buffers: number, work: () => unknown][] = [
+    ["copy", 2, () => y.view.set(x.view)],
+    ["quantize", 2, () => kernel.quantize({ ...grid, x, zero, q: y })],
+    ["dequantize", 2, () => kernel.dequantize({ ...grid, q: y, zero, x: z })],
+    ["minmax", 1, () => kernel.minmax({ x, n, out: range })],
+    ["histogram", 1, () => kernel.histogram({ x, n, stride: 1, factor: 2048, counts })],
+    ["attentionForward", 3, () => kernel.attentionForward({ ...grid, alpha: y, w: x, out: z })],
+    ["adam", 7, () => kernel.adam({ ...moments, x: u, g: x, n })],
+    [
+      "attentionStep, straight-through",
+      10,
+      () =>
+        kernel.attentionStep({ ...grid, ...moments, alpha: u, gradient: x, w: u, tau: 0, slopes }),
+    ],
+    [
+      "attentionStep, erf rule",
+      10,
+      () =>
+        kernel.attentionStep({
+          ...grid,
+          ...moments,
+          alpha: u,
+          gradient: x,
+          w: u,
+          tau: 0.5,
+          slopes,
+        }),
+    ],
+    ["normals", 1, () => kernel.normals({ out: y, seed: 1, stream: 2 })],
+  ];
+  const best = race(works.map(([, , work]) => work), 12);
+  const rates = works.map(([, buffers], i) => buffers * 4 * n / best[i] / 1e6);
+  console.log("element-wise functions, 8 MiB buffers");
+  for (const [i, [name]] of works.entries()) {
+    const share = (rates[0] / rates[i]).toFixed(2);
+    console.log(
+      `${name.padEnd(36)} ${
+        rates[i].toFixed(1).padStart(6)
+      } GB/s  ${share} x a copy's time per byte`,
+    );
+  }
+}
+
+/** Every function against its twin on the same arguments. */
+function twins(): void {
+  const d = 96, rows = 24, o = 32, p = 600, n = d * rows;
+  const square = noise(d * d), h = new Float32Array(d * d);
+  reference.gram({ x: noise(d * p), h, sum: new Float32Array(d), groups: 1, d, p });
+  for (let i = 0; i < d; i++) h[i * d + i] += 1;
+  const u = h.slice();
+  reference.cholesky({ h: u, groups: 1, n: d });
+  const target = noise(n), scale = new Float32Array(rows).fill(0.2), zero = new Float32Array(rows);
+  const grid = { target, scale, block: d, lo: -4, hi: 3, rows, groups: 1, d };
+  const levels = { q: new Float32Array(n), loss: new Float32Array(rows).fill(1e9) };
+  const draws = { seed: 1, stream: 2 };
+  const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
+  const values = { scale, block: d, rows, d, lo: -4, hi: 3 };
+  const state = new Float32Array(5 * n), m = new Float32Array(n), v = new Float32Array(n);
+  const t = noise(2000), e = noise(50_000);
+  type Args = Record<string, unknown>;
+  const cases: [method: keyof Kernel, twin: (args: never) => unknown, args: Args][] = [
+    ["gemm", reference.gemm, {
+      a: square,
+      b: square,
+      c: new Float32Array(d * d),
+      m: d,
+      n: d,
+      k: d,
+    }],
+    ["gram", reference.gram, {
+      x: noise(d * p),
+      h: h.slice(),
+      sum: new Float32Array(d),
+      groups: 1,
+      d,
+      p,
+    }],
+    ["cross", reference.cross, {
+      y: noise(o * p),
+      x: noise(d * p),
+      r: new Float32Array(o * d),
+      groups: 1,
+      o,
+      d,
+      p,
+    }],
+    ["cholesky", reference.cholesky, { h, groups: 1, n: d }],
+    ["solve", reference.solve, { u, b: target, groups: 1, rows, n: d }],
+    ["sequential", reference.sequential, {
+      ...grid,
+      ...levels,
+      ...draws,
+      u,
+      spread: new Float32Array(d).fill(1),
+      taus: Float32Array.from({ length: 16 }, (_, k) => k / 20),
+    }],
+    ["polish", reference.polish, { ...grid, ...levels, h, sweeps: 5 }],
+    ["scaleSearch", reference.scaleSearch, {
+      ...grid,
+      importance: new Float32Array(d).fill(1),
+      candidates: 81,
+      shrinkFrom: 0.2,
+    }],
+    ["nearest", reference.nearest, { ...grid, ...levels }],
+    ["stochastic", reference.stochastic, { ...grid, ...levels, ...draws }],
+    ["attentionLoop", attentionLoop, { ...steps, state, tau: 0.5 }],
+    ["adaroundLoop", adaroundLoop, { ...steps, state, totalSteps: 100, regularisation: 0.01 }],
+    ["normals", reference.normals, { out: e, ...draws }],
+    ["levelProbabilities", elements.levelProbabilities, {
+      t,
+      n: t.length,
+      tau: 0.5,
+      lo: -4,
+      hi: 3,
+      out: new Float32Array(8 * t.length),
+    }],
+    ["sampleLevels", elements.sampleLevels, {
+      t: e,
+      rows: 1,
+      d: e.length,
+      tau: 0.5,
+      lo: -4,
+      hi: 3,
+      ...draws,
+      q: e.slice(),
+    }],
+    ["quantize", elements.quantize, { ...values, x: target, zero, q: levels.q }],
+    ["dequantize", elements.dequantize, { ...values, q: levels.q, zero, x: target }],
+    ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(3) }],
+    ["histogram", elements.histogram, {
+      x: e,
+      n: e.length,
+      stride: 1,
+      factor: 2048,
+      counts: new Float32Array(4096),
+    }],
+    ["attentionForward", elements.attentionForward, {
+      ...values,
+      alpha: m,
+      w: target,
+      out: v.slice(),
+    }],
+    ["attentionStep", elements.attentionStep, {
+      ...values,
+      alpha: m,
+      m: m.slice(),
+      v,
+      gradient: target,
+      w: target,
+      tau: 0.5,
+      rate: 0.01,
+      step: 3,
+      slopes: zero,
+    }],
+    ["adam", elements.adam, { x: m, m: m.slice(), v, g: target, n, step: 3, rate: 0.01 }],
+  ];
+  console.log("\nfunctions against their twins in TypeScript");
+  for (const [method, twin, args] of cases) {
+    const mark = kernel.mark();
+    const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
+    const buffers = Object.fromEntries(
+      arrays.map(([name, value]) => [name, kernel.f32(value as Float32Array)]),
+    );
+    const copies = Object.fromEntries(
+      arrays.map(([name, value]) => [name, (value as Float32Array).slice()]),
+    );
+    const restore = () => {
+      for (const [name, value] of arrays) {
+        buffers[name].view.set(value as Float32Array);
+        copies[name].set(value as Float32Array);
+      }
+    };
+    const best = [Infinity, Infinity];
+    const call = kernel[method] as (args: unknown) => unknown;
+    for (let round = 0; round < 8; round++) {
+      restore();
+      const now = race([
+        () => call.call(kernel, { ...args, ...buffers }),
+        () => twin({ ...args, ...copies } as never),
+      ], 1);
+      now.forEach((value, i) => best[i] = Math.min(best[i], value));
+    }
+    kernel.reset(mark);
+    const ratio = (best[1] / best[0]).toFixed(1);
+    console.log(
+      `${String(method).padEnd(20)} ${best[0].toFixed(3).padStart(9)} ms ${ratio.padStart(8)} x`,
+    );
+  }
+}
+
+bandwidth();
+twins();
