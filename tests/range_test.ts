@@ -6,7 +6,7 @@ import { RangeObserver } from "../src/calibrate/range.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { noise } from "./helpers/models.ts";
 
-using kernel = Kernel.create();
+const kernel = Kernel.create();
 const observed = (...parts: Float32Array[]) => {
   const observer = new RangeObserver(kernel);
   for (const part of parts) observer.add(part);
