@@ -15,6 +15,7 @@ import {
   ValueInfoProtoSchema,
 } from "../src/onnx/gen/onnx_pb.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
+import { relaxedModule } from "../src/kernel/relaxed.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 
 /** One thing to time: `work` does `operations` floating-point operations. */
@@ -70,6 +71,7 @@ function matMulModel(n: number): Uint8Array {
 
 const only = Deno.args[0];
 const kernel = Kernel.create();
+const relaxed = Kernel.create(await relaxedModule());
 
 /** Prints each rate, and what it is of the first. */
 function print(contestants: readonly Contestant[], rates: readonly number[]): void {
@@ -85,9 +87,10 @@ async function products(n: number, rounds: number): Promise<void> {
   const values = noise(n * n);
   const session = await (await loadBackend("web")).open(matMulModel(n));
   const feed = { type: "float32", dims: [n, n], data: values };
-  const mark = kernel.mark();
+  const mark = kernel.mark(), relaxedMark = relaxed.mark();
   const a = kernel.f32(values), b = kernel.f32(values), c = kernel.f32(n * n);
   const sum = kernel.f32(n);
+  const others = { a: relaxed.f32(values), b: relaxed.f32(values), c: relaxed.f32(n * n) };
   const operations = 2 * n ** 3;
   const all: Contestant[] = [
     {
@@ -97,6 +100,11 @@ async function products(n: number, rounds: number): Promise<void> {
     },
     { name: `gemm ${n}`, operations, work: () => kernel.gemm({ a, b, c, m: n, n, k: n }) },
     {
+      name: `gemm ${n}, relaxed build`,
+      operations,
+      work: () => relaxed.gemm({ ...others, m: n, n, k: n }),
+    },
+    {
       name: `gram ${n}, ${n} positions (half is computed)`,
       operations: n ** 3,
       work: () => kernel.gram({ x: a, h: c, sum, groups: 1, d: n, p: n }),
@@ -105,6 +113,7 @@ async function products(n: number, rounds: number): Promise<void> {
   print(all, await race(all, rounds));
   await session.release();
   kernel.reset(mark);
+  relaxed.reset(relaxedMark);
 }
 
 /** Factors and lattice rounding against the kernel's own product. */
@@ -162,6 +171,8 @@ async function lattice(): Promise<void> {
 }
 
 if (only !== "lattice") {
-  for (const [n, rounds] of [[256, 60], [512, 40], [1024, 8], [2304, 3]]) await products(n, rounds);
+  for (const [n, rounds] of [[256, 60], [512, 40], [1024, 8], [2304, 3], [4608, 1]]) {
+    await products(n, rounds);
+  }
 }
 if (only !== "products") await lattice();
