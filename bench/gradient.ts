@@ -245,6 +245,13 @@ class Block {
     return this.node(op, inputs, this.shapes.get(inputs[0])!);
   }
 
+  /** Through a grid of 4 bits with a learned step. */
+  grid(x: string): string {
+    for (const name of ["zero", "fifteen"]) this.shapes.set(name, []);
+    const step = this.weight([]), whole = this.map("Round", this.map("Div", x, step));
+    return this.map("Mul", this.map("Clip", whole, "zero", "fifteen"), step);
+  }
+
   /** x · W + b over the last axis. */
   linear(x: string, outputs: number): string {
     const shape = this.shapes.get(x)!, weight = this.weight([shape.at(-1)!, outputs]);
@@ -257,6 +264,26 @@ function residual(n: number, c: number, size: number): Block {
   const block = new Block([n, c, size, size]);
   const inner = block.conv(block.map("Relu", block.conv("x", c, 3)), c, 3);
   block.map("Relu", block.map("Add", inner, "x"));
+  return block;
+}
+
+/** The same with 4-bit activations. */
+function quantizedResidual(n: number, c: number, size: number): Block {
+  const block = new Block([n, c, size, size]);
+  const first = block.grid(block.map("Relu", block.conv(block.grid("x"), c, 3)));
+  block.grid(block.map("Relu", block.map("Add", block.conv(first, c, 3), "x")));
+  return block;
+}
+
+/** The first layers of a residual network. */
+function stem(n: number, size: number): Block {
+  const block = new Block([n, 3, size, size]);
+  const relu = block.map("Relu", block.conv("x", 64, 7, 2));
+  block.node("MaxPool", [relu], [n, 64, size / 4, size / 4], {
+    kernel_shape: [3n, 3n],
+    strides: [2n, 2n],
+    pads: [1n, 1n, 1n, 1n],
+  });
   return block;
 }
 
@@ -319,6 +346,7 @@ function transformer(n: number, tokens: number, width: number, heads: number): B
 const SCALARS: Readonly<Record<string, number>> = {
   zero: 0,
   six: 6,
+  fifteen: 15,
   one: 1,
   half: 0.5,
   root: Math.SQRT1_2,
@@ -331,6 +359,9 @@ const BLOCKS: Readonly<Record<string, () => Block>> = {
   "residual 32×64×8²": () => residual(32, 64, 8),
   "residual 4×64×56²": () => residual(4, 64, 56),
   "residual 8×256×14²": () => residual(8, 256, 14),
+  "residual 32×32×16², 4 bits": () => quantizedResidual(32, 32, 16),
+  "residual 4×64×56², 4 bits": () => quantizedResidual(4, 64, 56),
+  "stem 4×3×224²": () => stem(4, 224),
   "inverted 2×16×112² × 96 / 2": () => invertedResidual(2, 16, 112, 96, 2),
   "inverted 4×24×56² × 144": () => invertedResidual(4, 24, 56, 144),
   "inverted 8×32×28² × 192": () => invertedResidual(8, 32, 28, 192),

@@ -211,3 +211,55 @@ Deno.test("forms of operators that have no gradient are named", () => {
     assertThrows(() => graphOf(test), AttuneError, message);
   }
 });
+
+Deno.test("gradient graphs are the same in every opset", async () => {
+  const shapes = new Map([
+    ["x", [2, 3, 6, 6]],
+    ["w", [4, 3, 3, 3]],
+    ["conv", [2, 4, 6, 6]],
+    ["relu", [2, 4, 6, 6]],
+    ["pooled", [2, 4, 3, 3]],
+    ["mean", [2, 4, 2, 2]],
+    ["slice", [2, 2, 2, 2]],
+    ["y", [2, 3, 4, 4]],
+  ]);
+  let expected: number[] | undefined;
+  for (const opset of [13, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25]) {
+    const model = build({
+      opset,
+      inputs: { x: shapes.get("x")!, w: shapes.get("w")! },
+      nodes: [
+        makeNode("Conv", "conv", ["x", "w"], ["conv"], { pads: [1n, 1n, 1n, 1n] }),
+        makeNode("Relu", "relu", ["conv"], ["relu"]),
+        makeNode("MaxPool", "pool", ["relu"], ["pooled"], {
+          kernel_shape: [3n, 3n],
+          strides: [2n, 2n],
+          pads: [1n, 1n, 1n, 1n],
+        }),
+        makeNode("AveragePool", "mean", ["pooled"], ["mean"], { kernel_shape: [2n, 2n] }),
+        makeNode("Slice", "slice", ["mean", "one", "three", "one"], ["slice"]),
+        makeNode("Pad", "pad", ["slice", "pads"], ["y"]),
+      ],
+      initializers: [
+        int64Tensor("one", [1], [1]),
+        int64Tensor("three", [1], [3]),
+        int64Tensor("pads", [8], [0, 1, 1, 1, 0, 0, 1, 1]),
+      ],
+      outputs: ["y"],
+    });
+    const { model: graph, targets, gradients } = differentiate(model, shapes, { wrt: ["x", "w"] });
+    const results = await runModel(graph, {
+      x: value([2, 3, 6, 6]),
+      w: value([4, 3, 3, 3], noise(108, 2)),
+      [targets.get("y")!]: value([2, 3, 4, 4], noise(96, 3)),
+    });
+    const slopes = ["x", "w"].flatMap((name) => [
+      ...results[gradients.get(name)!].data as Float32Array,
+    ]);
+    expected ??= slopes;
+    assert(slopes.some((slope) => slope !== 0));
+    slopes.forEach((slope, i) =>
+      assert(Math.abs(slope - expected![i]) < 1e-6, `opset ${opset}: ${slope}, not ${expected![i]}`)
+    );
+  }
+});
