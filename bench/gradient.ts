@@ -47,6 +47,8 @@ function noise(dims: readonly number[]): Value {
   return { type: "float32", dims, data };
 }
 
+const OPSET = 17;
+
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
 function modelOf(inputs: Iterable<string>, nodes: NodeProto[], outputs: string[]): Model {
@@ -58,7 +60,7 @@ function modelOf(inputs: Iterable<string>, nodes: NodeProto[], outputs: string[]
   });
   const proto = create(ModelProtoSchema, { irVersion: 8n, graph });
   const model: Model = { proto: proto as Model["proto"], name: "bench" };
-  setOpset(model, 17);
+  setOpset(model, OPSET);
   return model;
 }
 
@@ -166,7 +168,7 @@ async function convolutions(runtime: Runtime, test: Case): Promise<void> {
   const node = makeNode("Conv", "y", ["x", "w"], ["y"], attributes);
   const window = windowOf(node, [kernel, kernel], [size, size], [places, places]);
   const convolution = (): Convolution => {
-    const tape = new Tape(new Map(Object.entries(shapes)), new Set(Object.keys(shapes)));
+    const tape = new Tape(new Map(Object.entries(shapes)), new Set(Object.keys(shapes)), OPSET);
     return { tape, x: "x", w: "w", g: "g", window, groups };
   };
   const applies = (formulation: Formulation) =>

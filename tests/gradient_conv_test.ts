@@ -117,7 +117,7 @@ for (const depthwise of [false, true]) {
     for (let seed = 1; seed <= 40; seed++) {
       const test = drawn(seed * 31, depthwise), { shapes, window, groups } = test;
       const names = Object.keys(shapes) as (keyof Shapes)[];
-      const tape = new Tape(new Map(Object.entries(shapes)), new Set(names));
+      const tape = new Tape(new Map(Object.entries(shapes)), new Set(names), 17);
       const convolution = { tape, x: "x", w: "w", g: "g", window, groups };
       const outputs = Object.entries(NAMED).filter(([name]) => applies(name, convolution))
         .map(([name, formulation]) => [name, formulation(convolution)] as const);

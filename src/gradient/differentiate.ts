@@ -10,7 +10,7 @@ import { AttuneError } from "../errors.ts";
 import { extract, valueInfo } from "../graph/extract.ts";
 import { isControlFlow, isStandard, nodeName, readsOf, tensorNames } from "../graph/graph.ts";
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
-import { copyModel, type Model } from "../onnx/model.ts";
+import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { DataType, dimsOf } from "../onnx/tensor.ts";
 import { type Rule, Site } from "./rule.ts";
 import { convolution } from "./rules/conv.ts";
@@ -124,7 +124,7 @@ export function differentiate(
   const wanted = dependents(model, wrt);
   const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   const known = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
-  const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model));
+  const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model), opsetOf(model));
   const targets = new Map<string, string>(), losses: string[] = [];
   for (const { name } of graph.output) {
     const target = tape.fresh(`${name}_target`);

@@ -27,10 +27,14 @@ export class Tape {
   readonly #constants = new Map<string, string>();
   readonly #gradients = new Map<string, string[]>();
 
+  /** The opset of the nodes, 13 or later. */
+  readonly opset: number;
+
   /** A tape beside a graph whose tensors have these shapes and whose `names` are taken. */
-  constructor(shapes: ReadonlyMap<string, Shape>, names: Set<string>) {
+  constructor(shapes: ReadonlyMap<string, Shape>, names: Set<string>, opset: number) {
     this.#shapes = new Map(shapes);
     this.#names = names;
+    this.opset = opset;
   }
 
   /** A name that nothing has yet. */
