@@ -5,6 +5,17 @@
  */
 
 import {
+  type Backend,
+  type BlockReconstruction,
+  evaluate,
+  openSamples,
+  plan,
+  quantize,
+  readModel,
+  type RoundingMethod,
+  startPool,
+} from "../mod.ts";
+import {
   type BenchOptions,
   FIGURES,
   figures,
@@ -82,4 +93,51 @@ export async function budgets(options: BenchOptions): Promise<Section> {
   }
   const head = ["model", "widths", "way", ...FIGURES, "steps", "block error left", "seconds"];
   return { title: "Accuracy against time", body: markdown(head, rows) };
+}
+
+/** What is varied, one thing at a time, from the defaults. */
+const VARIANTS: readonly (readonly [name: string, from: RoundingMethod, BlockOptions])[] = [
+  ["defaults", { kind: "attention" }, {}],
+  ["from nearest rounding", { kind: "nearest" }, {}],
+  ["from one candidate", { kind: "attention", candidates: 1 }, {}],
+  ["erf rule, τ 0.5", { kind: "attention" }, { rule: "erf" }],
+  ["erf rule, τ 1", { kind: "attention" }, { rule: "erf", tau: 1 }],
+  ["AdaRound", { kind: "attention" }, { rule: "adaround" }],
+  ["learning rate 0.002", { kind: "attention" }, { learningRate: 0.002 }],
+  ["learning rate 0.01", { kind: "attention" }, { learningRate: 0.01 }],
+  ["batch 16", { kind: "attention" }, { batch: 16 }],
+  ["batch 64", { kind: "attention" }, { batch: 64 }],
+  ["50 steps", { kind: "attention" }, { steps: 50 }],
+];
+type BlockOptions = Omit<BlockReconstruction, "kind">;
+
+/** The ablation that sets the defaults of learning: ResNet20, 2 bits, weights only. */
+export async function ablation(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [];
+  for (const { model, calib, val } of subjects({ ...options, models: ["resnet20"] })) {
+    const float = readModel(model), made = plan(float, { bits: 2, activationBits: "none" });
+    const { inputs } = made.graph;
+    const preprocess = { preset: "imagenet", resize: "none" } as const;
+    for (const [name, rounding, more] of VARIANTS) {
+      using pool = await startPool({ backend: options.backend as Backend });
+      const samples = await openSamples(calib, { inputs, preprocess, limit: options.samples });
+      const started = performance.now();
+      const { model: small, report } = await quantize(made, samples.samples(), pool, {
+        rounding,
+        reconstruction: { kind: "blocks", steps: 200, ...more },
+      });
+      const seconds = (performance.now() - started) / 1000;
+      const images = await openSamples(val, { inputs, preprocess });
+      const evaluation = await evaluate(small, float, images.samples(), pool);
+      const left = report.blocks.flatMap(({ error }) => error ? [error.after / error.before] : []);
+      const mean = Math.exp(left.reduce((sum, it) => sum + Math.log(it), 0) / left.length);
+      rows.push([name, ...figures(evaluation), mean.toFixed(3), seconds.toFixed(0)]);
+      console.error(rows.at(-1)!.join("  "));
+    }
+  }
+  return {
+    title: "Learning blocks: what matters",
+    body: "ResNet20, 2 bits, weights only, 200 steps; all else as by default.\n\n" +
+      markdown(["variant", ...FIGURES, "block error left", "seconds"], rows),
+  };
 }

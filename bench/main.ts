@@ -12,7 +12,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
-import { blocks, budgets } from "./blocks.ts";
+import { ablation, blocks, budgets } from "./blocks.ts";
 import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
@@ -28,6 +28,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   layers,
   blocks,
   budgets,
+  ablation,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 

@@ -25,11 +25,13 @@ import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
+import { SoftRoundingParameter } from "./adaround.ts";
 import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,
   type LearnTuning,
   type Parameter,
+  type RoundingParameter,
   StepParameter,
   WeightParameter,
 } from "./parameters.ts";
@@ -95,7 +97,7 @@ class Learning {
   readonly #options: LearnOptions;
   /** By the tensor that each is fed to. */
   readonly #parameters = new Map<string, Parameter>();
-  readonly #weights = new Map<string, WeightParameter>();
+  readonly #weights = new Map<string, RoundingParameter>();
   readonly #steps = new Map<string, StepParameter>();
   readonly #inputs: readonly string[];
   /** By output, the input of the gradient graph that takes its target. */
@@ -120,7 +122,9 @@ class Learning {
     for (const { layer, weight, bias } of block.layers) {
       const rounding = parts.roundings.get(layer.target.name)!;
       const home = readWeight(plan.graph, layer.target);
-      const learned = new WeightParameter(kernel, layer, rounding, home, options);
+      const learned = options.rule === "adaround"
+        ? new SoftRoundingParameter(kernel, layer, rounding, home)
+        : new WeightParameter(kernel, layer, rounding, home, options);
       this.#weights.set(layer.target.name, learned);
       this.#parameters.set(weight, learned);
       if (bias === undefined) continue;
@@ -198,14 +202,14 @@ class Learning {
     return { key, samples: shard.samples, inputs: this.#inputs, targets, values };
   }
 
-  /** What is learned, as it is fed. */
-  #values(): Batch {
-    return Object.fromEntries([...this.#parameters].map(([name, it]) => [name, it.value()]));
+  /** What is learned, as it is fed; `final` is as it would be written. */
+  #values(final: boolean): Batch {
+    return Object.fromEntries([...this.#parameters].map(([name, it]) => [name, it.value(final)]));
   }
 
   /** The squared error of the block on the samples to judge by, relative to the outputs' power. */
   async #judge(): Promise<number> {
-    const values = this.#values();
+    const values = this.#values(true);
     const results = await Promise.all(
       this.#samples.judged(JUDGED_SAMPLES).map((shard) =>
         this.#pool.ofLane(shard.lane).call("blockError", [
@@ -220,7 +224,7 @@ class Learning {
 
   /** Step `step`; `left` is the share of the work that is left. */
   async #step(step: number, left: number, gradients: ReadonlyMap<string, string>): Promise<void> {
-    const values = this.#values();
+    const values = this.#values(false);
     const { shards, drop, seed } = this.#options;
     const results = await Promise.all(
       this.#samples.shards(step, shards).map((shard, i) =>
@@ -230,14 +234,12 @@ class Learning {
         }])
       ),
     );
-    // Half a cosine down to nothing, so that the last steps settle.
-    const decay = 0.5 * (1 - Math.cos(Math.PI * left));
     for (const [name, parameter] of this.#parameters) {
       const output = gradients.get(name)!;
       // In the order of the shards, so that the number of workers changes no bit.
       const [sum, ...others] = results.map((result) => result[output].data as Float32Array);
       for (const other of others) for (let i = 0; i < sum.length; i++) sum[i] += other[i];
-      parameter.step(sum, step, decay);
+      parameter.step(sum, step, left);
     }
   }
 

@@ -13,6 +13,9 @@ export type Reconstruction =
   | { /** Layers stay as they were rounded, one by one. */ readonly kind: "none" }
   | BlockReconstruction;
 
+/** How roundings are learned; see {@linkcode BlockReconstruction}. */
+export type LearnRule = "erf" | "straight-through" | "adaround";
+
 /** How blocks are learned. */
 export interface BlockReconstruction {
   /** Blocks are learned by the gradients of their outputs. */
@@ -23,8 +26,11 @@ export interface BlockReconstruction {
   readonly timeBudget?: number;
   /** Samples of a step. Default: 32. */
   readonly batch?: number;
-  /** What the gradient of a rounding is scaled by. Default: straight-through. */
-  readonly rule?: "erf" | "straight-through";
+  /**
+   * How roundings are learned: Attention Round, its gradient scaled by the erf rule or straight through,
+   * or AdaRound's soft rounding. Default: straight-through.
+   */
+  readonly rule?: LearnRule;
   /** Radius of the erf rule, in steps of the grid. Default: 0.5. */
   readonly tau?: number;
   /** First step size of roundings, in steps of the grid. Default: 0.005. */

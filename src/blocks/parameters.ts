@@ -7,14 +7,15 @@
 import { onGrid } from "../calibrate/bias.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 
 /** How roundings are learned. */
 export interface LearnTuning {
-  /** What α's gradient is scaled by: the erf rule, or nothing. */
-  readonly rule: "erf" | "straight-through";
+  /** What α's gradient is scaled by: the erf rule, or nothing; or AdaRound instead. */
+  readonly rule: LearnRule;
   /** Radius of the erf rule, in steps of the grid. */
   readonly tau: number;
   /** Adam's first step size for α, in steps of the grid. */
@@ -30,12 +31,23 @@ const STEP_RATE = 0.01;
 
 /** A tensor that is learned. */
 export interface Parameter {
-  /** Its value for the next run. */
-  value(): Value;
-  /** Takes the step `step` (from 0) by the gradient with respect to that value. */
-  step(gradient: Float32Array, step: number, decay: number): void;
+  /** Its value for the next run; `final` is what would be written. */
+  value(final: boolean): Value;
+  /** Takes step `step` (from 0) by the gradient of its value; `left` is the share of work left. */
+  step(gradient: Float32Array, step: number, left: number): void;
   /** A copy of what has been learned, to come back to. */
   save(): () => void;
+}
+
+/** The rounding of a weight. */
+export interface RoundingParameter extends Parameter {
+  /** The levels and scales as they are. */
+  rounding(): Rounding;
+}
+
+/** Half a cosine from 1 down to nothing, so that the last steps settle. */
+function decayOf(left: number): number {
+  return 0.5 * (1 - Math.cos(Math.PI * left));
 }
 
 /** Adam's state of one tensor in kernel memory. */
@@ -50,7 +62,7 @@ function saved(...buffers: readonly Buffer[]): () => void {
 }
 
 /** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`. */
-export class WeightParameter implements Parameter {
+export class WeightParameter implements RoundingParameter {
   readonly #kernel: Kernel;
   readonly #layer: LayerPlan;
   readonly #tuning: LearnTuning;
@@ -134,7 +146,7 @@ export class WeightParameter implements Parameter {
     return { type: "float32", dims: [...target.shape], data };
   }
 
-  step(gradient: Float32Array, step: number, decay: number): void {
+  step(gradient: Float32Array, step: number, left: number): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const { tau, learningRate, rule } = this.#tuning;
     const slopes = kernel.f32(this.#grid.scale.length);
@@ -144,13 +156,13 @@ export class WeightParameter implements Parameter {
       alpha: this.#alpha,
       gradient: kernel.f32(toMatrixOrder(this.#layer.target, gradient)),
       tau: rule === "erf" ? tau : 0,
-      rate: learningRate * decay,
+      rate: learningRate * decayOf(left),
       step,
       slopes,
     });
     const n = this.#logs.length;
     if (n < slopes.length) slopes.view[0] = slopes.view.reduce((a, b) => a + b);
-    const moments = { ...this.#logMoments, step, rate: SCALE_RATE * decay };
+    const moments = { ...this.#logMoments, step, rate: SCALE_RATE * decayOf(left) };
     kernel.adam({ ...moments, x: this.#logs, g: slopes, n });
     this.#spreadScales(this.#scales);
     kernel.reset(mark);
@@ -164,7 +176,6 @@ export class WeightParameter implements Parameter {
     };
   }
 
-  /** The levels and scales as they are. */
   rounding(): Rounding {
     const { scale, d, block } = this.#grid, scales = scale.view;
     const levels = Int8Array.from(this.#rounded(), (value, i) => {
@@ -202,9 +213,9 @@ export class BiasParameter implements Parameter {
     return this.#bias.view.slice();
   }
 
-  step(gradient: Float32Array, step: number, decay: number): void {
+  step(gradient: Float32Array, step: number, left: number): void {
     const kernel = this.#kernel, mark = kernel.mark();
-    const moments = { ...this.#moments, step, rate: this.#rate * decay };
+    const moments = { ...this.#moments, step, rate: this.#rate * decayOf(left) };
     kernel.adam({ ...moments, x: this.#bias, g: kernel.f32(gradient), n: gradient.length });
     kernel.reset(mark);
   }
@@ -232,10 +243,10 @@ export class StepParameter implements Parameter {
     return { type: "float32", dims: [], data: Float32Array.of(this.scale) };
   }
 
-  step([slope]: Float32Array, step: number, decay: number): void {
+  step([slope]: Float32Array, step: number, left: number): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const g = kernel.f32(Float32Array.of(slope * this.scale));
-    kernel.adam({ ...this.#moments, step, rate: STEP_RATE * decay, x: this.#log, g, n: 1 });
+    kernel.adam({ ...this.#moments, step, rate: STEP_RATE * decayOf(left), x: this.#log, g, n: 1 });
     kernel.reset(mark);
   }
 

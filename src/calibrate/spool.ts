@@ -41,6 +41,61 @@ export function stackedDims(dims: readonly number[], of: number, count: number):
 /** Makes a new, empty spool. */
 export type SpoolFactory = () => Spool;
 
+/**
+ * Spools that keep batches in memory up to `bytes` in all, and what is more in those of `beyond`.
+ * Memory is free again when a spool is disposed of.
+ */
+export function cachedSpools(bytes: number, beyond: SpoolFactory): SpoolFactory {
+  let left = bytes;
+  return () => {
+    const near = memorySpool(), far = beyond();
+    /** Where each batch lies. */
+    const places: { readonly spool: Spool; readonly index: number }[] = [];
+    let held = 0;
+    return {
+      get length() {
+        return places.length;
+      },
+      append(batch) {
+        const size = Object.values(batch).reduce((sum, { data }) => sum + data.byteLength, 0);
+        const spool = size <= left ? near : far;
+        if (spool === near) {
+          left -= size;
+          held += size;
+        }
+        places.push({ spool, index: spool.length });
+        spool.append(batch);
+      },
+      read: (index) => places[index].spool.read(places[index].index),
+      pick(samples, names) {
+        // One by one: neighbours may lie in different places.
+        const parts = samples.map(({ batch, ...at }) => {
+          const { spool, index } = places[batch];
+          return spool.pick([{ ...at, batch: index }], names);
+        });
+        return stack(parts);
+      },
+      [Symbol.dispose]() {
+        left += held;
+        near[Symbol.dispose]();
+        far[Symbol.dispose]();
+      },
+    };
+  };
+}
+
+/** Batches of one sample each, one after another. */
+function stack(parts: readonly Batch[]): Batch {
+  return Object.fromEntries(
+    Object.entries(parts[0]).map(([name, { type, dims, data }]) => {
+      const ArrayType = data.constructor as new (length: number) => TypedArray;
+      const stacked = new ArrayType(data.length * parts.length);
+      parts.forEach((part, i) => stacked.set(part[name].data as never, i * data.length));
+      return [name, { type, dims: [dims[0] * parts.length, ...dims.slice(1)], data: stacked }];
+    }),
+  );
+}
+
 /** Spools in memory, for browsers and small jobs. */
 export function memorySpool(): Spool {
   const batches: Batch[] = [];

@@ -32,6 +32,10 @@ export const DATA_FLAGS: Record<string, Flag> = {
 /** Flags that say how models are run. */
 export const RUN_FLAGS: Record<string, Flag> = {
   threads: { value: "N", help: `workers [the cores: ${availableParallelism()}, at most 8]` },
+  memory: {
+    value: "MB",
+    help: "activations kept in memory; the rest goes to temporary files [0]",
+  },
   "relaxed-simd": { help: "faster sums; the same bytes only on machines of one kind" },
   backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
 };
@@ -89,7 +93,14 @@ export async function poolOf(parsed: Parsed, { signal }: Context): Promise<Engin
   const threads = parsed.number("threads");
   if (threads !== undefined) checkCount("--threads", threads, 0);
   const backend = parsed.choice("backend", ["web", "node"]);
-  const pool = await startPool({ threads, backend, relaxedSimd: parsed.on("relaxed-simd") });
+  const megabytes = parsed.number("memory");
+  if (megabytes !== undefined) checkCount("--memory", megabytes, 0);
+  const pool = await startPool({
+    threads,
+    backend,
+    relaxedSimd: parsed.on("relaxed-simd"),
+    memory: megabytes === undefined ? undefined : megabytes * 1e6,
+  });
   signal.addEventListener("abort", () => pool[Symbol.dispose](), { once: true });
   return pool;
 }

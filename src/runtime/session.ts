@@ -68,16 +68,25 @@ export interface RuntimeOptions {
   name?: string;
   /** Threads within one operator. Default: 1; attune runs one session per worker instead. */
   threads?: number;
+  /**
+   * An accelerator to try first, such as `"webgpu"`, where the module has it. Where it fails, models run
+   * on the processor instead. Default: none.
+   */
+  accelerator?: string;
+  /** Hears, once, that the accelerator failed and why. Default: nobody. */
+  onFallback?: (reason: string) => void;
 }
 
 /** A runtime from an onnxruntime module, already set up by the caller. */
 export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}): Runtime {
+  let { accelerator } = options;
   return {
     name: options.name ?? "onnxruntime",
     async open(bytes, open = {}) {
       let session: OnnxSession;
-      try {
-        session = await ort.InferenceSession.create(bytes, {
+      const create = () =>
+        ort.InferenceSession.create(bytes, {
+          ...(accelerator && { executionProviders: [accelerator] }),
           intraOpNumThreads: options.threads ?? 1,
           interOpNumThreads: 1,
           graphOptimizationLevel: open.optimization ?? "all",
@@ -90,6 +99,13 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
               ...(open.simulate && { disable_quant_qdq: "1" }),
             },
           },
+        });
+      try {
+        session = await create().catch((cause) => {
+          if (accelerator === undefined) throw cause;
+          options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
+          accelerator = undefined;
+          return create();
         });
       } catch (cause) {
         throw new AttuneError(

@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Engine } from "../calibrate/engine.ts";
 import { LANES } from "../calibrate/engine.ts";
+import { cachedSpools } from "../calibrate/spool.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
 import { relaxedModule } from "../kernel/relaxed.ts";
 import { type Backend, loadBackend } from "./backends.ts";
@@ -28,10 +29,17 @@ export interface PoolOptions {
    * then gives the same bytes on machines of one kind only. Default: false.
    */
   relaxedSimd?: boolean;
+  /**
+   * Bytes of activations between the parts of a model that are kept in memory, over all workers; the
+   * rest goes to files in the folder for temporary ones. Default: none, all goes there.
+   */
+  memory?: number;
 }
 
 /** What a worker is told first. */
 export interface WorkerSetup {
+  /** Bytes of activations that it may keep in memory. */
+  readonly memory: number;
   /** Its runtime. */
   readonly backend: Backend;
   /** Where its spools go. */
@@ -45,7 +53,7 @@ export interface WorkerSetup {
  * start, all work is done in this thread.
  */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
-  const { backend = "web", relaxedSimd = false } = options;
+  const { backend = "web", relaxedSimd = false, memory = 0 } = options;
   const threads = Math.min(options.threads ?? availableParallelism(), LANES);
   const folder = mkdtempSync(join(tmpdir(), "attune-"));
   const cleanUp = () => rmSync(folder, { recursive: true, force: true });
@@ -60,10 +68,11 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
     }
     if (ports.length === 0) {
       const module = relaxedSimd ? await relaxedModule() : undefined;
-      const inline = inlinePool(await loadBackend(backend), fileSpools(folder), module);
+      const spools = cachedSpools(memory, fileSpools(folder));
+      const inline = inlinePool(await loadBackend(backend), spools, module);
       return new EnginePool(inline.clients, cleanUp);
     }
-    const setup: WorkerSetup = { backend, folder, relaxedSimd };
+    const setup: WorkerSetup = { backend, folder, relaxedSimd, memory: memory / ports.length };
     await Promise.all(ports.map((port) => whenReady(port, () => port.post(setup))));
     return new EnginePool(ports.map((port) => new Client<Engine>(port)), cleanUp);
   } catch (error) {

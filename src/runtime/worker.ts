@@ -5,6 +5,7 @@
  */
 
 import { Engine } from "../calibrate/engine.ts";
+import { cachedSpools } from "../calibrate/spool.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { relaxedModule } from "../kernel/relaxed.ts";
@@ -16,10 +17,11 @@ import { ownPort } from "./workers.ts";
 const port = await ownPort();
 // The first message says what to work with; every one after it is a call.
 port.onMessage(async (message) => {
-  const { backend, folder, relaxedSimd } = message as WorkerSetup;
+  const { backend, folder, relaxedSimd, memory } = message as WorkerSetup;
   try {
     const kernel = Kernel.create(relaxedSimd ? await relaxedModule() : undefined);
-    serve(new Engine(await loadBackend(backend), fileSpools(folder), kernel), port);
+    const spools = cachedSpools(memory, fileSpools(folder));
+    serve(new Engine(await loadBackend(backend), spools, kernel), port);
     port.post({ ready: true });
   } catch (error) {
     port.post({ ready: false, message: (error as Error).message });

@@ -1,0 +1,60 @@
+/** Spools in memory, in files, and in both: what goes in comes out. */
+
+import { assertEquals } from "std/assert/equals.js";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileSpools } from "../src/calibrate/file_spool.ts";
+import {
+  type Batch,
+  cachedSpools,
+  memorySpool,
+  type SpoolFactory,
+} from "../src/calibrate/spool.ts";
+import { noise } from "./helpers/models.ts";
+
+/** Batches of three samples, the last of two; `b` has two rows per sample. */
+const batches: Batch[] = [3, 3, 3, 2].map((size, i) => ({
+  a: { type: "float32", dims: [size, 4, 5], data: noise(size * 20, i + 1) },
+  b: {
+    type: "int64",
+    dims: [2 * size],
+    data: BigInt64Array.from({ length: 2 * size }, (_, j) => BigInt(10 * i + j)),
+  },
+}));
+
+Deno.test("spools: batches and single samples come back as they were, and leave nothing behind", () => {
+  const folder = mkdtempSync(join(tmpdir(), "attune-test-"));
+  const bytes = Object.values(batches[0]).reduce((sum, { data }) => sum + data.byteLength, 0);
+  const kinds: Record<string, SpoolFactory> = {
+    memory: memorySpool,
+    files: fileSpools(folder),
+    "two batches in memory": cachedSpools(2 * bytes, fileSpools(folder)),
+    "none in memory": cachedSpools(0, fileSpools(folder)),
+    "all in memory": cachedSpools(1e9, fileSpools(folder)),
+  };
+  for (const [kind, make] of Object.entries(kinds)) {
+    // Twice, since what a spool held in memory is free again after it.
+    for (let round = 0; round < 2; round++) {
+      using spool = make();
+      for (const batch of batches) spool.append(batch);
+      assertEquals(spool.length, 4, kind);
+      batches.forEach((batch, i) => assertEquals(spool.read(i), batch, kind));
+      const at = (batch: number, row: number) => ({ batch, row, of: batch === 3 ? 2 : 3 });
+      const picked = spool.pick([at(2, 1), at(0, 2), at(3, 0)], ["a", "b"]);
+      assertEquals(picked.a.dims, [3, 4, 5], kind);
+      assertEquals(picked.b, {
+        type: "int64",
+        dims: [6],
+        data: BigInt64Array.of(22n, 23n, 4n, 5n, 30n, 31n),
+      });
+      const rows = [[2, 1], [0, 2], [3, 0]].flatMap(([batch, row]) => [
+        ...(batches[batch].a.data as Float32Array).subarray(20 * row, 20 * (row + 1)),
+      ]);
+      assertEquals([...picked.a.data as Float32Array], rows, kind);
+      assertEquals(Object.keys(spool.pick([at(1, 1)], ["b"])), ["b"]);
+    }
+  }
+  assertEquals(readdirSync(folder), []);
+  rmSync(folder, { recursive: true });
+});
