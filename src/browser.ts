@@ -29,5 +29,5 @@ export { renderReport } from "./report/html.ts";
 export { preprocessPixels, resolvePreprocess } from "./samples/preprocess.ts";
 export type { Sample, SampleSource } from "./samples/sample.ts";
 export { EnginePool, inlinePool } from "./runtime/pool.ts";
-export { serveEngine, workerPool } from "./runtime/web_workers.ts";
+export { type EngineOptions, serveEngine, workerPool } from "./runtime/web_workers.ts";
 export { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./runtime/session.ts";

@@ -4,6 +4,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { regionStore } from "../src/calibrate/opfs_spool.ts";
 import { fileSpools } from "../src/calibrate/file_spool.ts";
 import {
   type Batch,
@@ -57,4 +58,51 @@ Deno.test("spools: batches and single samples come back as they were, and leave 
   }
   assertEquals(readdirSync(folder), []);
   rmSync(folder, { recursive: true });
+});
+
+Deno.test("regionStore: places that were freed are used again, and the file shrinks", () => {
+  let bytes = new Uint8Array(0);
+  const store = regionStore({
+    read(into, { at }) {
+      into.set(bytes.subarray(at, at + into.length));
+      return Math.min(into.length, bytes.length - at);
+    },
+    write(from, { at }) {
+      const grown = new Uint8Array(Math.max(bytes.length, at + from.length));
+      grown.set(bytes);
+      grown.set(from, at);
+      bytes = grown;
+      return from.length;
+    },
+    truncate: (size) => void (bytes = bytes.slice(0, size)),
+    close() {},
+  });
+  const put = (value: number, size: number) => ({
+    offset: store.write(new Uint8Array(size).fill(value)),
+    bytes: size,
+    value,
+  });
+  const parts = [put(1, 10), put(2, 20), put(3, 5), put(4, 8)];
+  const check = () => {
+    for (const { offset, bytes: size, value } of parts) {
+      const read = new Uint8Array(size);
+      store.read(read, offset);
+      assertEquals(read, new Uint8Array(size).fill(value));
+    }
+  };
+  check();
+  store.free(parts.splice(0, 2));
+  parts.push(put(5, 25), put(6, 5));
+  assertEquals(parts.slice(-2).map(({ offset }) => offset), [0, 25]);
+  check();
+  // Freed out of order, neighbours become one place.
+  store.free([parts[2], parts[0]]);
+  store.free([parts[3]]);
+  parts.splice(0, 4, parts[1]);
+  check();
+  parts.push(put(7, 35));
+  assertEquals(parts[1].offset, 0);
+  check();
+  store.free(parts);
+  assertEquals(bytes.length, 0);
 });

@@ -7,7 +7,7 @@
  * import { onnxruntime, serveEngine } from "attune/browser";
  *
  * ort.env.wasm.numThreads = 1;
- * serveEngine(onnxruntime(ort));
+ * await serveEngine(onnxruntime(ort), { memory: 2 ** 28 });
  * ```
  *
  * @example In the page
@@ -21,22 +21,38 @@
  */
 
 import { Engine } from "../calibrate/engine.ts";
-import { memorySpool } from "../calibrate/spool.ts";
+import { opfsSpools } from "../calibrate/opfs_spool.ts";
+import { cachedSpools, memorySpool } from "../calibrate/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { EnginePool } from "./pool.ts";
 import { type Channel, type Ready, webPort, whenReady, workerPort } from "./ports.ts";
 import { Client, serve } from "./rpc.ts";
 import type { Runtime } from "./session.ts";
 
-/**
- * Makes the worker that this runs in an engine over `runtime`, and tells the page so.
- *
- * @param module The compiled kernel. Default: the strict build that travels with the library.
- */
-export function serveEngine(runtime: Runtime, module?: WebAssembly.Module): void {
+/** Options of {@linkcode serveEngine}. */
+export interface EngineOptions {
+  /** The compiled kernel. Default: the strict build that travels with the library. */
+  module?: WebAssembly.Module;
+  /**
+   * Bytes of activations that are kept in memory; the rest goes to the origin's private file system.
+   * Default: all of them, and no files.
+   */
+  memory?: number;
+}
+
+/** Makes the worker that this runs in an engine over `runtime`, and tells the page so. */
+export async function serveEngine(runtime: Runtime, options: EngineOptions = {}): Promise<void> {
   const port = webPort(globalThis as unknown as Channel);
-  serve(new Engine(runtime, memorySpool, Kernel.create(module)), port);
-  port.post({ ready: true } satisfies Ready);
+  const { module, memory } = options;
+  try {
+    const spools = memory === undefined
+      ? memorySpool
+      : cachedSpools(memory, (await opfsSpools()).factory);
+    serve(new Engine(runtime, spools, Kernel.create(module)), port);
+    port.post({ ready: true } satisfies Ready);
+  } catch (error) {
+    port.post({ ready: false, message: (error as Error).message } satisfies Ready);
+  }
 }
 
 /**

@@ -5,4 +5,5 @@ import { onnxruntime, serveEngine } from "../../src/browser.ts";
 
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = "/";
-serveEngine(onnxruntime(ort as never));
+// Almost nothing fits into memory, so the rest goes through the private file system.
+await serveEngine(onnxruntime(ort as never), { memory: 1e5 });
