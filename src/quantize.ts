@@ -5,7 +5,8 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
-import { calibrate, type Calibrated, type LoadedBatches } from "./calibrate/calibrate.ts";
+import { calibrate } from "./calibrate/calibrate.ts";
+import type { Calibrated, LoadedBatches } from "./calibrate/job.ts";
 import { LANES } from "./calibrate/engine.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";

@@ -6,7 +6,7 @@
  */
 
 import { fixedBatch } from "../calibrate/batches.ts";
-import type { LoadedBatches } from "../calibrate/calibrate.ts";
+import type { LoadedBatches } from "../calibrate/job.ts";
 import { secondsOf } from "../calibrate/segments.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";

@@ -11,19 +11,14 @@ import { ancestors, extract, frontier } from "../graph/extract.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { Model } from "../onnx/model.ts";
 import type { DataType } from "../onnx/tensor.ts";
-import type { RangeMethod } from "../plan/options.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { OnProgress } from "../progress.ts";
-import type { RoundingOptions } from "../round/problem.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import type { TensorInfo } from "./batches.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
-import type { BlockSettings } from "../blocks/options.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
-import type { Layout } from "../blocks/samples.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import { LANES, type Side } from "./engine.ts";
+import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import { RangeObserver } from "./range.ts";
 import { allSums, type RoundedLayer, roundLayer, type SplitSums } from "./round_layer.ts";
 import { findSegments, type Segment } from "./segments.ts";
@@ -40,58 +35,6 @@ const LEAST_POSITIONS = 16;
 
 /** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
 const VALIDATION_LANES = 4;
-
-/** How layers are calibrated and rounded. */
-export interface CalibrateOptions extends RoundingOptions {
-  /** How ranges of activations are found. */
-  readonly range: RangeMethod;
-  /** Decides every random choice. */
-  readonly seed: number;
-  /** How blocks are learned; undefined leaves what was rounded layer by layer. */
-  readonly blocks?: BlockSettings;
-  /** When the job began, by `performance.now()`. */
-  readonly started: number;
-  /** What an interrupted job had found. */
-  readonly state?: JobState;
-  /** Hears of what has been found, after each segment. */
-  readonly onState?: (state: JobState) => void;
-  /** Stops the job. */
-  readonly signal?: AbortSignal;
-  /** Hears of progress. */
-  readonly onProgress?: OnProgress;
-}
-
-/** What is known of a layer after it was rounded. */
-export interface LayerResult {
-  /** The layer. */
-  readonly layer: LayerPlan;
-  /** Its levels, scales and bias. */
-  readonly rounding: Rounding;
-  /** Squared output error over calibration data, relative to the output's power. */
-  readonly error: RoundedLayer["error"];
-}
-
-/** A calibrated model, ready to be built. */
-export interface Calibrated {
-  /** Weights and grids. */
-  readonly parts: Parts;
-  /** Every layer, in the order in which they were rounded. */
-  readonly layers: readonly LayerResult[];
-  /** Every block that was learned. */
-  readonly blocks: readonly BlockReport[];
-  /** Ranges of activations, by tensor. */
-  readonly ranges: ReadonlyMap<string, RangedGrid>;
-  /** Seconds spent by kind of work. */
-  readonly seconds: ReadonlyMap<string, number>;
-  /** What the user should know. */
-  readonly warnings: readonly string[];
-}
-
-/** Batches that were loaded into the engines of a pool. */
-export interface LoadedBatches extends Layout {
-  /** Shape and type of every tensor of the float model. */
-  readonly shapes: ReadonlyMap<string, TensorInfo>;
-}
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
 export async function calibrate(

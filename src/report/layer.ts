@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Calibrated, LayerResult } from "../calibrate/calibrate.ts";
+import type { Calibrated, LayerResult } from "../calibrate/job.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { LayerReport } from "./report.ts";
