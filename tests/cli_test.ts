@@ -153,6 +153,10 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
       [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
+      [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
+      [[model, ...data, ...output, "--steps", "9"], /--steps.*--blocks/],
+      [[model, ...data, ...output, "--activation-bits", "3"], /--activation-bits 3.*8, 4/],
+      [[model, ...data, ...output, "--memory", "-1"], /--memory/],
       [[model, ...data], /--output/],
       [[model, ...output], /--data/],
       [[model, ...data, "-o", join(folder, "taken")], /taken.*folder/],
@@ -180,6 +184,33 @@ Deno.test("one corrupt image among good ones is left out, with a warning", () =>
     assertEquals(code, 0, stderr);
     assert(/warning: .*broken\.png/.test(stderr), stderr);
     assertEquals(JSON.parse(stdout).samples.skipped, 1);
+  }));
+
+Deno.test("an interrupted run says so, and --resume ends with the bytes of a whole one", () =>
+  inFolder(async (folder) => {
+    const whole = join(folder, "whole.onnx"), out = join(folder, "out.onnx");
+    const job = [model, "--data", calib, "--bits", "2", "--blocks", "--steps", "30"];
+    const first = await attune(...job, "-o", whole);
+    assertEquals(first.code, 0, first.stderr);
+    assert(/blocks are better/.test(first.stderr + first.stdout), first.stderr);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", join(root, "quantize.ts"), ...job, "-o", out],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    while (!existsSync(`${out}.checkpoint`)) await new Promise((go) => setTimeout(go, 20));
+    child.kill("SIGINT");
+    const stopped = await child.output(), said = new TextDecoder().decode(stopped.stderr);
+    assertEquals(stopped.code, 130, said);
+    assert(/go on by --resume/.test(said), said);
+    const other = await attune(...job, "--edge-bits", "4", "--resume", "-o", out);
+    assertEquals(other.code, 2);
+    assert(/edgeBits was 8, is 4/.test(other.stderr), other.stderr);
+    const resumed = await attune(...job, "--resume", "--threads", "1", "-o", out);
+    assertEquals(resumed.code, 0, resumed.stderr);
+    assertEquals(readFileSync(out), readFileSync(whole));
+    assertEquals(readdirSync(folder).sort(), ["out.onnx", "whole.onnx"]);
   }));
 
 Deno.test("Ctrl-C stops cleanly", () =>

@@ -132,6 +132,11 @@ export const quantizeCommand: Command = {
     const { model: quantized, report } = await quantize(plan, samples.samples(), pool, {
       ...options,
       onProgress: progress.update,
+    }).catch((error) => {
+      if (checkpoint.load()) {
+        context.say(`${checkpoint.name} keeps what was found so far: go on by --resume`);
+      }
+      throw error;
     });
     progress.finish();
     context.signal.throwIfAborted();
