@@ -4,7 +4,7 @@
 import { adam } from "./adam";
 import { homeward } from "./erf";
 import { f, madd, put } from "./memory";
-import { level } from "./scale";
+import { blockEnd, blockStart, level } from "./scale";
 import { sumLanes } from "./vector";
 
 /** out = ŵ for rows × d weights; a scale belongs to a row and a block of it. */
@@ -22,8 +22,7 @@ export function attentionForward(
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
   const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
-    const first = (b / blocks) * d + (b % blocks) * block;
-    const last = (b / blocks) * d + min(d, (b % blocks + 1) * block);
+    const first = blockStart(b, blocks, block, d), last = blockEnd(b, blocks, block, d);
     const s = f(scale, b), step = f32x4.splat(s);
     let i = first;
     for (; i + 4 <= last; i += 4) {
@@ -63,8 +62,7 @@ export function attentionStep(
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
   const radius = f32x4.splat(inverse), low = f32x4.splat(lo), high = f32x4.splat(hi);
   for (let b = 0; b < rows * blocks; b++) {
-    const first = (b / blocks) * d + (b % blocks) * block;
-    const last = (b / blocks) * d + min(d, (b % blocks + 1) * block);
+    const first = blockStart(b, blocks, block, d), last = blockEnd(b, blocks, block, d);
     const s = f(scale, b), size = f32x4.splat(s);
     // Sums of four lanes each, short enough for float32: of one block of one row.
     let sums = f32x4.splat(0), rest: f32 = 0;

@@ -10,7 +10,7 @@ import { homeward } from "./erf";
 import { normals } from "./gaussian";
 import { product } from "./gemm";
 import { f, put } from "./memory";
-import { level } from "./scale";
+import { blockEnd, blockStart, level } from "./scale";
 import { dot64 } from "./vector";
 
 /** AdaRound's rectified sigmoid reaches from γ to ζ (Nagel et al. 2020). */
@@ -189,20 +189,6 @@ export function adaroundLoop(
 function rectified(x: f32): f32 {
   const stretched = (ZETA - GAMMA) / (1 + Mathf.exp(-x)) + GAMMA;
   return max<f32>(0, min<f32>(1, stretched));
-}
-
-/** Where the weights of scale `b` begin: scale b % blocks of row b / blocks. */
-// @ts-ignore: decorator
-@inline
-function blockStart(b: i32, blocks: i32, block: i32, d: i32): i32 {
-  return (b / blocks) * d + (b % blocks) * block;
-}
-
-/** Where they end. */
-// @ts-ignore: decorator
-@inline
-function blockEnd(b: i32, blocks: i32, block: i32, d: i32): i32 {
-  return (b / blocks) * d + min(d, (b % blocks + 1) * block);
 }
 
 /** gradients = errors · H: half the loss's gradients. */

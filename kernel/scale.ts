@@ -11,6 +11,20 @@ export function level(t: f32, lo: f32, hi: f32): f32 {
   return max<f32>(lo, min<f32>(hi, nearest<f32>(t)));
 }
 
+/** Where the weights of scale `b` begin: scale b % blocks of row b / blocks. */
+// @ts-ignore: decorator
+@inline
+export function blockStart(b: i32, blocks: i32, block: i32, d: i32): i32 {
+  return (b / blocks) * d + (b % blocks) * block;
+}
+
+/** Where they end. */
+// @ts-ignore: decorator
+@inline
+export function blockEnd(b: i32, blocks: i32, block: i32, d: i32): i32 {
+  return (b / blocks) * d + min(d, (b % blocks + 1) * block);
+}
+
 /**
  * scale[row][b]: the one of `candidates` shrunk scales that minimises Σ importance_j (s q_j − w_j)²
  * over the block. 1 stands for s = the smallest that clips nothing. A block of zeros gets the scale 1.
