@@ -1,6 +1,7 @@
 /**
  * The kernel's element-wise functions against a plain copy, and every function against its plain
- * TypeScript twin: `deno run -A bench/kernel_elements.ts`. All in one run on one thread, in turns.
+ * TypeScript twin: `deno run -A bench/kernel_elements.ts [elements | twin]`. All in one run on one
+ * thread, in turns.
  *
  * @module
  */
@@ -8,6 +9,7 @@
 import { Kernel } from "../src/kernel/kernel.ts";
 import * as elements from "../src/kernel/reference_elements.ts";
 import * as reference from "../src/kernel/reference.ts";
+import type { Plain } from "../src/kernel/reference.ts";
 import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
 
 /** Best milliseconds of `rounds` runs of each of `works`, which take turns. */
@@ -32,6 +34,7 @@ function noise(length: number): Float32Array {
   });
 }
 
+const only = Deno.args[0];
 const kernel = Kernel.create();
 
 /** Bandwidth of the element-wise functions, bytes read and written, as a share of a copy's. */
@@ -39,41 +42,44 @@ function bandwidth(): void {
   const n = 2 ** 21, rows = 1024, d = n / rows;
   const x = kernel.f32(noise(n)), y = kernel.f32(n), z = kernel.f32(n), u = kernel.f32(n);
   const scale = kernel.f32(new Float32Array(rows).fill(0.1)), zero = kernel.f32(rows);
-  const slopes = kernel.f32(rows), range = kernel.f32(3), counts = kernel.f32(4096);
+  const slopes = kernel.f32(rows), range = kernel.f32(2), counts = new Float64Array(4096);
   const grid = { scale, block: d, rows, d, lo: -8, hi: 7 };
-  const moments = { m: y, v: z, rate: 1e-3, step: 10 };
-  const works: [name: string, buffers: number, work: () => unknown][] = [
-    ["copy", 2, () => y.view.set(x.view)],
-    ["quantize", 2, () => kernel.quantize({ ...grid, x, zero, q: y })],
-    ["dequantize", 2, () => kernel.dequantize({ ...grid, q: y, zero, x: z })],
-    ["minmax", 1, () => kernel.minmax({ x, n, out: range })],
-    ["histogram", 1, () => kernel.histogram({ x, n, stride: 1, factor: 2048, counts })],
-    ["attentionForward", 3, () => kernel.attentionForward({ ...grid, alpha: y, w: x, out: z })],
-    ["adam", 7, () => kernel.adam({ ...moments, x: u, g: x, n })],
+  const step = { m: y, v: z, rate: 1e-3, step: 10, gradient: x };
+  const attention = { ...grid, ...step, alpha: u, w: u, slopes };
+  const adaround = { ...grid, ...step, soft: u, beta: 8 };
+  const q = kernel.quantize({ ...grid, x, zero }), bytes = kernel.pack({ q, bits: 4, lo: -8 });
+  const odd = kernel.pack({ q, bits: 5, lo: -8 });
+  // What is moved for each value: bytes read and written.
+  const works: [name: string, bytes: number, work: () => unknown][] = [
+    ["copy", 8, () => y.view.set(x.view)],
+    // Bytes go in and out by a copy more.
+    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero })],
+    ["dequantize", 7, () => kernel.dequantize({ ...grid, q, zero, x: z })],
+    ["pack, 4 bits", 4, () => kernel.pack({ q, bits: 4, lo: -8 })],
+    ["unpack, 4 bits", 4, () => kernel.unpack({ bytes, n, bits: 4, lo: -8 })],
+    ["pack, 5 bits", 4.25, () => kernel.pack({ q, bits: 5, lo: -8 })],
+    ["unpack, 5 bits", 4.25, () => kernel.unpack({ bytes: odd, n, bits: 5, lo: -8 })],
+    ["minmax", 4, () => kernel.minmax({ x, n, out: range })],
+    ["histogram", 4, () => kernel.histogram({ x, n, lo: -1, hi: 1, counts })],
+    ["attentionForward", 12, () => kernel.attentionForward({ ...grid, alpha: y, w: x, out: z })],
+    ["adam", 28, () => kernel.adam({ ...step, x: u, g: x, n })],
+    ["attentionStep, straight-through", 40, () => kernel.attentionStep({ ...attention, tau: 0 })],
+    ["attentionStep, erf rule", 40, () => kernel.attentionStep({ ...attention, tau: 0.5 })],
     [
-      "attentionStep, straight-through",
-      10,
-      () =>
-        kernel.attentionStep({ ...grid, ...moments, alpha: u, gradient: x, w: u, tau: 0, slopes }),
+      "adaroundForward",
+      12,
+      () => kernel.adaroundForward({ ...grid, soft: u, w: x, hard: false, out: z }),
     ],
+    ["adaroundStep", 40, () => kernel.adaroundStep({ ...adaround, regularisation: 0 })],
     [
-      "attentionStep, erf rule",
-      10,
-      () =>
-        kernel.attentionStep({
-          ...grid,
-          ...moments,
-          alpha: u,
-          gradient: x,
-          w: u,
-          tau: 0.5,
-          slopes,
-        }),
+      "adaroundStep, regularised",
+      40,
+      () => kernel.adaroundStep({ ...adaround, regularisation: 0.01 }),
     ],
-    ["normals", 1, () => kernel.normals({ out: y, seed: 1, stream: 2 })],
+    ["normals", 4, () => kernel.normals({ out: y, seed: 1, stream: 2 })],
   ];
   const best = race(works.map(([, , work]) => work), 12);
-  const rates = works.map(([, buffers], i) => buffers * 4 * n / best[i] / 1e6);
+  const rates = works.map(([, bytes], i) => bytes * n / best[i] / 1e6);
   console.log("element-wise functions, 8 MiB buffers");
   for (const [i, [name]] of works.entries()) {
     const share = (rates[0] / rates[i]).toFixed(2);
@@ -83,6 +89,7 @@ function bandwidth(): void {
       } GB/s  ${share} x a copy's time per byte`,
     );
   }
+  console.log();
 }
 
 /** Every function against its twin on the same arguments. */
@@ -99,7 +106,10 @@ function twins(): void {
   const draws = { seed: 1, stream: 2 };
   const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
   const values = { scale, block: d, rows, d, lo: -4, hi: 3 };
-  const state = new Float32Array(5 * n), m = new Float32Array(n), v = new Float32Array(n);
+  const bytes = new Int8Array(n),
+    state = new Float32Array(5 * n),
+    m = new Float32Array(n),
+    v = new Float32Array(n);
   const t = noise(2000), e = noise(50_000);
   type Args = Record<string, unknown>;
   const cases: [method: keyof Kernel, twin: (args: never) => unknown, args: Args][] = [
@@ -128,7 +138,9 @@ function twins(): void {
       d,
       p,
     }],
+    ["mirror", reference.mirror, { h: h.slice(), groups: 1, d }],
     ["cholesky", reference.cholesky, { h, groups: 1, n: d }],
+    ["logDet", reference.logDet, { u, n: d }],
     ["solve", reference.solve, { u, b: target, groups: 1, rows, n: d }],
     ["sequential", reference.sequential, {
       ...grid,
@@ -139,6 +151,8 @@ function twins(): void {
       taus: Float32Array.from({ length: 16 }, (_, k) => k / 20),
     }],
     ["polish", reference.polish, { ...grid, ...levels, h, sweeps: 5 }],
+    ["loss", reference.loss, { ...grid, ...levels, h }],
+    ["refit", reference.refit, { ...grid, ...levels, h, oneScale: false }],
     ["scaleSearch", reference.scaleSearch, {
       ...grid,
       importance: new Float32Array(d).fill(1),
@@ -147,6 +161,11 @@ function twins(): void {
     }],
     ["nearest", reference.nearest, { ...grid, ...levels }],
     ["stochastic", reference.stochastic, { ...grid, ...levels, ...draws }],
+    ["codingLength", (args: Plain<Kernel["codingLength"]>) => reference.codingLength(args)(1), {
+      w: target,
+      rows,
+      d,
+    }],
     ["attentionLoop", attentionLoop, { ...steps, state, tau: 0.5 }],
     ["adaroundLoop", adaroundLoop, { ...steps, state, totalSteps: 100, regularisation: 0.01 }],
     ["normals", reference.normals, { out: e, ...draws }],
@@ -168,15 +187,17 @@ function twins(): void {
       ...draws,
       q: e.slice(),
     }],
-    ["quantize", elements.quantize, { ...values, x: target, zero, q: levels.q }],
-    ["dequantize", elements.dequantize, { ...values, q: levels.q, zero, x: target }],
-    ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(3) }],
+    ["quantize", elements.quantize, { ...values, x: target, zero }],
+    ["dequantize", elements.dequantize, { ...values, q: bytes, zero, x: target }],
+    ["pack", elements.pack, { q: bytes, bits: 4, lo: -4 }],
+    ["unpack", elements.unpack, { bytes: new Uint8Array(n / 2), n, bits: 4, lo: -4 }],
+    ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(2) }],
     ["histogram", elements.histogram, {
       x: e,
       n: e.length,
-      stride: 1,
-      factor: 2048,
-      counts: new Float32Array(4096),
+      lo: -1,
+      hi: 1,
+      counts: new Float64Array(4096),
     }],
     ["attentionForward", elements.attentionForward, {
       ...values,
@@ -196,9 +217,27 @@ function twins(): void {
       step: 3,
       slopes: zero,
     }],
+    ["adaroundForward", elements.adaroundForward, {
+      ...values,
+      soft: m,
+      w: target,
+      hard: false,
+      out: v.slice(),
+    }],
+    ["adaroundStep", elements.adaroundStep, {
+      ...values,
+      soft: m,
+      m: m.slice(),
+      v,
+      gradient: target,
+      beta: 8,
+      regularisation: 0.01,
+      rate: 0.01,
+      step: 3,
+    }],
     ["adam", elements.adam, { x: m, m: m.slice(), v, g: target, n, step: 3, rate: 0.01 }],
   ];
-  console.log("\nfunctions against their twins in TypeScript");
+  console.log("functions against their twins in TypeScript");
   for (const [method, twin, args] of cases) {
     const mark = kernel.mark();
     const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
@@ -232,5 +271,5 @@ function twins(): void {
   }
 }
 
-bandwidth();
-twins();
+if (only !== "twin") bandwidth();
+if (only !== "elements") twins();

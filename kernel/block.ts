@@ -2,6 +2,7 @@
 // block's gradient graph. ŵ = s · clip(round(w/s + α)).
 
 import { adam } from "./adam";
+import { clip4 } from "./clip";
 import { homeward } from "./erf";
 import { f, madd, put } from "./memory";
 import { blockEnd, blockStart, level } from "./scale";
@@ -22,21 +23,20 @@ export function attentionForward(
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
   const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
-    const first = blockStart(b, blocks, block, d), last = blockEnd(b, blocks, block, d);
-    const s = f(scale, b), step = f32x4.splat(s);
-    let i = first;
-    for (; i + 4 <= last; i += 4) {
+    const end = blockEnd(b, blocks, block, d), s = f(scale, b), step = f32x4.splat(s);
+    let i = blockStart(b, blocks, block, d);
+    for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       const t = f32x4.add(f32x4.div(v128.load(w + at), step), v128.load(alpha + at));
-      const q = f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t)));
-      v128.store(out + at, f32x4.mul(step, q));
+      v128.store(out + at, f32x4.mul(step, clip4(f32x4.nearest(t), low, high)));
     }
-    for (; i < last; i++) put(out, i, s * level(f(w, i) / s + f(alpha, i), lo, hi));
+    for (; i < end; i++) put(out, i, s * level(f(w, i) / s + f(alpha, i), lo, hi));
   }
 }
 
 /**
- * One step of Adam on α by g = ∂L/∂ŵ, which is overwritten; and slopes[b] = ∂L/∂ log s = Σ g s q.
+ * One step of Adam on α by g = ∂L/∂ŵ times `unit`, which is overwritten; and slopes[b] = ∂L/∂ log s =
+ * Σ g s q, times `unit`, too.
  *
  * ∂L/∂α = s g, by the erf rule (`tau` > 0) times ½ + ½ erf(α/(√2 τ)) where it is positive, else times
  * ½ − ½ erf(α/(√2 τ)); straight through where `tau` is 0. Beyond the grid only the way back counts.
@@ -53,6 +53,7 @@ export function attentionStep(
   hi: f32,
   rows: i32,
   d: i32,
+  unit: f32,
   tau: f32,
   rate: f32,
   step: i32,
@@ -62,25 +63,24 @@ export function attentionStep(
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
   const radius = f32x4.splat(inverse), low = f32x4.splat(lo), high = f32x4.splat(hi);
   for (let b = 0; b < rows * blocks; b++) {
-    const first = blockStart(b, blocks, block, d), last = blockEnd(b, blocks, block, d);
-    const s = f(scale, b), size = f32x4.splat(s);
+    const end = blockEnd(b, blocks, block, d), s = f(scale, b), factor = s * unit;
+    const size = f32x4.splat(s), chain = f32x4.splat(factor);
     // Sums of four lanes each, short enough for float32: of one block of one row.
     let sums = f32x4.splat(0), rest: f32 = 0;
-    let i = first;
-    for (; i + 4 <= last; i += 4) {
+    let i = blockStart(b, blocks, block, d);
+    for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       const a = v128.load(alpha + at);
-      const t = f32x4.add(f32x4.div(v128.load(w + at), size), a);
-      const slope = f32x4.mul(size, v128.load(g + at));
-      const q = f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t)));
-      sums = madd(sums, slope, q);
-      v128.store(g + at, ruled(slope, t, a, low, high, radius, tau));
+      const wished = f32x4.nearest(f32x4.add(f32x4.div(v128.load(w + at), size), a));
+      const slope = f32x4.mul(chain, v128.load(g + at));
+      sums = madd(sums, slope, clip4(wished, low, high));
+      v128.store(g + at, ruled(slope, wished, a, low, high, radius, tau));
     }
-    for (; i < last; i++) {
-      const t = f(w, i) / s + f(alpha, i), slope = s * f(g, i);
-      rest += slope * level(t, lo, hi);
+    for (; i < end; i++) {
+      const wished = nearest<f32>(f(w, i) / s + f(alpha, i)), slope = factor * f(g, i);
+      rest += slope * level(wished, lo, hi);
       const a = f32x4.splat(f(alpha, i));
-      const kept = ruled(f32x4.splat(slope), f32x4.splat(t), a, low, high, radius, tau);
+      const kept = ruled(f32x4.splat(slope), f32x4.splat(wished), a, low, high, radius, tau);
       put(g, i, f32x4.extract_lane(kept, 0));
     }
     put(slopes, b, sumLanes(sums) + rest);
@@ -88,21 +88,21 @@ export function attentionStep(
   adam(alpha, m, v, g, rows * d, step, rate);
 }
 
-/** Slopes without those that push further beyond the grid, by the erf rule where there is a τ. */
+/** Slopes without those that push a level further beyond the grid, by the erf rule if there is a τ. */
 // @ts-ignore: decorator
 @inline
 function ruled(
   slope: v128,
-  t: v128,
+  wished: v128,
   alpha: v128,
   low: v128,
   high: v128,
   radius: v128,
   tau: f32,
 ): v128 {
-  const half = f32x4.splat(0.5), zero = f32x4.splat(0);
-  const above = v128.and(f32x4.gt(t, f32x4.add(high, half)), f32x4.lt(slope, zero));
-  const below = v128.and(f32x4.lt(t, f32x4.sub(low, half)), f32x4.gt(slope, zero));
+  const zero = f32x4.splat(0);
+  const above = v128.and(f32x4.gt(wished, high), f32x4.lt(slope, zero));
+  const below = v128.and(f32x4.lt(wished, low), f32x4.gt(slope, zero));
   const kept = v128.andnot(slope, v128.or(above, below));
   return tau > 0 ? homeward(kept, alpha, radius) : kept;
 }

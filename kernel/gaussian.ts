@@ -2,6 +2,7 @@
 // work can be split in any way without a change in any bit. And the normal distribution.
 
 import { erf } from "./erf";
+import { cubic, log4 } from "./exponential";
 import { put } from "./memory";
 
 /**
@@ -76,31 +77,6 @@ export function normal4(keys: v128, candidates: v128, indices: v128): v128 {
   );
   const outer = v128.xor(far, v128.and(negative, i32x4.splat(0x80000000)));
   return v128.bitselect(middle, outer, f32x4.le(f32x4.abs(q), f32x4.splat(0.425)));
-}
-
-/** ((a x + b) x + c) x + d. */
-// @ts-ignore: decorator
-@inline
-function cubic(x: v128, a: f32, b: f32, c: f32, d: f32): v128 {
-  let sum = f32x4.add(f32x4.mul(f32x4.splat(a), x), f32x4.splat(b));
-  sum = f32x4.add(f32x4.mul(sum, x), f32x4.splat(c));
-  return f32x4.add(f32x4.mul(sum, x), f32x4.splat(d));
-}
-
-/**
- * log x for normal x > 0, error below one unit in the last place: x = 2ᵉ (1 + t), then the series of
- * FreeBSD's logf in z = (t / (2 + t))².
- */
-function log4(x: v128): v128 {
-  // e such that 1 + t lies between √½ and √2.
-  const e = i32x4.shr_s(i32x4.sub(x, i32x4.splat(0x3F3504F3)), 23);
-  const t = f32x4.sub(i32x4.sub(x, i32x4.shl(e, 23)), f32x4.splat(1));
-  const s = f32x4.div(t, f32x4.add(t, f32x4.splat(2))), z = f32x4.mul(s, s);
-  const series = f32x4.mul(z, cubic(z, 0.24279078841, 0.28498786688, 0.40000972152, 0.66666662693));
-  const half = f32x4.mul(f32x4.mul(t, t), f32x4.splat(0.5));
-  const rest = f32x4.sub(f32x4.mul(s, f32x4.add(half, series)), half);
-  const power = f32x4.mul(f32x4.convert_i32x4_s(e), f32x4.splat(0.69314718));
-  return f32x4.add(power, f32x4.add(rest, t));
 }
 
 /** out[i] = factor · normal draw i of candidate 0. */

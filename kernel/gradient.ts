@@ -6,15 +6,14 @@
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
 import { adam } from "./adam";
+import { adaroundForward, GAMMA, softSlope, ZETA } from "./adaround";
+import { attentionForward } from "./block";
 import { homeward } from "./erf";
 import { normals } from "./gaussian";
 import { product } from "./gemm";
 import { f, put } from "./memory";
 import { blockEnd, blockStart, level } from "./scale";
-import { dot64 } from "./vector";
-
-/** AdaRound's rectified sigmoid reaches from γ to ζ (Nagel et al. 2020). */
-const ZETA: f32 = 1.1, GAMMA: f32 = -0.1;
+import { axpy, dot64 } from "./vector";
 
 /** 1 / mean(diag H); 0 where H is zero: then nothing moves. */
 function unitOf(h: usize, d: i32): f32 {
@@ -66,13 +65,8 @@ export function attentionLoop(
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      for (let b = 0; b < rows * blocks; b++) {
-        const s = f(grid, b), end = blockEnd(b, blocks, block, d);
-        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-          const value = s * level(f(wanted, i) / s + f(alpha, i), lo, hi);
-          put(errors, i, value - f(wanted, i));
-        }
-      }
+      attentionForward(alpha, wanted, grid, block, lo, hi, rows, d, errors);
+      axpy(-1, wanted, errors, n);
       evaluate(errors, gradients, gram, rows, d);
       keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
       for (let b = 0; b < rows * blocks; b++) {
@@ -140,55 +134,34 @@ export function adaroundLoop(
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      for (let b = 0; b < rows * blocks; b++) {
-        const s = f(grid, b), end = blockEnd(b, blocks, block, d);
-        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-          const w = f(wanted, i), value = floor<f32>(w / s) + rectified(f(x, i));
-          put(errors, i, s * max<f32>(lo, min<f32>(hi, value)) - w);
-        }
-      }
+      adaroundForward(x, wanted, grid, block, lo, hi, rows, d, false, errors);
+      axpy(-1, wanted, errors, n);
       evaluate(errors, gradients, gram, rows, d);
       const progress = <f64> (step - warm) / <f64> max(1, totalSteps - warm);
       const beta = <f32> (2 + 9 * (1 + Math.cos(progress * Math.PI)));
       const weight: f32 = step < warm ? 0 : regularisation;
       for (let b = 0; b < rows * blocks; b++) {
         const factor = unit / f(grid, b), end = blockEnd(b, blocks, block, d);
-        for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-          const raw: f32 = 1 / (1 + Mathf.exp(-f(x, i)));
-          const stretched = raw * (ZETA - GAMMA) + GAMMA;
-          let slope: f32 = 0;
-          if (stretched > 0 && stretched < 1) {
-            slope = f(gradients, i) * factor;
-            if (weight > 0) {
-              const off = stretched * 2 - 1;
-              const pull = weight * 2 * beta * Mathf.pow(Mathf.abs(off), beta - 1);
-              slope -= off > 0 ? pull : -pull;
-            }
-            slope *= (ZETA - GAMMA) * raw * (1 - raw);
-          }
-          put(gradients, i, slope);
+        let i = blockStart(b, blocks, block, d);
+        for (; i + 4 <= end; i += 4) {
+          const at = i << 2;
+          const slope = f32x4.mul(v128.load(gradients + at), f32x4.splat(factor));
+          v128.store(gradients + at, softSlope(slope, v128.load(x + at), beta, weight));
+        }
+        for (; i < end; i++) {
+          const slope = f32x4.splat(f(gradients, i) * factor);
+          const soft = softSlope(slope, f32x4.splat(f(x, i)), beta, weight);
+          put(gradients, i, f32x4.extract_lane(soft, 0));
         }
       }
       adam(x, m, v, gradients, n, step, rate);
     }
     if (startStep + steps < totalSteps) continue;
-    for (let b = 0; b < rows * blocks; b++) {
-      const s = f(grid, b), end = blockEnd(b, blocks, block, d);
-      for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-        const w = f(wanted, i), up: f32 = rectified(f(x, i)) >= 0.5 ? 1 : 0;
-        put(errors, i, s * max<f32>(lo, min<f32>(hi, floor<f32>(w / s) + up)) - w);
-      }
-    }
+    adaroundForward(x, wanted, grid, block, lo, hi, rows, d, true, errors);
+    axpy(-1, wanted, errors, n);
     evaluate(errors, gradients, gram, rows, d);
     keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function rectified(x: f32): f32 {
-  const stretched = (ZETA - GAMMA) / (1 + Mathf.exp(-x)) + GAMMA;
-  return max<f32>(0, min<f32>(1, stretched));
 }
 
 /** gradients = errors · H: half the loss's gradients. */

@@ -1,6 +1,7 @@
 // What the module exports. All pointers are byte addresses of float32 data; sizes are in elements.
 
 export { adam } from "./adam";
+export { adaroundForward, adaroundStep } from "./adaround";
 export { attentionForward, attentionStep } from "./block";
 export { cholesky, logDet, solve } from "./cholesky";
 export { tridiagonal } from "./coding";
@@ -12,6 +13,6 @@ export { adaroundLoop, attentionLoop } from "./gradient";
 export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
 export { heapStart } from "./memory";
 export { histogram, minmax } from "./observe";
-export { dequantize, pack, packedBytes, quantize, unpack } from "./pack";
+export { dequantize, pack, quantize, unpack } from "./pack";
 export { nearestLevels, refit, scaleSearch, stochasticLevels } from "./scale";
 export { transpose } from "./vector";

@@ -1,7 +1,8 @@
 // Values to the levels of a given grid and back, a byte per level; and levels as streams of bits.
 
-import { blockEnd, blocksOf, blockStart, clip4 } from "./grid";
+import { clip4 } from "./clip";
 import { f, put } from "./memory";
+import { blockEnd, blockStart } from "./scale";
 
 /**
  * q = clip(round(x / s) + z, lo, hi) for rows × d values; s and z belong to a row and a block of it.
@@ -20,7 +21,7 @@ export function quantize(
   q: usize,
 ): void {
   const low = f32x4.splat(lo), high = f32x4.splat(hi);
-  const blocks = blocksOf(d, block);
+  const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d);
     const s = f(scale, b), z = f(zero, b);
@@ -63,7 +64,7 @@ export function dequantize(
   d: i32,
   x: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d);
     const s = f(scale, b), z = f(zero, b);

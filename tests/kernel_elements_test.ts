@@ -2,6 +2,9 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
+import { assertThrows } from "std/assert/throws.js";
+import { AttuneError } from "../src/errors.ts";
+import type { LevelBytes } from "../src/kernel/elements.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import * as reference from "../src/kernel/reference_elements.ts";
 import { assertClose, both, onKernel, random } from "./kernel_twins.ts";
@@ -30,83 +33,104 @@ const same = (a: Float32Array, b: Float32Array, what: string) =>
   assertEquals(Array.from(a, (v) => v + 0), Array.from(b, (v) => v + 0), what);
 
 Deno.test("quantize, dequantize: as the twins to the last bit; ties, NaN, infinities", () => {
-  for (const size of SIZES) {
-    const args = problem(size), what = JSON.stringify(size);
-    const zero = args.scale.map((_, i) => i % 3 - 1), q = new Float32Array(args.x.length);
-    const levels = both("quantize", reference.quantize, { ...args, zero, q });
-    same(levels.kernel.q, levels.twin.q, what);
-    assert(levels.kernel.q.every((level) => level >= -4 && level <= 3));
-    const back = both("dequantize", reference.dequantize, { ...args, zero, q: levels.kernel.q });
-    same(back.kernel.x, back.twin.x, what);
+  for (const size of [...SIZES, { rows: 2, d: 100, block: 37 }]) {
+    for (const [lo, hi] of [[-4, 3], [-128, 127], [0, 255]]) {
+      const args = { ...problem(size), lo, hi }, what = JSON.stringify({ ...size, lo });
+      const zero = args.scale.map((_, i) => i % 3 - Math.min(lo + 1, 1));
+      const { results: [q, twin] } = both("quantize", reference.quantize, { ...args, zero });
+      assertEquals(q, twin, what);
+      const levels = { ...args, zero, q: q as LevelBytes };
+      const back = both("dequantize", reference.dequantize, levels);
+      same(back.kernel.x, back.twin.x, what);
+    }
   }
-  const tie = {
-    x: Float32Array.of(0.5, 1.5, -0.5, -1.5, 2.5, NaN, Infinity),
-    rows: 1,
-    d: 7,
-    block: 7,
-  };
-  const { q } = onKernel("quantize", {
-    ...tie,
-    scale: Float32Array.of(1),
-    zero: Float32Array.of(1),
-    lo: 0,
-    hi: 15,
-    q: new Float32Array(7),
-  }).args;
-  assertEquals([...q], [1, 3, 1, 0, 3, 1, 15]);
+  const one = { rows: 1, scale: Float32Array.of(1), zero: Float32Array.of(1), lo: 0, hi: 15 };
+  const x = Float32Array.of(0.5, 1.5, -0.5, -1.5, 2.5, NaN, Infinity);
+  // Once one by one, once sixteen at a time.
+  const first = onKernel("quantize", { ...one, x, d: 7, block: 7 }).result as Uint8Array;
+  assertEquals([...first], [1, 3, 1, 0, 3, 1, 15]);
+  const long = Float32Array.from({ length: 21 }, (_, i) => x[i % 7]);
+  const thrice = onKernel("quantize", { ...one, x: long, d: 21, block: 21 }).result as Uint8Array;
+  assertEquals([...thrice], [...first, ...first, ...first]);
 });
 
-Deno.test("pack, unpack: bit by bit as the twin, and back, for 2 to 8 bits", () => {
-  using kernel = Kernel.create();
+Deno.test("pack, unpack: bit by bit as the twins, and back, for 2 to 8 bits", () => {
   for (let bits = 2; bits <= 8; bits++) {
-    for (const n of [0, 1, 2, 7, 8, 15, 16, 17, 1001]) {
+    for (const n of [0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 1001]) {
       for (const lo of [0, -(2 ** (bits - 1))]) {
-        const levels = random(n, bits + n).map((value) =>
-          Math.min(2 ** bits - 1, Math.floor(Math.abs(value) * 2 ** (bits - 1))) + lo
+        const levels = Array.from(
+          random(n, bits + n),
+          (value) => Math.min(2 ** bits - 1, Math.floor(Math.abs(value) * 2 ** (bits - 1))) + lo,
         );
-        const mark = kernel.mark(), q = kernel.f32(levels);
-        const bytes = kernel.pack({ q, n, bits, lo });
-        assertEquals(bytes, reference.pack({ q: levels, n, bits, lo }), `${n} of ${bits} bits`);
-        const back = kernel.f32(n);
-        kernel.unpack({ bytes, n, bits, lo, q: back });
-        assertEquals(back.view.slice(), levels);
-        kernel.reset(mark);
+        const q = new (lo < 0 ? Int8Array : Uint8Array)(levels), what = `${n} of ${bits} bits`;
+        const { results: [bytes, twin] } = both("pack", reference.pack, { q, bits, lo });
+        assertEquals(bytes, twin, what);
+        const packed = { bytes: bytes as Uint8Array, n, bits, lo };
+        assertEquals(both("unpack", reference.unpack, packed).results, [q, q], what);
       }
     }
   }
-  // ONNX keeps the first of two 4-bit integers in the low half.
-  const q = kernel.f32(Float32Array.of(1, 15, 7));
-  assertEquals([...kernel.pack({ q, n: 3, bits: 4, lo: 0 })], [0xf1, 0x07]);
 });
 
-Deno.test("minmax, histogram: as the twins; what is not finite is counted, and in no bin", () => {
+Deno.test("pack: 4 and 2 bits as ONNX keeps them, and what does not fit is refused", () => {
+  using kernel = Kernel.create();
+  const pack = (q: Int8Array, bits: number) => [...kernel.pack({ q, bits, lo: 0 })];
+  // The first integer in the lowest bits, negative ones as their two's complement.
+  assertEquals(pack(Int8Array.of(1, -1, 7), 4), [0xf1, 0x07]);
+  assertEquals(pack(Int8Array.of(1, -1, -2, 0, 1), 2), [0b00_10_11_01, 0b01]);
+  const whole = Int8Array.from({ length: 66 }, (_, i) => i % 16 - 8);
+  assertEquals(
+    pack(whole, 4),
+    Array.from({ length: 33 }, (_, i) => whole[2 * i] & 15 | (whole[2 * i + 1] & 15) << 4),
+  );
+  const short = { bytes: new Uint8Array(2), n: 5, bits: 4, lo: 0 };
+  assertThrows(() => kernel.unpack(short), AttuneError, "2 bytes, not 3");
+});
+
+Deno.test("minmax: as the twin; what is not finite is counted, wherever it lies", () => {
+  for (const length of [0, 1, 3, 4, 15, 16, 17, 1000, 4096, 4097, 9000]) {
+    for (const odd of [ODD, []]) {
+      const x = random(length, 7);
+      odd.forEach((value, i) => i < length / 2 && (x[i] = value));
+      for (const seen of [[Infinity, -Infinity], [-7, 0.25]]) {
+        const args = { x, n: length, out: Float32Array.from(seen) };
+        const { kernel, twin, results } = both("minmax", reference.minmax, args);
+        same(kernel.out, twin.out, `${length}`);
+        assertEquals(results[0], results[1], `${length}`);
+      }
+    }
+  }
+  for (let i = 0; i < 33; i++) {
+    for (const value of [NaN, -NaN, Infinity, -Infinity]) {
+      const x = new Float32Array(33).fill(-3);
+      x[i] = value;
+      const { args, result } = onKernel("minmax", { x, n: 33, out: Float32Array.of(5, -5) });
+      assertEquals([...args.out, result], [-3, -3, 1]);
+    }
+  }
+});
+
+Deno.test("histogram: as the twin, in the same bins; ends take what lies outside, NaN is in none", () => {
   for (const length of [0, 1, 3, 4, 15, 16, 17, 1000]) {
     const x = random(length, 7);
     ODD.forEach((value, i) => i < length / 2 && (x[i] = value));
-    const out = Float32Array.of(Infinity, -Infinity, 0);
-    const range = both("minmax", reference.minmax, { x, n: length, out });
-    same(range.kernel.out, range.twin.out, `${length}`);
-    for (const stride of [1, 3]) {
-      const counts = new Float32Array(8);
-      const found = both("histogram", reference.histogram, {
-        x,
-        n: length,
-        stride,
-        factor: 2,
-        counts,
-      });
-      same(found.kernel.counts, found.twin.counts, `${length} by ${stride}`);
+    for (const [lo, hi, bins] of [[-2, 2, 8], [-0.3, 0.77, 101], [-1e-3, 1e-3, 1], [0, 6, 4096]]) {
+      // Found on both sides of what was there before.
+      const run = (work: (args: Parameters<Kernel["histogram"]>[0]) => void) => {
+        const counts = new Float64Array(bins).fill(2 ** 40);
+        work({ x, n: length, lo, hi, counts } as never);
+        return counts;
+      };
+      const found = run((args) => onKernel("histogram", args as never));
+      assertEquals(found, run((args) => reference.histogram(args as never)), `${length}, ${lo}`);
+      const seen = found.reduce((sum, count) => sum + count - 2 ** 40, 0);
+      assertEquals(seen, length - x.filter(Number.isNaN).length);
     }
   }
-  const edges = Float32Array.of(-2, 2, -2.0001, 2.6, 0, -0, NaN);
-  const { counts } = onKernel("histogram", {
-    x: edges,
-    n: 7,
-    stride: 1,
-    factor: 2,
-    counts: new Float32Array(8),
-  }).args;
-  assertEquals([...counts], [1, 0, 0, 0, 2, 0, 0, 1]);
+  const x = Float32Array.of(-2, 2, -2.0001, 2.6, 0, -0, NaN, Infinity, -Infinity, 1e-42);
+  const counts = new Float64Array(8);
+  onKernel("histogram", { x, n: x.length, lo: -2, hi: 2, counts });
+  assertEquals([...counts], [3, 0, 0, 0, 3, 0, 0, 3]);
 });
 
 Deno.test("levelProbabilities: as the twin, in all 1; samples follow them (chi-squared)", () => {
@@ -164,13 +188,69 @@ Deno.test("attentionForward, attentionStep: as the twins, for either rule", () =
       out: w.slice(),
     });
     same(forward.kernel.out, forward.twin.out, what);
-    for (const tau of [0, 0.5]) {
+    for (const { tau, unit } of [{ tau: 0 }, { tau: 0.5, unit: 1 }, { tau: 0.5, unit: 0.01 }]) {
       const state = { m: random(w.length, 1), v: random(w.length, 2).map((value) => value ** 2) };
       const gradient = random(w.length, 4), slopes = new Float32Array(scale.length);
-      const args = { ...grid, ...state, gradient, tau, rate: 0.01, step: 7, slopes };
+      const args = { ...grid, ...state, gradient, unit, tau, rate: 0.01, step: 7, slopes };
       const { kernel, twin } = both("attentionStep", reference.attentionStep, args);
       for (const name of ["alpha", "m", "v", "gradient", "slopes"] as const) {
         assertClose(kernel[name], twin[name], 1e-5, `${what}, ${name}`);
+      }
+    }
+  }
+});
+
+Deno.test("attentionForward: ties, zeros, denormals and what is not finite, as the twin", () => {
+  const ends = [7.5, -8.5, 7.4999995, -8.500001];
+  const w = Float32Array.from([...ODD, ...ends]), n = w.length;
+  const args = { w, scale: Float32Array.of(1), rows: 1, d: n, block: n, lo: -8, hi: 7 };
+  for (const alpha of [new Float32Array(n), new Float32Array(n).fill(0.5)]) {
+    const { kernel, twin } = both("attentionForward", reference.attentionForward, {
+      ...args,
+      alpha,
+      out: w.slice(),
+    });
+    same(kernel.out, twin.out, "");
+  }
+});
+
+Deno.test("attentionStep, adaroundStep: without a gradient nothing moves but by the regulariser", () => {
+  const n = 21, zeros = () => new Float32Array(n), rows = 3, d = 7, block = 3;
+  const grid = { w: zeros(), scale: new Float32Array(9).fill(1), rows, d, block, lo: -2, hi: 1 };
+  const state = () => ({ m: zeros(), v: zeros(), gradient: zeros(), rate: 1, step: 0 });
+  const slopes = new Float32Array(9), alpha = random(n, 1);
+  const attention = { ...grid, ...state(), alpha, tau: 0.5, slopes };
+  assertEquals(onKernel("attentionStep", attention).args.alpha, alpha);
+  const rest = { ...grid, ...state(), soft: alpha, beta: 2 };
+  const still = onKernel("adaroundStep", { ...rest, regularisation: 0 }).args.soft;
+  assertEquals(still, alpha);
+  // h goes to the end that is nearer, at Adam's first step by the whole rate.
+  const moved = onKernel("adaroundStep", { ...rest, regularisation: 1 }).args.soft;
+  moved.forEach((v, i) => {
+    if (Math.abs(alpha[i]) > 2.39) assertEquals(v, alpha[i]);
+    else assert(Math.abs(v - alpha[i] - Math.sign(alpha[i])) < 1e-3, `${alpha[i]} to ${v}`);
+  });
+});
+
+Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
+  for (const size of SIZES) {
+    const { x: w, scale, rows, d, block, lo, hi } = problem(size, false);
+    const soft = random(w.length, 8).map((value) => 2 * value), what = JSON.stringify(size);
+    [0, -0, 30, -30, 200, -200].forEach((value, i) => i < soft.length && (soft[i] = value));
+    const grid = { w, scale, rows, d, block, lo, hi, soft };
+    for (const hard of [false, true]) {
+      const args = { ...grid, hard, out: w.slice() };
+      const { kernel, twin } = both("adaroundForward", reference.adaroundForward, args);
+      if (hard) same(kernel.out, twin.out, what);
+      else assertClose(kernel.out, twin.out, 1e-6, what);
+    }
+    for (const [beta, regularisation] of [[20, 0], [20, 0.5], [3.7, 0.5], [2, 0.5]]) {
+      const state = { m: random(w.length, 1), v: random(w.length, 2).map((value) => value ** 2) };
+      const rule = { unit: 0.7, beta, regularisation, rate: 0.01, step: 7 };
+      const args = { ...grid, ...state, ...rule, gradient: random(w.length, 4) };
+      const { kernel, twin } = both("adaroundStep", reference.adaroundStep, args);
+      for (const name of ["soft", "m", "v", "gradient"] as const) {
+        assertClose(kernel[name], twin[name], 1e-5, `${what}, ${name}, beta ${beta}`);
       }
     }
   }
@@ -187,6 +267,8 @@ Deno.test("attentionStep: beyond the grid only the way back counts; the erf rule
   assertEquals(step(0, -1, 3, 0), 0);
   assertEquals(step(0, 1, 3, 0), 1);
   assertEquals(step(0, 1, -4, 0), 0);
+  // A tie goes to the even level 2, outside: further out is stopped there as well.
+  assertEquals([step(0, -1, 1.5, 0), step(0, 1, 1.5, 0), step(0, 1, -2.5, 0)], [0, 1, 1]);
   // α > 0: down is home, and easy; up is away, and decays.
   const home = step(0.6, 1, 0, 0.5), away = -step(0.6, -1, 0, 0.5);
   assert(home > 0.85 && away < 0.15 && Math.abs(home + away - 1) < 1e-5, `${home}, ${away}`);

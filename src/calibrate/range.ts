@@ -67,7 +67,7 @@ export class RangeObserver {
   /** The smallest and largest finite value. */
   #range(values: Float32Array): Float32Array {
     const kernel = this.#kernel!, mark = kernel.mark();
-    const out = kernel.f32(Float32Array.of(Infinity, -Infinity, 0));
+    const out = kernel.f32(Float32Array.of(Infinity, -Infinity));
     const x = kernel.f32(Math.min(values.length, CHUNK));
     for (let from = 0; from < values.length; from += CHUNK) {
       const part = values.subarray(from, from + CHUNK);

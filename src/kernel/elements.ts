@@ -4,6 +4,7 @@
  * @module
  */
 
+import { AttuneError } from "../errors.ts";
 import type { Buffer } from "./arena.ts";
 import { at, Instance } from "./instance.ts";
 import type { Draws } from "./kernel.ts";
@@ -38,6 +39,26 @@ export interface Moments {
   readonly rate: number;
   /** Steps done before. */
   readonly step: number;
+}
+
+/** The gradient of a loss with respect to rounded weights. */
+export interface BlockGradient {
+  /** ∂L/∂ŵ: rows × d; overwritten. */
+  readonly gradient: Buffer;
+  /** What the loss is multiplied by. Default: 1. */
+  readonly unit?: number;
+}
+
+/** Levels, a byte each: with a sign where some may be negative. */
+export type LevelBytes = Uint8Array | Int8Array;
+
+/** Bytes behind a stream of bits that the kernel may touch: it moves eight at a time. */
+const SLACK = 8;
+
+/** `bytes`, of which there must be so many. */
+function bytesOf<T extends LevelBytes>(bytes: T, size: number): T {
+  if (bytes.length >= size) return bytes;
+  throw new AttuneError("internal", `The kernel was given ${bytes.length} bytes, not ${size}`);
 }
 
 const scales = ({ rows, d, block }: ValueGrid) => rows * Math.ceil(d / block);
@@ -77,77 +98,108 @@ export abstract class ElementKernel extends Instance {
     this.call("sampleLevels", at(t, rows * d), rows, d, tau, lo, hi, seed, stream, at(q, rows * d));
   }
 
-  /** q = clip(round(x / s) + z, lo, hi), half to even; NaN becomes the level z of zero. */
-  quantize(args: ValueGrid & Bounds & { x: Buffer; zero: Buffer; q: Buffer }): void {
-    const { x, scale, zero, block, lo, hi, rows, d, q } = args, size = rows * d;
+  /**
+   * The levels clip(round(x / s) + z, lo, hi) of rows × d values, half to even; NaN becomes z, the
+   * level of zero. Bytes with a sign where `lo` is negative.
+   */
+  quantize(args: ValueGrid & Bounds & { x: Buffer; zero: Buffer }): LevelBytes {
+    const { x, scale, zero, block, lo, hi, rows, d } = args, size = rows * d;
     const grid = [at(scale, scales(args)), at(zero, scales(args)), block];
-    this.call("quantize", at(x, size), ...grid, lo, hi, rows, d, at(q, size));
+    return this.arena.borrow(size, (q) => {
+      this.call("quantize", at(x, size), ...grid, lo, hi, rows, d, q);
+      return this.#levels(q, size, lo);
+    });
   }
 
   /** x = (q − z) · s. */
-  dequantize(args: ValueGrid & { q: Buffer; zero: Buffer; x: Buffer }): void {
+  dequantize(args: ValueGrid & { q: LevelBytes; zero: Buffer; x: Buffer }): void {
     const { q, scale, zero, block, rows, d, x } = args, size = rows * d;
     const grid = [at(scale, scales(args)), at(zero, scales(args)), block];
-    this.call("dequantize", at(q, size), ...grid, rows, d, at(x, size));
+    this.#borrowBytes(bytesOf(q, size), (from) => {
+      const signed = Number(q instanceof Int8Array);
+      this.call("dequantize", from, signed, ...grid, rows, d, at(x, size));
+    });
   }
 
   /**
-   * n levels as a stream of `bits` bits each, 2 to 8, less `lo`: level j takes bits j·bits and
-   * following, bit i being bit i mod 8 of byte ⌊i/8⌋.
+   * Levels as a stream of `bits` bits each, 2 to 8, less `lo`: level j takes bits j·bits and
+   * following, bit i being bit i mod 8 of byte ⌊i/8⌋. With `lo` 0 and 4 or 2 bits these are ONNX's
+   * integers of that size; levels below 0 become their two's complement.
    *
    * @example
    * ```ts
    * import { Kernel } from "./kernel.ts";
    *
    * using kernel = Kernel.create();
-   * const q = kernel.f32(Float32Array.of(-2, 1, 0, -1));
-   * const bytes = kernel.pack({ q, n: 4, bits: 2, lo: -2 });
+   * const bytes = kernel.pack({ q: Int8Array.of(-2, 1, 0, -1), bits: 2, lo: -2 });
    * if (bytes.join() !== String(0b01_10_11_00)) throw new Error("unexpected");
    * ```
    */
-  pack({ q, n, bits, lo }: { q: Buffer; n: number; bits: number; lo: number }): Uint8Array {
-    const size = this.call("packedBytes", n, bits);
-    return this.arena.borrow(size, (out) => {
-      this.call("pack", at(q, n), n, bits, lo, out);
-      return new Uint8Array(this.buffer, out, size).slice();
+  pack({ q, bits, lo }: { q: LevelBytes; bits: number; lo: number }): Uint8Array {
+    const size = Math.ceil(q.length * bits / 8);
+    return this.#borrowBytes(q, (from) =>
+      this.arena.borrow(size + SLACK, (out) => {
+        this.call("pack", from, q.length, bits, lo, out);
+        return new Uint8Array(this.buffer, out, size).slice();
+      }));
+  }
+
+  /** The inverse of {@linkcode pack}: n levels, with a sign where `lo` is negative. */
+  unpack(
+    { bytes, n, bits, lo }: { bytes: Uint8Array; n: number; bits: number; lo: number },
+  ): LevelBytes {
+    return this.#borrowBytes(
+      bytesOf(bytes, Math.ceil(n * bits / 8)),
+      (from) =>
+        this.arena.borrow(n, (q) => {
+          this.call("unpack", from, n, bits, lo, q);
+          return this.#levels(q, n, lo);
+        }),
+    );
+  }
+
+  /** Runs `work` on a copy of `bytes` in the kernel's memory. */
+  #borrowBytes<T>(bytes: LevelBytes, work: (pointer: number) => T): T {
+    return this.arena.borrow(bytes.length + SLACK, (pointer) => {
+      const { buffer, byteOffset, length } = bytes;
+      new Uint8Array(this.buffer, pointer, length).set(new Uint8Array(buffer, byteOffset, length));
+      return work(pointer);
     });
   }
 
-  /** The inverse of {@linkcode pack}. */
-  unpack(
-    { bytes, n, bits, lo, q }: {
-      bytes: Uint8Array;
-      n: number;
-      bits: number;
-      lo: number;
-      q: Buffer;
-    },
-  ): void {
-    this.arena.borrow(bytes.length, (from) => {
-      new Uint8Array(this.buffer, from, bytes.length).set(bytes);
-      this.call("unpack", from, n, bits, lo, at(q, n));
-    });
+  /** A copy of the levels at `pointer`. */
+  #levels(pointer: number, size: number, lo: number): LevelBytes {
+    return new (lo < 0 ? Int8Array : Uint8Array)(this.buffer, pointer, size).slice();
   }
 
   /**
-   * Updates out = [smallest, largest, count of values that are not finite] by n values; start it with
-   * [∞, −∞, 0].
+   * Updates out = [smallest, largest] by the finite ones of n values; start it with [∞, −∞].
+   *
+   * @returns How many are not finite.
    */
-  minmax({ x, n, out }: { x: Buffer; n: number; out: Buffer }): void {
-    this.call("minmax", at(x, n), n, at(out, 3));
+  minmax({ x, n, out }: { x: Buffer; n: number; out: Buffer }): number {
+    return this.call("minmax", at(x, n), n, at(out, 2));
   }
 
-  /** counts[⌊x · factor⌋ + bins/2]++ for every `stride`th of n values; others than those are left out. */
+  /**
+   * Adds to `counts` how many of n values lie in each of as many equal bins over [lo, hi]; what lies
+   * outside counts in the outermost bins, NaN nowhere. The bin is ⌊(x − lo) · f⌋ in float32, with
+   * f = bins / (hi − lo).
+   */
   histogram(
-    { x, n, stride, factor, counts }: {
+    { x, n, lo, hi, counts }: {
       x: Buffer;
       n: number;
-      stride: number;
-      factor: number;
-      counts: Buffer;
+      lo: number;
+      hi: number;
+      counts: Float64Array;
     },
   ): void {
-    this.call("histogram", at(x, n), n, stride, factor, counts.length, counts.pointer);
+    const bins = counts.length;
+    this.arena.borrow(16 * (bins + 1), (table) => {
+      this.call("histogram", at(x, n), n, lo, bins / (hi - lo), bins, table);
+      new Uint32Array(this.buffer, table, bins).forEach((count, b) => counts[b] += count);
+    });
   }
 
   /** ŵ = s · clip(round(w/s + α)). */
@@ -162,9 +214,8 @@ export abstract class ElementKernel extends Instance {
    * gradient with respect to log s of each scale. `tau` is the erf rule's radius; 0 is straight-through.
    */
   attentionStep(
-    args: ValueGrid & Bounds & Moments & {
+    args: ValueGrid & Bounds & Moments & BlockGradient & {
       alpha: Buffer;
-      gradient: Buffer;
       w: Buffer;
       tau: number;
       slopes: Buffer;
@@ -173,8 +224,35 @@ export abstract class ElementKernel extends Instance {
     const { alpha, m, v, gradient, w, scale, block, lo, hi, rows, d } = args, size = rows * d;
     const tensors = [alpha, m, v, gradient, w].map((buffer) => at(buffer, size));
     const grid = [at(scale, scales(args)), block, lo, hi, rows, d];
-    const { tau, rate, step, slopes } = args;
-    this.call("attentionStep", ...tensors, ...grid, tau, rate, step, at(slopes, scales(args)));
+    const { unit = 1, tau, rate, step } = args, slopes = at(args.slopes, scales(args));
+    this.call("attentionStep", ...tensors, ...grid, unit, tau, rate, step, slopes);
+  }
+
+  /** ŵ = s · clip(⌊w/s⌋ + h(V)), h being AdaRound's rectified sigmoid; `hard` rounds it to 0 or 1. */
+  adaroundForward(
+    args: ValueGrid & Bounds & { soft: Buffer; w: Buffer; hard: boolean; out: Buffer },
+  ): void {
+    const { soft, w, scale, block, lo, hi, rows, d, hard, out } = args, size = rows * d;
+    const grid = [at(scale, scales(args)), block, lo, hi, rows, d];
+    this.call("adaroundForward", at(soft, size), at(w, size), ...grid, Number(hard), at(out, size));
+  }
+
+  /**
+   * One step of Adam on AdaRound's V by the gradient of a loss with respect to ŵ, which is
+   * overwritten, and by `regularisation` times that of Σ 1 − |2h(V) − 1|^beta; see kernel/adaround.ts.
+   */
+  adaroundStep(
+    args: ValueGrid & Moments & BlockGradient & {
+      soft: Buffer;
+      beta: number;
+      regularisation: number;
+    },
+  ): void {
+    const { soft, m, v, gradient, scale, block, rows, d } = args, size = rows * d;
+    const tensors = [soft, m, v, gradient].map((buffer) => at(buffer, size));
+    const { unit = 1, beta, regularisation, rate, step } = args;
+    const rule = [unit, beta, regularisation, rate, step];
+    this.call("adaroundStep", ...tensors, at(scale, scales(args)), block, rows, d, ...rule);
   }
 
   /** One step of Adam on x[0 … n) by the gradient g. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { LevelBytes } from "./elements.ts";
 import type { Kernel } from "./kernel.ts";
 import { erf, level, normal, type Plain, streamKey } from "./reference.ts";
 
@@ -45,13 +46,15 @@ export function sampleLevels(args: Plain<Kernel["sampleLevels"]>): void {
 }
 
 /** Levels of values. */
-export function quantize(args: Plain<Kernel["quantize"]>): void {
-  const { x, scale, zero, block, lo, hi, rows, d, q } = args;
+export function quantize(args: Plain<Kernel["quantize"]>): LevelBytes {
+  const { x, scale, zero, block, lo, hi, rows, d } = args;
+  const q = new (lo < 0 ? Int8Array : Uint8Array)(rows * d);
   for (let i = 0; i < rows * d; i++) {
     const b = scaleAt(i, d, block);
     const t = roundEven(Math.fround(x[i] / scale[b])) + zero[b];
     q[i] = Math.max(lo, Math.min(hi, Number.isNaN(t) ? zero[b] : t));
   }
+  return q;
 }
 
 /** Values of levels. */
@@ -64,36 +67,43 @@ export function dequantize(args: Plain<Kernel["dequantize"]>): void {
 }
 
 /** Levels as a stream of bits. */
-export function pack(
-  { q, n, bits, lo }: { q: ArrayLike<number>; n: number; bits: number; lo: number },
-): Uint8Array {
-  const bytes = new Uint8Array(Math.ceil(n * bits / 8));
-  for (let j = 0; j < n; j++) {
-    for (let b = 0; b < bits; b++) {
-      const i = j * bits + b;
-      bytes[i >> 3] |= ((q[j] - lo) >> b & 1) << (i & 7);
-    }
+export function pack({ q, bits, lo }: Plain<Kernel["pack"]>): Uint8Array {
+  const bytes = new Uint8Array(Math.ceil(q.length * bits / 8));
+  for (let i = 0; i < q.length * bits; i++) {
+    const level = q[Math.floor(i / bits)] - lo;
+    bytes[i >> 3] |= (level >> (i % bits) & 1) << (i & 7);
   }
   return bytes;
 }
 
+/** And back. */
+export function unpack({ bytes, n, bits, lo }: Plain<Kernel["unpack"]>): LevelBytes {
+  const q = new (lo < 0 ? Int8Array : Uint8Array)(n).fill(lo);
+  for (let i = 0; i < n * bits; i++) {
+    q[Math.floor(i / bits)] += (bytes[i >> 3] >> (i & 7) & 1) << (i % bits);
+  }
+  return q;
+}
+
 /** The smallest and largest finite value, and how many are not finite. */
-export function minmax({ x, n, out }: Plain<Kernel["minmax"]>): void {
+export function minmax({ x, n, out }: Plain<Kernel["minmax"]>): number {
+  let others = 0;
   for (let i = 0; i < n; i++) {
-    if (!Number.isFinite(x[i])) out[2]++;
+    if (!Number.isFinite(x[i])) others++;
     else {
       out[0] = Math.min(out[0], x[i]);
       out[1] = Math.max(out[1], x[i]);
     }
   }
+  return others;
 }
 
 /** Counts per bin. */
-export function histogram({ x, n, stride, factor, counts }: Plain<Kernel["histogram"]>): void {
-  const bins = counts.length;
-  for (let i = 0; i < n; i += stride) {
-    const b = Math.floor(Math.fround(x[i] * factor)) + bins / 2;
-    if (b >= 0 && b <= bins) counts[Math.min(bins - 1, b)]++;
+export function histogram({ x, n, lo, hi, counts }: Plain<Kernel["histogram"]>): void {
+  const bins = counts.length, factor = Math.fround(bins / (hi - lo));
+  for (let i = 0; i < n; i++) {
+    const t = Math.fround(Math.fround(x[i] - Math.fround(lo)) * factor);
+    if (!Number.isNaN(t)) counts[Math.max(0, Math.min(bins - 1, Math.floor(t)))]++;
   }
 }
 
@@ -109,13 +119,15 @@ export function attentionForward(args: Plain<Kernel["attentionForward"]>): void 
 /** One step of Adam on α. */
 export function attentionStep(args: Plain<Kernel["attentionStep"]>): void {
   const { alpha, m, v, gradient, w, scale, block, lo, hi, rows, d, tau, rate, step } = args;
+  const { unit = 1 } = args;
   args.slopes.fill(0);
   for (let i = 0; i < rows * d; i++) {
     const b = scaleAt(i, d, block), s = scale[b];
     const t = Math.fround(Math.fround(w[i] / s) + alpha[i]);
-    let slope = s * gradient[i];
+    let slope = s * unit * gradient[i];
     args.slopes[b] += slope * level(t, lo, hi);
-    if ((t > hi + 0.5 && slope < 0) || (t < lo - 0.5 && slope > 0)) slope = 0;
+    const wished = roundEven(t);
+    if ((wished > hi && slope < 0) || (wished < lo && slope > 0)) slope = 0;
     if (tau > 0) {
       const e = 0.5 * erf(alpha[i] / (Math.SQRT2 * tau));
       slope *= slope > 0 ? 0.5 + e : 0.5 - e;
@@ -123,6 +135,31 @@ export function attentionStep(args: Plain<Kernel["attentionStep"]>): void {
     gradient[i] = slope;
   }
   adam({ x: alpha, m, v, g: gradient, n: rows * d, step, rate });
+}
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+
+/** Weights between two levels, or at one of them. */
+export function adaroundForward(args: Plain<Kernel["adaroundForward"]>): void {
+  const { soft, w, scale, block, lo, hi, rows, d, hard, out } = args;
+  for (let i = 0; i < rows * d; i++) {
+    const s = scale[scaleAt(i, d, block)];
+    const h = Math.max(0, Math.min(1, 1.2 * sigmoid(soft[i]) - 0.1));
+    const level = Math.floor(Math.fround(w[i] / s)) + (hard ? Number(h >= 0.5) : h);
+    out[i] = s * Math.max(lo, Math.min(hi, level));
+  }
+}
+
+/** One step of Adam on V. */
+export function adaroundStep(args: Plain<Kernel["adaroundStep"]>): void {
+  const { soft, m, v, gradient, scale, block, rows, d, unit = 1, beta, regularisation } = args;
+  for (let i = 0; i < rows * d; i++) {
+    const raw = sigmoid(soft[i]), h = 1.2 * raw - 0.1, off = 2 * h - 1;
+    const pull = 2 * beta * Math.abs(off) ** (beta - 1) * Math.sign(off);
+    const slope = scale[scaleAt(i, d, block)] * unit * gradient[i] - regularisation * pull;
+    gradient[i] = h > 0 && h < 1 ? slope * 1.2 * raw * (1 - raw) : 0;
+  }
+  adam({ x: soft, m, v, g: gradient, n: rows * d, step: args.step, rate: args.rate });
 }
 
 /** One step of Adam. */
