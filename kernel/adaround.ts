@@ -75,7 +75,9 @@ export function softSlope(slope: v128, x: v128, beta: f32, weight: f32): v128 {
   let outer = slope;
   if (weight > 0) {
     const off = f32x4.sub(f32x4.add(h, h), one), sign = i32x4.splat(0x80000000);
-    const power = exp4(f32x4.mul(f32x4.splat(beta - 1), log4(f32x4.abs(off))));
+    const exponent = f32x4.mul(f32x4.splat(beta - 1), log4(f32x4.abs(off)));
+    // What is below e⁻⁴⁰ is none: denormal numbers would be slow.
+    const power = v128.and(exp4(exponent), f32x4.gt(exponent, f32x4.splat(-40)));
     const pull = f32x4.mul(f32x4.splat(weight * 2 * beta), power);
     outer = f32x4.sub(outer, v128.or(pull, v128.and(off, sign)));
   }

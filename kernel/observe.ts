@@ -13,10 +13,9 @@ const CHUNK: i32 = 4096;
  */
 export function minmax(x: usize, n: i32, out: usize): i32 {
   let least = f(out, 0), largest = f(out, 1), others = 0;
-  const absolute = i32x4.splat(0x7FFFFFFF);
   for (let from = 0; from < n; from += CHUNK) {
     const end = min(n, from + CHUNK);
-    let low = f32x4.splat(Infinity), high = f32x4.splat(-Infinity), size = i32x4.splat(0);
+    let low = f32x4.splat(Infinity), high = f32x4.splat(-Infinity), sum = f32x4.splat(0);
     let i = from;
     for (; i + 16 <= end; i += 16) {
       const at = x + (i << 2);
@@ -24,16 +23,13 @@ export function minmax(x: usize, n: i32, out: usize): i32 {
       const c = v128.load(at, 32), d = v128.load(at, 48);
       low = f32x4.pmin(low, f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d)));
       high = f32x4.pmax(high, f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d)));
-      // The bits of |x| are in the order of its values, infinity and NaN last.
-      const ab = i32x4.max_u(v128.and(a, absolute), v128.and(b, absolute));
-      const cd = i32x4.max_u(v128.and(c, absolute), v128.and(d, absolute));
-      size = i32x4.max_u(size, i32x4.max_u(ab, cd));
+      sum = f32x4.add(sum, f32x4.add(f32x4.add(a, b), f32x4.add(c, d)));
     }
-    if (v128.any_true(i32x4.ge_u(size, i32x4.splat(0x7F800000)))) i = from; // again, one by one
-    else {
+    // A sum that is finite is one of finite values; any other chunk is looked through one by one.
+    if (v128.all_true<i32>(f32x4.le(f32x4.abs(sum), f32x4.splat(MOST)))) {
       least = min(least, lowest(low));
       largest = max(largest, -lowest(f32x4.neg(high)));
-    }
+    } else i = from;
     for (; i < end; i++) {
       const value = f(x, i);
       if (abs(value) <= MOST) {

@@ -47,8 +47,9 @@ export function quantize(
 // @ts-ignore: decorator
 @inline
 function levelBytes(x: v128, step: v128, shift: v128, low: v128, high: v128): v128 {
-  const t = f32x4.add(f32x4.nearest(f32x4.div(x, step)), shift);
-  const q = clip4(v128.bitselect(t, shift, f32x4.eq(t, t)), low, high);
+  const t = f32x4.div(x, step);
+  const known = v128.and(f32x4.nearest(t), f32x4.eq(t, t));
+  const q = clip4(f32x4.add(known, shift), low, high);
   // Next to 1.5 · 2²³ the last bit of a float32 is worth 1: the sum ends in the level's own bits.
   return v128.and(f32x4.add(q, f32x4.splat(12582912)), i32x4.splat(255));
 }
@@ -90,27 +91,20 @@ export function dequantize(
  * or 2 bits that is how ONNX keeps such integers. Up to 7 bytes behind the stream are overwritten.
  */
 export function pack(q: usize, n: i32, bits: i32, lo: i32, out: usize): void {
-  const shift = i8x16.splat(<i8> lo), byte = i16x8.splat(255);
+  const mask: u64 = (1 << bits) - 1, shift = i8x16.splat(<i8> lo), levels = i8x16.splat(<i8> mask);
   let j = 0;
-  if (bits == 8) {
-    for (; j + 16 <= n; j += 16, out += 16) {
-      v128.store(out, i8x16.sub(v128.load(q + j), shift));
-    }
-  } else if (bits == 4) {
-    for (; j + 32 <= n; j += 32, out += 16) {
-      const front = v128.and(joined4(q + j, shift), byte);
-      const back = v128.and(joined4(q + j + 16, shift), byte);
-      v128.store(out, i8x16.narrow_i16x8_u(front, back));
-    }
-  } else if (bits == 2) {
-    for (; j + 64 <= n; j += 64, out += 16) {
-      const front = i16x8.narrow_i32x4_s(joined2(q + j, shift), joined2(q + j + 16, shift));
-      const back = i16x8.narrow_i32x4_s(joined2(q + j + 32, shift), joined2(q + j + 48, shift));
-      v128.store(out, i8x16.narrow_i16x8_u(front, back));
-    }
+  // Eight levels fill `bits` bytes. They close up in pairs, pairs of pairs, and those.
+  for (; j + 16 <= n; j += 16, out += 2 * bits) {
+    const x = v128.and(i8x16.sub(v128.load(q + j), shift), levels);
+    const two = i16x8.shl(i16x8.shr_u(x, 8), bits);
+    const y = v128.or(v128.and(x, i16x8.splat(0xFF)), two);
+    const four = i32x4.shl(i32x4.shr_u(y, 16), 2 * bits);
+    const z = v128.or(v128.and(y, i32x4.splat(0xFFFF)), four);
+    const eight = i64x2.shl(i64x2.shr_u(z, 32), 4 * bits);
+    const held = v128.or(v128.and(z, i64x2.splat(0xFFFFFFFF)), eight);
+    v128.store64_lane(out, held, 0);
+    v128.store64_lane(out + bits, held, 1);
   }
-  // Eight levels fill `bits` bytes.
-  const mask: u64 = (1 << bits) - 1;
   for (; j < n; j += 8, out += bits) {
     let held: u64 = 0;
     for (let k = min(8, n - j) - 1; k >= 0; k--) {
@@ -120,55 +114,21 @@ export function pack(q: usize, n: i32, bits: i32, lo: i32, out: usize): void {
   }
 }
 
-/** Of two levels each, less `shift`, one byte: the lower of its 16 bits. */
-// @ts-ignore: decorator
-@inline
-function joined4(q: usize, shift: v128): v128 {
-  const levels = v128.and(i8x16.sub(v128.load(q), shift), i8x16.splat(15));
-  return v128.or(levels, i16x8.shr_u(levels, 4));
-}
-
-/** Of four levels each, less `shift`, one byte: the lowest of its 32 bits, the others zero. */
-// @ts-ignore: decorator
-@inline
-function joined2(q: usize, shift: v128): v128 {
-  const levels = v128.and(i8x16.sub(v128.load(q), shift), i8x16.splat(3));
-  const pairs = v128.or(levels, i32x4.shr_u(levels, 6));
-  return v128.and(v128.or(pairs, i32x4.shr_u(pairs, 12)), i32x4.splat(255));
-}
-
 /** The inverse of `pack`: q = bits + lo, bytes. Up to 7 bytes behind the stream are read. */
 export function unpack(from: usize, n: i32, bits: i32, lo: i32, q: usize): void {
-  const shift = i8x16.splat(<i8> lo);
+  const mask: u64 = (1 << bits) - 1, shift = i8x16.splat(<i8> lo);
+  const levels = i16x8.splat(<i16> mask), pairs = i32x4.splat((1 << 2 * bits) - 1);
+  const fours = i64x2.splat((<i64> 1 << 4 * bits) - 1);
   let j = 0;
-  if (bits == 8) {
-    for (; j + 16 <= n; j += 16, from += 16) {
-      v128.store(q + j, i8x16.add(v128.load(from), shift));
-    }
-  } else if (bits == 4) {
-    for (; j + 32 <= n; j += 32, from += 16) {
-      const bytes = v128.load(from), mask = i8x16.splat(15);
-      const even = i8x16.add(v128.and(bytes, mask), shift);
-      const odd = i8x16.add(i8x16.shr_u(bytes, 4), shift);
-      v128.store(q + j, front8(even, odd));
-      v128.store(q + j, back8(even, odd), 16);
-    }
-  } else if (bits == 2) {
-    for (; j + 64 <= n; j += 64, from += 16) {
-      const bytes = v128.load(from), mask = i8x16.splat(3);
-      const first = i8x16.add(v128.and(bytes, mask), shift);
-      const second = i8x16.add(v128.and(i8x16.shr_u(bytes, 2), mask), shift);
-      const third = i8x16.add(v128.and(i8x16.shr_u(bytes, 4), mask), shift);
-      const fourth = i8x16.add(i8x16.shr_u(bytes, 6), shift);
-      const left = front8(first, second), right = front8(third, fourth);
-      v128.store(q + j, front16(left, right));
-      v128.store(q + j, back16(left, right), 16);
-      const left2 = back8(first, second), right2 = back8(third, fourth);
-      v128.store(q + j, front16(left2, right2), 32);
-      v128.store(q + j, back16(left2, right2), 48);
-    }
+  for (; j + 16 <= n; j += 16, from += 2 * bits) {
+    const held = v128.load64_lane(from + bits, v128.load64_zero(from), 1);
+    const eight = i64x2.shl(v128.and(i64x2.shr_u(held, 4 * bits), fours), 32);
+    const z = v128.or(v128.and(held, fours), eight);
+    const four = i32x4.shl(v128.and(i32x4.shr_u(z, 2 * bits), pairs), 16);
+    const y = v128.or(v128.and(z, pairs), four);
+    const two = i16x8.shl(v128.and(i16x8.shr_u(y, bits), levels), 8);
+    v128.store(q + j, i8x16.add(v128.or(v128.and(y, levels), two), shift));
   }
-  const mask: u64 = (1 << bits) - 1;
   for (; j < n; j += 8, from += bits) {
     let held = load<u64>(from);
     for (let k = 0; k < min(8, n - j); k++) {
@@ -176,32 +136,4 @@ export function unpack(from: usize, n: i32, bits: i32, lo: i32, q: usize): void 
       held >>= bits;
     }
   }
-}
-
-/** The first halves of a and b, byte by byte in turn. */
-// @ts-ignore: decorator
-@inline
-function front8(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-/** The second halves. */
-// @ts-ignore: decorator
-@inline
-function back8(a: v128, b: v128): v128 {
-  return v128.shuffle<u8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-
-/** The first halves of a and b, 16 bits by 16 bits in turn. */
-// @ts-ignore: decorator
-@inline
-function front16(a: v128, b: v128): v128 {
-  return v128.shuffle<u16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-}
-
-/** The second halves. */
-// @ts-ignore: decorator
-@inline
-function back16(a: v128, b: v128): v128 {
-  return v128.shuffle<u16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }

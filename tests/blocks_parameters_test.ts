@@ -50,7 +50,7 @@ for (const rule of ["straight-through", "erf", "adaround"] as const) {
     let best = start, restore = parameter.save();
     const steps = 400;
     for (let step = 0; step < steps; step++) {
-      parameter.step(lossOf(value(false)).gradient, step, 1 - step / steps);
+      parameter.step(lossOf(value(false)).gradient, step, { left: 1 - step / steps, speed: 1 });
       const { loss } = lossOf(value(true));
       if (loss < best) [best, restore] = [loss, parameter.save()];
     }
@@ -83,7 +83,9 @@ Deno.test("biases stay on their grid, and go where the gradient says", () => {
     );
   const values = () => [...parameter.value().data as Float32Array];
   assertEquals(values(), [1, -1]);
-  for (let step = 0; step < 400; step++) parameter.step(Float32Array.of(1, -1), step, 1);
+  for (let step = 0; step < 400; step++) {
+    parameter.step(Float32Array.of(1, -1), step, { left: 1, speed: 1 });
+  }
   const [a, b] = values();
   assert(a < 0.6 && b > -0.6, `${a}, ${b}`);
   assertEquals([a / 0.25 % 1, b / 0.5 % 1].map(Math.abs), [0, 0]);
@@ -93,6 +95,8 @@ Deno.test("steps of activations stay positive, however steep", () => {
   using kernel = Kernel.create();
   const grid = { bits: 4, scale: 0.1, zeroPoint: 0 } as const;
   const parameter = new StepParameter(kernel, grid);
-  for (let step = 0; step < 500; step++) parameter.step(Float32Array.of(1e6), step, 1);
+  for (let step = 0; step < 500; step++) {
+    parameter.step(Float32Array.of(1e6), step, { left: 1, speed: 1 });
+  }
   assert(parameter.scale > 0 && parameter.scale < 0.01, `${parameter.scale}`);
 });

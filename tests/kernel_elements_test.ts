@@ -29,6 +29,8 @@ function problem({ rows, d, block }: { rows: number; d: number; block: number },
   return { x, scale, rows, d, block, lo: -4, hi: 3 };
 }
 
+const emptyLevels = (n: number, lo: number): LevelBytes => new (lo < 0 ? Int8Array : Uint8Array)(n);
+
 const same = (a: Float32Array, b: Float32Array, what: string) =>
   assertEquals(Array.from(a, (v) => v + 0), Array.from(b, (v) => v + 0), what);
 
@@ -37,24 +39,30 @@ Deno.test("quantize, dequantize: as the twins to the last bit; ties, NaN, infini
     for (const [lo, hi] of [[-4, 3], [-128, 127], [0, 255]]) {
       const args = { ...problem(size), lo, hi }, what = JSON.stringify({ ...size, lo });
       const zero = args.scale.map((_, i) => i % 3 - Math.min(lo + 1, 1));
-      const { results: [q, twin] } = both("quantize", reference.quantize, { ...args, zero });
+      const q = emptyLevels(args.x.length, lo), twin = q.slice();
+      onKernel("quantize", { ...args, zero, q });
+      reference.quantize({ ...args, zero, q: twin });
       assertEquals(q, twin, what);
-      const levels = { ...args, zero, q: q as LevelBytes };
+      const levels = { ...args, zero, q };
       const back = both("dequantize", reference.dequantize, levels);
       same(back.kernel.x, back.twin.x, what);
     }
   }
   const one = { rows: 1, scale: Float32Array.of(1), zero: Float32Array.of(1), lo: 0, hi: 15 };
   const x = Float32Array.of(0.5, 1.5, -0.5, -1.5, 2.5, NaN, Infinity);
-  // Once one by one, once sixteen at a time.
-  const first = onKernel("quantize", { ...one, x, d: 7, block: 7 }).result as Uint8Array;
-  assertEquals([...first], [1, 3, 1, 0, 3, 1, 15]);
-  const long = Float32Array.from({ length: 21 }, (_, i) => x[i % 7]);
-  const thrice = onKernel("quantize", { ...one, x: long, d: 21, block: 21 }).result as Uint8Array;
-  assertEquals([...thrice], [...first, ...first, ...first]);
+  const levels = (x: Float32Array) => {
+    const q = new Uint8Array(x.length);
+    onKernel("quantize", { ...one, x, d: x.length, block: x.length, q });
+    return [...q];
+  };
+  assertEquals(levels(x), [1, 3, 1, 0, 3, 1, 15]);
+  // Sixteen at a time as one by one.
+  const thrice = Float32Array.from({ length: 21 }, (_, i) => x[i % 7]);
+  assertEquals(levels(thrice), [...levels(x), ...levels(x), ...levels(x)]);
 });
 
 Deno.test("pack, unpack: bit by bit as the twins, and back, for 2 to 8 bits", () => {
+  using kernel = Kernel.create();
   for (let bits = 2; bits <= 8; bits++) {
     for (const n of [0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 1001]) {
       for (const lo of [0, -(2 ** (bits - 1))]) {
@@ -62,11 +70,15 @@ Deno.test("pack, unpack: bit by bit as the twins, and back, for 2 to 8 bits", ()
           random(n, bits + n),
           (value) => Math.min(2 ** bits - 1, Math.floor(Math.abs(value) * 2 ** (bits - 1))) + lo,
         );
-        const q = new (lo < 0 ? Int8Array : Uint8Array)(levels), what = `${n} of ${bits} bits`;
+        const q = emptyLevels(n, lo), what = `${n} of ${bits} bits`;
+        q.set(levels);
         const { results: [bytes, twin] } = both("pack", reference.pack, { q, bits, lo });
         assertEquals(bytes, twin, what);
-        const packed = { bytes: bytes as Uint8Array, n, bits, lo };
-        assertEquals(both("unpack", reference.unpack, packed).results, [q, q], what);
+        for (const unpack of [reference.unpack, kernel.unpack.bind(kernel)]) {
+          const back = emptyLevels(n, lo);
+          unpack({ bytes: bytes as Uint8Array, bits, lo, q: back });
+          assertEquals(back, q, what);
+        }
       }
     }
   }
@@ -83,7 +95,7 @@ Deno.test("pack: 4 and 2 bits as ONNX keeps them, and what does not fit is refus
     pack(whole, 4),
     Array.from({ length: 33 }, (_, i) => whole[2 * i] & 15 | (whole[2 * i + 1] & 15) << 4),
   );
-  const short = { bytes: new Uint8Array(2), n: 5, bits: 4, lo: 0 };
+  const short = { bytes: new Uint8Array(2), bits: 4, lo: 0, q: new Int8Array(5) };
   assertThrows(() => kernel.unpack(short), AttuneError, "2 bytes, not 3");
 });
 

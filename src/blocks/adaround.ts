@@ -13,7 +13,7 @@ import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 import type { Value } from "../runtime/session.ts";
-import type { RoundingParameter } from "./parameters.ts";
+import type { Pace, RoundingParameter } from "./parameters.ts";
 
 /** h reaches from γ to ζ before it is cut to [0, 1]. */
 const ZETA = 1.1, GAMMA = -0.1;
@@ -72,7 +72,7 @@ export class SoftRoundingParameter implements RoundingParameter {
     return { type: "float32", dims: [...target.shape], data: toTensorOrder(target, matrix) };
   }
 
-  step(gradient: Float32Array, step: number, left: number): void {
+  step(gradient: Float32Array, step: number, { left }: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const slopes = toMatrixOrder(this.#layer.target, gradient);
     let squares = 0;

@@ -30,6 +30,7 @@ import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,
   type LearnTuning,
+  type Pace,
   type Parameter,
   type RoundingParameter,
   StepParameter,
@@ -67,6 +68,10 @@ export interface Learned {
   readonly report: Omit<BlockReport, "layers">;
 }
 
+/** Steps that the step sizes are made for; with a quarter of them they are twice as long. */
+const USUAL_STEPS = 500;
+/** How much longer, or shorter, they get. */
+const MOST_SPEED = 5;
 /** Times that a block is judged while it learns, and the samples that it is judged by, at most. */
 const JUDGEMENTS = 6, JUDGED_SAMPLES = 128;
 
@@ -145,12 +150,18 @@ class Learning {
     let best = { error: before, restore: this.#save(), steps: 0 };
     const started = performance.now(), end = deadline(before);
     const every = Math.ceil(steps / JUDGEMENTS);
-    let done = 0, share = 0;
+    let done = 0, share = 0, expected = steps;
     while (share < 1) {
       checkAborted(signal);
-      await this.#step(done++, 1 - share, gradients);
+      const speed = Math.sqrt(USUAL_STEPS / expected);
+      const pace = {
+        left: 1 - share,
+        speed: Math.min(MOST_SPEED, Math.max(1 / MOST_SPEED, speed)),
+      };
+      await this.#step(done++, pace, gradients);
       // By time where that is what ends it.
       const spent = (performance.now() - started) / (end - started);
+      if (end !== Infinity) expected = Math.min(steps, done / spent);
       share = Math.min(1, Math.max(done / steps, end === Infinity ? 0 : spent));
       onShare(share);
       if (share < 1 && done % every !== 0) continue;
@@ -222,8 +233,8 @@ class Learning {
     return results.reduce((sum, result) => sum + result.error, 0) / Math.max(1e-30, power);
   }
 
-  /** Step `step`; `left` is the share of the work that is left. */
-  async #step(step: number, left: number, gradients: ReadonlyMap<string, string>): Promise<void> {
+  /** Step `step`, from 0. */
+  async #step(step: number, pace: Pace, gradients: ReadonlyMap<string, string>): Promise<void> {
     const values = this.#values(false);
     const { shards, drop, seed } = this.#options;
     const results = await Promise.all(
@@ -239,7 +250,7 @@ class Learning {
       // In the order of the shards, so that the number of workers changes no bit.
       const [sum, ...others] = results.map((result) => result[output].data as Float32Array);
       for (const other of others) for (let i = 0; i < sum.length; i++) sum[i] += other[i];
-      parameter.step(sum, step, left);
+      parameter.step(sum, step, pace);
     }
   }
 

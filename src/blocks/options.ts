@@ -33,7 +33,7 @@ export interface BlockReconstruction {
   readonly rule?: LearnRule;
   /** Radius of the erf rule, in steps of the grid. Default: 0.5. */
   readonly tau?: number;
-  /** First step size of roundings, in steps of the grid. Default: 0.005. */
+  /** First step size of roundings, in steps of the grid, if there are 500. Default: 0.005. */
   readonly learningRate?: number;
   /**
    * Whether learning sees about half of a block's inputs without their quantization, by chance, in

@@ -33,10 +33,18 @@ const STEP_RATE = 0.01;
 export interface Parameter {
   /** Its value for the next run; `final` is what would be written. */
   value(final: boolean): Value;
-  /** Takes step `step` (from 0) by the gradient of its value; `left` is the share of work left. */
-  step(gradient: Float32Array, step: number, left: number): void;
+  /** Takes step `step` (from 0) by the gradient of its value. */
+  step(gradient: Float32Array, step: number, pace: Pace): void;
   /** A copy of what has been learned, to come back to. */
   save(): () => void;
+}
+
+/** How far a step goes. */
+export interface Pace {
+  /** The share of the work that is left. */
+  readonly left: number;
+  /** What all step sizes are multiplied by: few steps must be long ones. */
+  readonly speed: number;
 }
 
 /** The rounding of a weight. */
@@ -45,9 +53,9 @@ export interface RoundingParameter extends Parameter {
   rounding(): Rounding;
 }
 
-/** Half a cosine from 1 down to nothing, so that the last steps settle. */
-function decayOf(left: number): number {
-  return 0.5 * (1 - Math.cos(Math.PI * left));
+/** Half a cosine from `speed` down to nothing, so that the last steps settle. */
+function factorOf({ left, speed }: Pace): number {
+  return speed * 0.5 * (1 - Math.cos(Math.PI * left));
 }
 
 /** Adam's state of one tensor in kernel memory. */
@@ -146,7 +154,7 @@ export class WeightParameter implements RoundingParameter {
     return { type: "float32", dims: [...target.shape], data };
   }
 
-  step(gradient: Float32Array, step: number, left: number): void {
+  step(gradient: Float32Array, step: number, pace: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const { tau, learningRate, rule } = this.#tuning;
     const slopes = kernel.f32(this.#grid.scale.length);
@@ -156,13 +164,13 @@ export class WeightParameter implements RoundingParameter {
       alpha: this.#alpha,
       gradient: kernel.f32(toMatrixOrder(this.#layer.target, gradient)),
       tau: rule === "erf" ? tau : 0,
-      rate: learningRate * decayOf(left),
+      rate: learningRate * factorOf(pace),
       step,
       slopes,
     });
     const n = this.#logs.length;
     if (n < slopes.length) slopes.view[0] = slopes.view.reduce((a, b) => a + b);
-    const moments = { ...this.#logMoments, step, rate: SCALE_RATE * decayOf(left) };
+    const moments = { ...this.#logMoments, step, rate: SCALE_RATE * factorOf(pace) };
     kernel.adam({ ...moments, x: this.#logs, g: slopes, n });
     this.#spreadScales(this.#scales);
     kernel.reset(mark);
@@ -213,9 +221,9 @@ export class BiasParameter implements Parameter {
     return this.#bias.view.slice();
   }
 
-  step(gradient: Float32Array, step: number, left: number): void {
+  step(gradient: Float32Array, step: number, pace: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
-    const moments = { ...this.#moments, step, rate: this.#rate * decayOf(left) };
+    const moments = { ...this.#moments, step, rate: this.#rate * factorOf(pace) };
     kernel.adam({ ...moments, x: this.#bias, g: kernel.f32(gradient), n: gradient.length });
     kernel.reset(mark);
   }
@@ -243,10 +251,17 @@ export class StepParameter implements Parameter {
     return { type: "float32", dims: [], data: Float32Array.of(this.scale) };
   }
 
-  step([slope]: Float32Array, step: number, left: number): void {
+  step([slope]: Float32Array, step: number, pace: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const g = kernel.f32(Float32Array.of(slope * this.scale));
-    kernel.adam({ ...this.#moments, step, rate: STEP_RATE * decayOf(left), x: this.#log, g, n: 1 });
+    kernel.adam({
+      ...this.#moments,
+      step,
+      rate: STEP_RATE * factorOf(pace),
+      x: this.#log,
+      g,
+      n: 1,
+    });
     kernel.reset(mark);
   }
 

@@ -98,16 +98,13 @@ export abstract class ElementKernel extends Instance {
     this.call("sampleLevels", at(t, rows * d), rows, d, tau, lo, hi, seed, stream, at(q, rows * d));
   }
 
-  /**
-   * The levels clip(round(x / s) + z, lo, hi) of rows × d values, half to even; NaN becomes z, the
-   * level of zero. Bytes with a sign where `lo` is negative.
-   */
-  quantize(args: ValueGrid & Bounds & { x: Buffer; zero: Buffer }): LevelBytes {
-    const { x, scale, zero, block, lo, hi, rows, d } = args, size = rows * d;
+  /** q = clip(round(x / s) + z, lo, hi), half to even; NaN becomes z, the level of zero. */
+  quantize(args: ValueGrid & Bounds & { x: Buffer; zero: Buffer; q: LevelBytes }): void {
+    const { x, scale, zero, block, lo, hi, rows, d, q } = args, size = rows * d;
     const grid = [at(scale, scales(args)), at(zero, scales(args)), block];
-    return this.arena.borrow(size, (q) => {
-      this.call("quantize", at(x, size), ...grid, lo, hi, rows, d, q);
-      return this.#levels(q, size, lo);
+    this.arena.borrow(size, (to) => {
+      this.call("quantize", at(x, size), ...grid, lo, hi, rows, d, to);
+      this.#copyBytes(to, bytesOf(q, size));
     });
   }
 
@@ -144,16 +141,16 @@ export abstract class ElementKernel extends Instance {
       }));
   }
 
-  /** The inverse of {@linkcode pack}: n levels, with a sign where `lo` is negative. */
+  /** The inverse of {@linkcode pack}. */
   unpack(
-    { bytes, n, bits, lo }: { bytes: Uint8Array; n: number; bits: number; lo: number },
-  ): LevelBytes {
-    return this.#borrowBytes(
-      bytesOf(bytes, Math.ceil(n * bits / 8)),
+    { bytes, bits, lo, q }: { bytes: Uint8Array; bits: number; lo: number; q: LevelBytes },
+  ): void {
+    this.#borrowBytes(
+      bytesOf(bytes, Math.ceil(q.length * bits / 8)),
       (from) =>
-        this.arena.borrow(n, (q) => {
-          this.call("unpack", from, n, bits, lo, q);
-          return this.#levels(q, n, lo);
+        this.arena.borrow(q.length, (to) => {
+          this.call("unpack", from, q.length, bits, lo, to);
+          this.#copyBytes(to, q);
         }),
     );
   }
@@ -167,9 +164,10 @@ export abstract class ElementKernel extends Instance {
     });
   }
 
-  /** A copy of the levels at `pointer`. */
-  #levels(pointer: number, size: number, lo: number): LevelBytes {
-    return new (lo < 0 ? Int8Array : Uint8Array)(this.buffer, pointer, size).slice();
+  /** Fills `bytes` with those from `pointer` on. */
+  #copyBytes(pointer: number, { buffer, byteOffset, length }: LevelBytes): void {
+    const from = new Uint8Array(this.buffer, pointer, length);
+    new Uint8Array(buffer, byteOffset, length).set(from);
   }
 
   /**

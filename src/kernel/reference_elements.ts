@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { LevelBytes } from "./elements.ts";
 import type { Kernel } from "./kernel.ts";
 import { erf, level, normal, type Plain, streamKey } from "./reference.ts";
 
@@ -46,15 +45,13 @@ export function sampleLevels(args: Plain<Kernel["sampleLevels"]>): void {
 }
 
 /** Levels of values. */
-export function quantize(args: Plain<Kernel["quantize"]>): LevelBytes {
-  const { x, scale, zero, block, lo, hi, rows, d } = args;
-  const q = new (lo < 0 ? Int8Array : Uint8Array)(rows * d);
+export function quantize(args: Plain<Kernel["quantize"]>): void {
+  const { x, scale, zero, block, lo, hi, rows, d, q } = args;
   for (let i = 0; i < rows * d; i++) {
     const b = scaleAt(i, d, block);
     const t = roundEven(Math.fround(x[i] / scale[b])) + zero[b];
     q[i] = Math.max(lo, Math.min(hi, Number.isNaN(t) ? zero[b] : t));
   }
-  return q;
 }
 
 /** Values of levels. */
@@ -77,12 +74,11 @@ export function pack({ q, bits, lo }: Plain<Kernel["pack"]>): Uint8Array {
 }
 
 /** And back. */
-export function unpack({ bytes, n, bits, lo }: Plain<Kernel["unpack"]>): LevelBytes {
-  const q = new (lo < 0 ? Int8Array : Uint8Array)(n).fill(lo);
-  for (let i = 0; i < n * bits; i++) {
+export function unpack({ bytes, bits, lo, q }: Plain<Kernel["unpack"]>): void {
+  q.fill(lo);
+  for (let i = 0; i < q.length * bits; i++) {
     q[Math.floor(i / bits)] += (bytes[i >> 3] >> (i & 7) & 1) << (i % bits);
   }
-  return q;
 }
 
 /** The smallest and largest finite value, and how many are not finite. */
