@@ -12,11 +12,16 @@ import * as reference from "../src/kernel/reference.ts";
 import type { Plain } from "../src/kernel/reference.ts";
 import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
 
-/** Best milliseconds of `rounds` runs of each of `works`, which take turns. */
-function race(works: readonly (() => unknown)[], rounds: number): number[] {
+/** Best milliseconds of `rounds` runs of each of `works`, which take turns, after `setup`. */
+function race(
+  works: readonly (() => unknown)[],
+  rounds: number,
+  setup: () => void = () => {},
+): number[] {
   const best = works.map(() => Infinity);
   for (let round = 0; round < rounds; round++) {
     for (const [i, work] of works.entries()) {
+      setup();
       const start = performance.now();
       work();
       best[i] = Math.min(best[i], performance.now() - start);
@@ -40,35 +45,40 @@ const kernel = Kernel.create();
 /** Bandwidth of the element-wise functions, bytes read and written, as a share of a copy's. */
 function bandwidth(): void {
   const n = 2 ** 21, rows = 1024, d = n / rows;
-  const x = kernel.f32(noise(n)), y = kernel.f32(n), z = kernel.f32(n), u = kernel.f32(n);
+  const values = noise(n), x = kernel.f32(values), y = kernel.f32(n), z = kernel.f32(n);
+  const m = kernel.f32(n), v = kernel.f32(n), w = kernel.f32(values), gradient = kernel.f32(n);
   const scale = kernel.f32(new Float32Array(rows).fill(0.1)), zero = kernel.f32(rows);
   const slopes = kernel.f32(rows), range = kernel.f32(2), counts = new Float64Array(4096);
   const grid = { scale, block: d, rows, d, lo: -8, hi: 7 };
-  const step = { m: y, v: z, rate: 1e-3, step: 10, gradient: x };
-  const attention = { ...grid, ...step, alpha: u, w: u, slopes };
-  const adaround = { ...grid, ...step, soft: u, beta: 8 };
-  const q = kernel.quantize({ ...grid, x, zero }), bytes = kernel.pack({ q, bits: 4, lo: -8 });
-  const odd = kernel.pack({ q, bits: 5, lo: -8 });
+  const step = { m, v, rate: 1e-3, step: 10, gradient };
+  const attention = { ...grid, ...step, alpha: y, w, slopes };
+  const adaround = { ...grid, ...step, soft: y, beta: 8 };
+  const q = new Int8Array(n), bits4 = new Uint8Array(n / 2), bits5 = new Uint8Array(5 * n / 8);
+  // Each starts from the same, none of it denormal.
+  const setup = () => {
+    [x, y, gradient].forEach((buffer) => buffer.view.set(values));
+    [m, v].forEach((buffer) => buffer.view.fill(0.5));
+  };
   // What is moved for each value: bytes read and written.
   const works: [name: string, bytes: number, work: () => unknown][] = [
-    ["copy", 8, () => y.view.set(x.view)],
+    ["copy", 8, () => z.view.set(x.view)],
     // Bytes go in and out by a copy more.
-    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero })],
+    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero, q })],
     ["dequantize", 7, () => kernel.dequantize({ ...grid, q, zero, x: z })],
     ["pack, 4 bits", 4, () => kernel.pack({ q, bits: 4, lo: -8 })],
-    ["unpack, 4 bits", 4, () => kernel.unpack({ bytes, n, bits: 4, lo: -8 })],
+    ["unpack, 4 bits", 4, () => kernel.unpack({ bytes: bits4, bits: 4, lo: -8, q })],
     ["pack, 5 bits", 4.25, () => kernel.pack({ q, bits: 5, lo: -8 })],
-    ["unpack, 5 bits", 4.25, () => kernel.unpack({ bytes: odd, n, bits: 5, lo: -8 })],
+    ["unpack, 5 bits", 4.25, () => kernel.unpack({ bytes: bits5, bits: 5, lo: -8, q })],
     ["minmax", 4, () => kernel.minmax({ x, n, out: range })],
     ["histogram", 4, () => kernel.histogram({ x, n, lo: -1, hi: 1, counts })],
-    ["attentionForward", 12, () => kernel.attentionForward({ ...grid, alpha: y, w: x, out: z })],
-    ["adam", 28, () => kernel.adam({ ...step, x: u, g: x, n })],
-    ["attentionStep, straight-through", 40, () => kernel.attentionStep({ ...attention, tau: 0 })],
-    ["attentionStep, erf rule", 40, () => kernel.attentionStep({ ...attention, tau: 0.5 })],
+    ["attentionForward", 12, () => kernel.attentionForward({ ...grid, alpha: y, w, out: z })],
+    ["adam", 28, () => kernel.adam({ ...step, x: y, g: gradient, n })],
+    ["attentionStep, straight-through", 44, () => kernel.attentionStep({ ...attention, tau: 0 })],
+    ["attentionStep, erf rule", 44, () => kernel.attentionStep({ ...attention, tau: 0.5 })],
     [
       "adaroundForward",
       12,
-      () => kernel.adaroundForward({ ...grid, soft: u, w: x, hard: false, out: z }),
+      () => kernel.adaroundForward({ ...grid, soft: y, w, hard: false, out: z }),
     ],
     ["adaroundStep", 40, () => kernel.adaroundStep({ ...adaround, regularisation: 0 })],
     [
@@ -76,9 +86,9 @@ function bandwidth(): void {
       40,
       () => kernel.adaroundStep({ ...adaround, regularisation: 0.01 }),
     ],
-    ["normals", 4, () => kernel.normals({ out: y, seed: 1, stream: 2 })],
+    ["normals", 4, () => kernel.normals({ out: z, seed: 1, stream: 2 })],
   ];
-  const best = race(works.map(([, , work]) => work), 12);
+  const best = race(works.map(([, , work]) => work), 10, setup);
   const rates = works.map(([, bytes], i) => bytes * n / best[i] / 1e6);
   console.log("element-wise functions, 8 MiB buffers");
   for (const [i, [name]] of works.entries()) {
@@ -187,10 +197,15 @@ function twins(): void {
       ...draws,
       q: e.slice(),
     }],
-    ["quantize", elements.quantize, { ...values, x: target, zero }],
+    ["quantize", elements.quantize, { ...values, x: target, zero, q: bytes.slice() }],
     ["dequantize", elements.dequantize, { ...values, q: bytes, zero, x: target }],
     ["pack", elements.pack, { q: bytes, bits: 4, lo: -4 }],
-    ["unpack", elements.unpack, { bytes: new Uint8Array(n / 2), n, bits: 4, lo: -4 }],
+    ["unpack", elements.unpack, {
+      bytes: new Uint8Array(n / 2),
+      bits: 4,
+      lo: -4,
+      q: bytes.slice(),
+    }],
     ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(2) }],
     ["histogram", elements.histogram, {
       x: e,
