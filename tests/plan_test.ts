@@ -67,7 +67,7 @@ Deno.test("options out of range are refused, each by its value", () => {
     [{ bits: NaN }, "NaN as bits"],
     [{ edgeBits: 16 }, "16 as edge bits"],
     [{ granularity: { kind: "block", size: 0 } }, "0 as block size"],
-    [{ activationBits: 4 as 8 }, "activation bits 4"],
+    [{ activationBits: 3 as 8 }, "activation bits 3"],
     [{ overrides: [{ pattern: "nothing", bits: 4 }] }, `"nothing"`],
   ];
   for (const [options, text] of cases) {
