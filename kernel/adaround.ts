@@ -25,8 +25,6 @@ function stretched(raw: v128): v128 {
 }
 
 /** The values for four weights; `hard` is all ones where h is rounded, which is V ≥ 0. */
-// @ts-ignore: decorator
-@inline
 function rounded(x: v128, w: v128, s: v128, low: v128, high: v128, hard: v128): v128 {
   const zero = f32x4.splat(0), one = f32x4.splat(1);
   const up = v128.and(one, f32x4.ge(x, zero));
@@ -67,8 +65,6 @@ export function adaroundForward(
  * The derivatives by V of a loss and `weight` times the regulariser, where `slope` are those of the
  * loss by the level: (slope − weight · 2β |2h − 1|^(β−1) sign(2h − 1)) · dh/dV.
  */
-// @ts-ignore: decorator
-@inline
 export function softSlope(slope: v128, x: v128, beta: f32, weight: f32): v128 {
   const zero = f32x4.splat(0), one = f32x4.splat(1);
   const raw = sigmoid(x), h = stretched(raw);
