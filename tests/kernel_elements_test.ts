@@ -6,6 +6,7 @@ import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
 import type { LevelBytes } from "../src/kernel/elements.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
+import { erf } from "../src/kernel/reference.ts";
 import * as reference from "../src/kernel/reference_elements.ts";
 import { assertClose, both, onKernel, random } from "./kernel_twins.ts";
 
@@ -209,6 +210,25 @@ Deno.test("attentionForward, attentionStep: as the twins, for either rule", () =
         assertClose(kernel[name], twin[name], 1e-5, `${what}, ${name}`);
       }
     }
+  }
+});
+
+Deno.test("attentionStep: the erf rule is good to 1e-6 at any α, and NaN stays where it is", () => {
+  const n = 4003, tau = 0.37;
+  const alpha = Float32Array.from({ length: n }, (_, i) => (i - n / 2) / 500);
+  alpha.set([0, -0, 1e-42, 1e30, -1e30, Infinity, -Infinity, NaN]);
+  const zeros = new Float32Array(n), one = Float32Array.of(1);
+  const grid = { w: zeros, scale: one, rows: 1, d: n, block: n, lo: -1e30, hi: 1e30 };
+  const state = { m: zeros, v: zeros, rate: 1, step: 0, slopes: one, tau };
+  for (const sign of [1, -1]) {
+    const gradient = zeros.map(() => sign);
+    const ruled = onKernel("attentionStep", { ...grid, ...state, alpha, gradient }).args.gradient;
+    const expected = alpha.map((a) => sign / 2 + erf(a / Math.SQRT2 / tau) / 2);
+    expected.forEach((value, i) =>
+      i < 5 || i > 7
+        ? assert(Math.abs(ruled[i] - value) < 1e-6, `α ${alpha[i]}: ${ruled[i]}, not ${value}`)
+        : assert(i < 7 || Number.isNaN(ruled[i]), `α ${alpha[i]}: ${ruled[i]}`)
+    );
   }
 });
 
