@@ -13,7 +13,15 @@ import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 import type { Value } from "../runtime/session.ts";
-import type { Pace, RoundingParameter } from "./parameters.ts";
+import {
+  levelsOf,
+  type Pace,
+  type RoundingParameter,
+  saved,
+  scalesOf,
+  type WeightGrid,
+  weightGrid,
+} from "./parameters.ts";
 
 /** h reaches from γ to ζ before it is cut to [0, 1]. */
 const ZETA = 1.1, GAMMA = -0.1;
@@ -24,87 +32,75 @@ const REGULARISATION = 0.5;
 /** Share of the work that is done without it. */
 const WARM_UP = 0.2;
 
-/** The rounding of a layer's weight, up or down. */
+/** The rounding of a layer's weight, up or down. Its buffers live with `kernel`. */
 export class SoftRoundingParameter implements RoundingParameter {
   readonly #kernel: Kernel;
   readonly #layer: LayerPlan;
   readonly #rounding: Rounding;
-  /** ⌊w/s⌋ and s of every weight. */
-  readonly #floor: Float32Array;
-  readonly #scale: Float32Array;
+  readonly #grid: WeightGrid;
+  /** Of each weight. */
+  readonly #scales: Float32Array;
   /** V, and Adam's moments. */
   readonly #soft: Buffer;
   readonly #moments: { readonly m: Buffer; readonly v: Buffer };
-  readonly #lo: number;
-  readonly #hi: number;
 
   /** Starts from the weights `home`, with the scales of `rounding`. */
   constructor(kernel: Kernel, layer: LayerPlan, rounding: Rounding, home: Float32Array) {
     this.#kernel = kernel;
     this.#layer = layer;
     this.#rounding = rounding;
-    const { target: { depth }, blocksPerRow, blockSize } = layer, { scales } = rounding;
-    this.#scale = home.map((_, i) => {
-      const block = Math.floor(i / depth) * blocksPerRow + Math.floor(i % depth / blockSize);
-      return scales[scales.length === 1 ? 0 : block];
-    });
-    this.#floor = home.map((w, i) => Math.floor(w / this.#scale[i]));
+    this.#grid = weightGrid(kernel, layer, rounding.scales, home);
     // h starts at the fraction: the first run is that of the float weights.
+    this.#scales = scalesOf(this.#grid);
     this.#soft = kernel.f32(home.map((w, i) => {
-      const rest = w / this.#scale[i] - this.#floor[i];
+      const t = w / this.#scales[i], rest = t - Math.floor(t);
       const p = Math.min(0.999, Math.max(0.001, (rest - GAMMA) / (ZETA - GAMMA)));
       return -Math.log(1 / p - 1);
     }));
     this.#moments = { m: kernel.f32(home.length), v: kernel.f32(home.length) };
-    this.#lo = -(2 ** (layer.bits - 1));
-    this.#hi = 2 ** (layer.bits - 1) - 1;
   }
 
-  #level(i: number, soft: number, final: boolean): number {
-    const h = Math.min(1, Math.max(0, sigmoid(soft) * (ZETA - GAMMA) + GAMMA));
-    const level = this.#floor[i] + (final ? Number(h >= 0.5) : h);
-    return Math.min(this.#hi, Math.max(this.#lo, level));
+  #rounded(hard: boolean): Float32Array {
+    const kernel = this.#kernel, mark = kernel.mark();
+    const out = kernel.f32(this.#soft.length);
+    kernel.adaroundForward({ ...this.#grid, soft: this.#soft, hard, out });
+    const values = out.view.slice();
+    kernel.reset(mark);
+    return values;
   }
 
   value(final: boolean): Value {
     const { target } = this.#layer;
-    const matrix = this.#soft.view.map((soft, i) => this.#scale[i] * this.#level(i, soft, final));
-    return { type: "float32", dims: [...target.shape], data: toTensorOrder(target, matrix) };
+    const data = toTensorOrder(target, this.#rounded(final));
+    return { type: "float32", dims: [...target.shape], data };
   }
 
   step(gradient: Float32Array, step: number, { left }: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const slopes = toMatrixOrder(this.#layer.target, gradient);
     let squares = 0;
-    for (let i = 0; i < slopes.length; i++) squares += (slopes[i] * this.#scale[i]) ** 2;
-    const unit = 1 / Math.max(1e-30, Math.sqrt(squares / slopes.length));
+    for (let i = 0; i < slopes.length; i++) squares += (slopes[i] * this.#scales[i]) ** 2;
     // β falls from 20 to 2 once the warm-up is over.
     const progress = (1 - left - WARM_UP) / (1 - WARM_UP);
-    const beta = 2 + 9 * (1 + Math.cos(Math.PI * progress));
-    const soft = this.#soft.view;
-    const g = kernel.f32(slopes.map((slope, i) => {
-      const raw = sigmoid(soft[i]), h = raw * (ZETA - GAMMA) + GAMMA;
-      if (h <= 0 || h >= 1) return 0;
-      const off = 2 * h - 1;
-      const pull = progress > 0 ? 2 * beta * Math.abs(off) ** (beta - 1) * Math.sign(off) : 0;
-      return (slope * this.#scale[i] * unit - REGULARISATION * pull) * (ZETA - GAMMA) * raw *
-        (1 - raw);
-    }));
-    kernel.adam({ ...this.#moments, x: this.#soft, g, n: soft.length, step, rate: RATE });
+    kernel.adaroundStep({
+      ...this.#grid,
+      ...this.#moments,
+      soft: this.#soft,
+      gradient: kernel.f32(slopes),
+      unit: 1 / Math.max(1e-30, Math.sqrt(squares / slopes.length)),
+      beta: 2 + 9 * (1 + Math.cos(Math.PI * progress)),
+      regularisation: progress > 0 ? REGULARISATION : 0,
+      rate: RATE,
+      step,
+    });
     kernel.reset(mark);
   }
 
   save(): () => void {
-    const soft = this.#soft.view.slice();
-    return () => this.#soft.view.set(soft);
+    return saved(this.#soft);
   }
 
   rounding(): Rounding {
-    const levels = Int8Array.from(this.#soft.view, (soft, i) => this.#level(i, soft, true));
-    return { ...this.#rounding, levels };
+    return { ...this.#rounding, levels: levelsOf(this.#grid, this.#rounded(true)) };
   }
-}
-
-function sigmoid(x: number): number {
-  return 1 / (1 + Math.exp(-x));
 }

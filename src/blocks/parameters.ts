@@ -63,10 +63,62 @@ function momentsOf(kernel: Kernel, size: number): { readonly m: Buffer; readonly
   return { m: kernel.f32(size), v: kernel.f32(size) };
 }
 
-/** A buffer whose content can be saved, and how to get it back. */
-function saved(...buffers: readonly Buffer[]): () => void {
+/** Remembers what is in `buffers`; returns how to get it back. */
+export function saved(...buffers: readonly Buffer[]): () => void {
   const copies = buffers.map((buffer) => buffer.view.slice());
   return () => buffers.forEach((buffer, i) => buffer.view.set(copies[i]));
+}
+
+/** A layer's weights W in kernel memory, with one scale per row and block. */
+export interface WeightGrid {
+  /** W: rows × d. */
+  readonly w: Buffer;
+  /** Scales: rows × ⌈d / block⌉, all the same where the layer has one. */
+  readonly scale: Buffer;
+  /** Weights that share a scale along a row. */
+  readonly block: number;
+  /** Smallest level. */
+  readonly lo: number;
+  /** Largest level. */
+  readonly hi: number;
+  /** Rows of all groups. */
+  readonly rows: number;
+  /** Weights per row. */
+  readonly d: number;
+}
+
+/** The grid of `layer` with `scales`, around the weights `w`, (groups·rows) × depth. */
+export function weightGrid(
+  kernel: Kernel,
+  { target: { groups, rows, depth }, bits, blocksPerRow, blockSize }: LayerPlan,
+  scales: Float32Array,
+  w: Float32Array,
+): WeightGrid {
+  const scale = kernel.f32(groups * rows * blocksPerRow);
+  const grid = { w: kernel.f32(w), scale, block: blockSize, rows: groups * rows, d: depth };
+  setScales(grid, scales);
+  return { ...grid, lo: -(2 ** (bits - 1)), hi: 2 ** (bits - 1) - 1 };
+}
+
+/** Gives every row and block its scale, where all share one. */
+function setScales({ scale }: Pick<WeightGrid, "scale">, scales: Float32Array): void {
+  if (scales.length === 1) scale.view.fill(scales[0]);
+  else scale.view.set(scales);
+}
+
+/** The scale of each element of W. */
+export function scalesOf({ scale, block, rows, d }: WeightGrid): Float32Array {
+  const scales = scale.view, blocks = Math.ceil(d / block);
+  return Float32Array.from(
+    { length: rows * d },
+    (_, i) => scales[Math.floor(i / d) * blocks + Math.floor(i % d / block)],
+  );
+}
+
+/** The levels of values on a grid. */
+export function levelsOf(grid: WeightGrid, values: Float32Array): Int8Array {
+  const scales = scalesOf(grid);
+  return Int8Array.from(values, (value, i) => Math.round(value / scales[i]));
 }
 
 /** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`. */
@@ -75,16 +127,7 @@ export class WeightParameter implements RoundingParameter {
   readonly #layer: LayerPlan;
   readonly #tuning: LearnTuning;
   readonly #rounding: Rounding;
-  /** What the kernel needs to know of the grid: one scale per row and block, expanded. */
-  readonly #grid: {
-    readonly w: Buffer;
-    readonly scale: Buffer;
-    readonly block: number;
-    readonly lo: number;
-    readonly hi: number;
-    readonly rows: number;
-    readonly d: number;
-  };
+  readonly #grid: WeightGrid;
   readonly #alpha: Buffer;
   readonly #moments: { readonly m: Buffer; readonly v: Buffer };
   /** log s of every scale that is learned, and its gradient: as many as the rounding has. */
@@ -103,35 +146,13 @@ export class WeightParameter implements RoundingParameter {
     this.#layer = layer;
     this.#tuning = tuning;
     this.#rounding = rounding;
-    const { target: { groups, rows, depth }, blocksPerRow, blockSize } = layer;
-    const scale = kernel.f32(groups * rows * blocksPerRow);
-    this.#grid = {
-      w: kernel.f32(home),
-      scale,
-      block: blockSize,
-      lo: -(2 ** (layer.bits - 1)),
-      hi: 2 ** (layer.bits - 1) - 1,
-      rows: groups * rows,
-      d: depth,
-    };
+    this.#grid = weightGrid(kernel, layer, rounding.scales, home);
     this.#logs = kernel.f32(rounding.scales.map(Math.log));
-    this.#spreadScales(rounding.scales);
-    this.#alpha = kernel.f32(home.length);
-    const alpha = this.#alpha.view, scales = scale.view;
     // In the middle of the level: from its edge, noise would take many weights away at once.
-    for (let i = 0; i < alpha.length; i++) {
-      const row = Math.floor(i / depth), b = row * blocksPerRow + Math.floor(i % depth / blockSize);
-      alpha[i] = rounding.levels[i] - home[i] / scales[b];
-    }
+    const scales = scalesOf(this.#grid);
+    this.#alpha = kernel.f32(home.map((w, i) => rounding.levels[i] - w / scales[i]));
     this.#moments = momentsOf(kernel, home.length);
     this.#logMoments = momentsOf(kernel, rounding.scales.length);
-  }
-
-  /** Gives every row and block its scale, where all share one. */
-  #spreadScales(scales: Float32Array): void {
-    const view = this.#grid.scale.view;
-    if (scales.length === 1) view.fill(scales[0]);
-    else view.set(scales);
   }
 
   get #scales(): Float32Array {
@@ -172,7 +193,7 @@ export class WeightParameter implements RoundingParameter {
     if (n < slopes.length) slopes.view[0] = slopes.view.reduce((a, b) => a + b);
     const moments = { ...this.#logMoments, step, rate: SCALE_RATE * factorOf(pace) };
     kernel.adam({ ...moments, x: this.#logs, g: slopes, n });
-    this.#spreadScales(this.#scales);
+    setScales(this.#grid, this.#scales);
     kernel.reset(mark);
   }
 
@@ -180,16 +201,12 @@ export class WeightParameter implements RoundingParameter {
     const restore = saved(this.#alpha, this.#logs);
     return () => {
       restore();
-      this.#spreadScales(this.#scales);
+      setScales(this.#grid, this.#scales);
     };
   }
 
   rounding(): Rounding {
-    const { scale, d, block } = this.#grid, scales = scale.view;
-    const levels = Int8Array.from(this.#rounded(), (value, i) => {
-      const row = Math.floor(i / d), b = row * Math.ceil(d / block) + Math.floor(i % d / block);
-      return Math.round(value / scales[b]);
-    });
+    const levels = levelsOf(this.#grid, this.#rounded());
     return { ...this.#rounding, levels, scales: this.#scales };
   }
 }
