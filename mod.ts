@@ -29,6 +29,7 @@ export { type OnProgress, type ProgressEvent } from "./src/progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./src/onnx/model.ts";
 export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
+export type { Grid } from "./src/plan/grid.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
 export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
 export type {
@@ -39,6 +40,7 @@ export type {
   PlanOptions,
   RangeMethod,
   RoundingMethod,
+  Width,
 } from "./src/plan/options.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";

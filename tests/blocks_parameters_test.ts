@@ -12,6 +12,7 @@ const rows = 6, depth = 24, bits = 3;
 /** A Gemm whose tensor is the transposed matrix, so that orders matter. */
 const layer = {
   bits,
+  grid: { kind: "uniform" },
   blocksPerRow: 1,
   blockSize: depth,
   target: { op: "Gemm", axis: 1, shape: [depth, rows], groups: 1, rows, depth },

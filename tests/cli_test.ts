@@ -104,6 +104,9 @@ Deno.test("help names every command, and each has an example", async () => {
   }
   const plan = await attune(model, "--dry-run", "--override", "conv_1?=skip");
   assert(/stays in float: conv_12 .*override/.test(plan.stdout), plan.stdout);
+  const grids = await attune(model, "--dry-run", "--bits", "ternary", "--override", "conv_12=4");
+  assert(/^conv_12 .* 4 /m.test(grids.stdout), grids.stdout);
+  assert(/^conv_3 .* ternary +stored in 4 /m.test(grids.stdout), grids.stdout);
   const found = JSON.parse((await attune("inspect", model, "--json")).stdout);
   assertEquals(found.layers.length, 10);
 });
@@ -149,6 +152,7 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--bits", "1"], /1 .*2 to 8/],
       [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
       [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
+      [[model, ...data, ...output, "--override", "conv_12=binary"], /binary.*ternary/],
       [[model, ...data, ...output, "--fast"], /--fast/],
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],

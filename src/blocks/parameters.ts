@@ -9,6 +9,7 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
+import { levelRange } from "../plan/grid.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 
@@ -90,14 +91,15 @@ export interface WeightGrid {
 /** The grid of `layer` with `scales`, around the weights `w`, (groups·rows) × depth. */
 export function weightGrid(
   kernel: Kernel,
-  { target: { groups, rows, depth }, bits, blocksPerRow, blockSize }: LayerPlan,
+  layer: LayerPlan,
   scales: Float32Array,
   w: Float32Array,
 ): WeightGrid {
+  const { target: { groups, rows, depth }, blocksPerRow, blockSize } = layer;
   const scale = kernel.f32(groups * rows * blocksPerRow);
   const grid = { w: kernel.f32(w), scale, block: blockSize, rows: groups * rows, d: depth };
   setScales(grid, scales);
-  return { ...grid, lo: -(2 ** (bits - 1)), hi: 2 ** (bits - 1) - 1 };
+  return { ...grid, ...levelRange(layer) };
 }
 
 /** Gives every row and block its scale, where all share one. */

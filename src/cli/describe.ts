@@ -7,6 +7,7 @@
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
 import type { Block } from "../blocks/cut.ts";
 import type { GramPlan } from "../plan/memory.ts";
+import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport, Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
@@ -15,19 +16,20 @@ import { table } from "./table.ts";
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {
   const { layers, skipped, activations, prepared, size } = plan;
-  const rows = layers.map((
-    { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
-  ) => [
-    target.name,
-    target.op,
-    target.shape.join("×"),
-    `${bits}`,
-    storedBits === bits ? "" : `stored in ${storedBits}`,
-    granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
-    bytes(bytesBefore),
-    bytes(bytesAfter),
-    [note, gramNote(gram)].filter(Boolean).join(", "),
-  ]);
+  const rows = layers.map((layer) => {
+    const { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note } = layer;
+    return [
+      target.name,
+      target.op,
+      target.shape.join("×"),
+      gridName(layer),
+      storedBits === bits ? "" : `stored in ${storedBits}`,
+      granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
+      bytes(bytesBefore),
+      bytes(bytesAfter),
+      [note, gramNote(gram)].filter(Boolean).join(", "),
+    ];
+  });
   const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
   const quantized = activations.own.length + activations.shared.size;
   return [

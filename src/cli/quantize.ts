@@ -18,6 +18,7 @@ import type {
   Override,
   RangeMethod,
   RoundingMethod,
+  Width,
 } from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { quantize } from "../quantize.ts";
@@ -51,14 +52,18 @@ export const quantizeCommand: Command = {
   flags: {
     output: { value: "PATH", help: "where the quantized model goes", short: "o" },
     ...DATA_FLAGS,
-    bits: { value: "N", help: "bits of a weight, 2 to 8 [4]" },
+    bits: { value: "N", help: "bits of a weight, 2 to 8, or ternary [4]" },
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
       value: "KIND",
       help: "tensor, channel or block:N weights share a scale [channel]",
     },
-    override: { value: "NAME=N", help: "bits, or skip, of the layers that match", repeat: true },
+    override: {
+      value: "NAME=N",
+      help: "bits, ternary or skip for the layers that match",
+      repeat: true,
+    },
     rounding: {
       value: "METHOD",
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
@@ -88,7 +93,7 @@ export const quantizeCommand: Command = {
     const path = modelPath(quantizeCommand, parsed);
     const model = readModel(path);
     const plan = makePlan(model, {
-      bits: parsed.number("bits"),
+      bits: bits(parsed),
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),
@@ -161,13 +166,14 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
   const { layers, skipped, activations, prepared, size } = plan;
   return JSON.stringify({
     layers: layers.map((
-      { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
+      { target, bits, grid, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
     ) => ({
       name: target.name,
       op: target.op,
       weight: target.weight,
       shape: target.shape,
       bits,
+      grid,
       storedBits,
       granularity,
       gram,
@@ -180,6 +186,10 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
     prepared,
     size,
   });
+}
+
+function bits(parsed: Parsed): Width | undefined {
+  return parsed.text("bits") === "ternary" ? "ternary" : parsed.number("bits");
 }
 
 function activationBits(parsed: Parsed): ActivationBits | undefined {
@@ -202,12 +212,11 @@ function granularity(parsed: Parsed): Granularity | undefined {
 function override(text: string): Override {
   const split = text.lastIndexOf("=");
   const pattern = text.slice(0, split), value = text.slice(split + 1);
-  if (split > 0 && (value === "skip" || /^\d+$/.test(value))) {
-    return { pattern, bits: value === "skip" ? "skip" : Number(value) };
-  }
+  if (split > 0 && (value === "skip" || value === "ternary")) return { pattern, bits: value };
+  if (split > 0 && /^\d+$/.test(value)) return { pattern, bits: Number(value) };
   throw new AttuneError(
     "bad-option",
-    `Cannot use --override ${text}: give NAME=BITS or NAME=skip, as in 'conv1=8'`,
+    `Cannot use --override ${text}: give NAME=BITS, NAME=ternary or NAME=skip, as in 'conv1=8'`,
   );
 }
 

@@ -55,12 +55,15 @@ export type RangeMethod =
   }
   | { /** The range of least squared error. */ readonly kind: "mse" };
 
+/** Bits of a level, 2 to 8; or `"ternary"`: the levels −1, 0 and 1. */
+export type Width = number | "ternary";
+
 /** A width for the layers whose name matches. */
 export interface Override {
   /** A node's or weight's name, or a glob: `*` and `?`. */
   readonly pattern: string;
-  /** Bits 2 to 8, or leave the layer in float. */
-  readonly bits: number | "skip";
+  /** Their width, or leave them in float. */
+  readonly bits: Width | "skip";
 }
 
 /** Widths of activations; see {@linkcode PlanOptions}. */
@@ -68,8 +71,8 @@ export type ActivationBits = 4 | 8 | "none";
 
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
-  /** Bits of a weight, 2 to 8. Default: 4. */
-  bits?: number;
+  /** Bits of a weight, 2 to 8, or `"ternary"`. Default: 4. */
+  bits?: Width;
   /**
    * Bits of an activation, or `"none"` to keep activations in float. What the first and last layers
    * read keeps 8. Default: 8.
@@ -77,7 +80,7 @@ export interface PlanOptions {
   activationBits?: ActivationBits;
   /** How many weights share a scale. Default: one per output channel. */
   granularity?: Granularity;
-  /** Bits of the first and the last layer, 2 to 8. Default: 8, or `bits` where that is more. */
+  /** Bits of the first and the last layer, 2 to 8, or `bits` where that is more. Default: 8. */
   edgeBits?: number;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
@@ -104,7 +107,7 @@ export type ResolvedPlanOptions = Required<PlanOptions>;
  * ```
  */
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
-  const bits = checkBits("bits", options.bits ?? 4);
+  const bits = checkWidth("bits", options.bits ?? 4);
   const activationBits = options.activationBits ?? 8;
   if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
@@ -116,7 +119,7 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   if (granularity.kind === "block") checkCount("block size", granularity.size, 8);
   const overrides = options.overrides ?? [];
   for (const { pattern, bits } of overrides) {
-    if (bits !== "skip") checkBits(`the override of "${pattern}"`, bits);
+    if (bits !== "skip") checkWidth(`the override of "${pattern}"`, bits);
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const format = options.format ?? "qdq";
@@ -127,6 +130,11 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
 export function checkBits(what: string, value: number): number {
   if (Number.isInteger(value) && value >= 2 && value <= 8) return value;
   throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a width from 2 to 8`);
+}
+
+/** Returns `value` if it is a width. */
+function checkWidth(what: string, value: Width): Width {
+  return value === "ternary" ? value : checkBits(what, value);
 }
 
 /** Returns `value` if it is a whole number of at least `least`. */

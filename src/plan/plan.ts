@@ -12,12 +12,14 @@ import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
+import type { Grid } from "./grid.ts";
 import {
   type Granularity,
   matchesPattern,
   type PlanOptions,
   type ResolvedPlanOptions,
   resolvePlanOptions,
+  type Width,
 } from "./options.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
@@ -32,8 +34,10 @@ const QUANTIZED_OPS =
 export interface LayerPlan {
   /** The layer. */
   readonly target: Target;
-  /** Bits of a level. */
+  /** Bits of a level; 2 where it is ternary. */
   readonly bits: number;
+  /** Which levels there are. */
+  readonly grid: Grid;
   /** Bits that the file keeps per level: 4 or 8. */
   readonly storedBits: 4 | 8;
   /** How many weights share a scale. */
@@ -165,7 +169,7 @@ function checkOverrides(options: ResolvedPlanOptions, targets: Target[], name: s
 }
 
 /** The last override that matches `target`. */
-function overrideOf(options: ResolvedPlanOptions, target: Target): number | "skip" | undefined {
+function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip" | undefined {
   return options.overrides.findLast(({ pattern }) =>
     matchesPattern(pattern, target.name) || matchesPattern(pattern, target.weight)
   )?.bits;
@@ -173,18 +177,25 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): number | "ski
 
 function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
   const widths = targets.map((target) => overrideOf(options, target) ?? options.bits);
-  const fine = widths.some((bits) => bits !== "skip" && bits <= 4) || options.edgeBits <= 4 ||
-    options.granularity.kind === "block" || options.activationBits === 4;
+  const fine = widths.some((width) => width !== "skip" && bitsOf(width) <= 4) ||
+    options.edgeBits <= 4 || options.granularity.kind === "block" || options.activationBits === 4;
   return options.format === "qdq" && fine ? OPSET_INT4 : OPSET_CHANNEL;
+}
+
+/** The bits that levels of a width take. */
+function bitsOf(width: Width): number {
+  return width === "ternary" ? 2 : width;
 }
 
 function layerPlan(
   options: ResolvedPlanOptions,
   target: Target,
-  override: number | undefined,
+  override: Width | undefined,
   edge: boolean,
 ): LayerPlan {
-  const bits = override ?? (edge ? Math.max(options.bits, options.edgeBits) : options.bits);
+  const raised = edge && bitsOf(options.bits) < options.edgeBits;
+  const width = override ?? (raised ? options.edgeBits : options.bits);
+  const bits = bitsOf(width);
   const storedBits = bits <= 4 ? 4 : 8;
   const weights = target.groups * target.rows * target.depth;
   // A ConvTranspose with groups has no axis that counts its output channels.
@@ -200,6 +211,7 @@ function layerPlan(
   return {
     target,
     bits,
+    grid: { kind: width === "ternary" ? "ternary" : "uniform" },
     storedBits,
     granularity,
     blocksPerRow,
@@ -207,10 +219,6 @@ function layerPlan(
     gram: gramPlan(target, granularity),
     bytesBefore: 4 * weights,
     bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales,
-    note: override !== undefined
-      ? "override"
-      : bits !== options.bits
-      ? "first or last layer"
-      : undefined,
+    note: override !== undefined ? "override" : raised ? "first or last layer" : undefined,
   };
 }

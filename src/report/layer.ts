@@ -5,6 +5,7 @@
  */
 
 import type { Calibrated, LayerResult } from "../calibrate/job.ts";
+import { gridName, levelRange } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { LayerReport } from "./report.ts";
@@ -16,7 +17,7 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const lo = -(2 ** (bits - 1)), hi = 2 ** (bits - 1) - 1;
+  const { lo, hi } = levelRange(layer);
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
   return {
     name: target.name,
@@ -25,6 +26,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     shape: target.shape,
     groups: target.groups,
     bits,
+    grid: gridName(layer),
     storedBits,
     granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,
     bytesBefore,

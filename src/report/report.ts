@@ -18,6 +18,8 @@ export interface LayerReport {
   readonly groups: number;
   /** Bits of a level. */
   readonly bits: number;
+  /** The grid in a few letters: the bits, or `ternary`. */
+  readonly grid: string;
   /** Bits that the file keeps per level. */
   readonly storedBits: number;
   /** How many weights share a scale: `tensor`, `channel` or `block:N`. */

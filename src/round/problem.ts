@@ -8,6 +8,7 @@
  */
 
 import type { RoundingMethod } from "../plan/options.ts";
+import { levelRange } from "../plan/grid.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import type { Moments } from "./shift.ts";
 
@@ -124,8 +125,7 @@ export function problemOf(
     groups,
     rows,
     depth: layer.target.depth,
-    lo: -(2 ** (layer.bits - 1)),
-    hi: 2 ** (layer.bits - 1) - 1,
+    ...levelRange(layer),
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),

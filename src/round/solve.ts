@@ -5,10 +5,11 @@
  * @module
  */
 
-import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
+import { type Buffer, GRADIENT_STATE, type Kernel, type Sizes } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
+import { ternaryScales } from "./ternary.ts";
 
 /** A solved problem. */
 export interface Solution {
@@ -246,18 +247,19 @@ export function searchScales(
   { target, importance, scale }: { target: Buffer; importance: Buffer; scale: Buffer },
 ): void {
   const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = problem;
-  const search = { lo, hi, candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM, target, scale };
-  if (!oneScale) {
-    kernel.scaleSearch({ ...search, importance, rows, groups, d: depth, block });
-    return;
-  }
+  const find = (sizes: Sizes & { block: number; importance: Buffer }) => {
+    if (lo === -1 && hi === 1) return ternaryScales({ ...sizes, target, scale });
+    const search = { candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM };
+    kernel.scaleSearch({ ...sizes, ...search, lo, hi, target, scale });
+  };
+  if (!oneScale) return find({ importance, rows, groups, d: depth, block });
   // One row that holds all weights, each with its importance.
   const d = groups * rows * depth, spread = kernel.f32(d);
   for (let r = 0; r < groups * rows; r++) {
     const from = Math.floor(r / rows) * depth;
     spread.view.set(importance.view.subarray(from, from + depth), r * depth);
   }
-  kernel.scaleSearch({ ...search, importance: spread, rows: 1, groups: 1, d, block: d });
+  find({ importance: spread, rows: 1, groups: 1, d, block: d });
   scale.view.fill(scale.view[0]);
 }
 
