@@ -44,6 +44,7 @@ export type {
 } from "./src/plan/options.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
+export { cut } from "./src/emit/cut.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";

@@ -129,7 +129,13 @@ async function problemsOf(
     positions: Math.ceil(Math.max(16384, 16 * target.depth) / batches),
     seed: l,
   }));
-  const sums: LayerSums[] = await client.call("collect", [0, "float", "float", wanted]);
+  const sums: LayerSums[] = await client.call("collect", [
+    0,
+    "float",
+    "float",
+    wanted,
+    "quantized",
+  ]);
   await client.call("close", []);
   return made.layers.map((layer, l) => problemMaker(made, layer, l, sums[l]));
 }

@@ -14,6 +14,7 @@ import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { solveBlocked } from "../round/blocked.ts";
+import { solveNested } from "../round/nested.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
 import { chooseSpread, hash32 } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
@@ -44,16 +45,20 @@ export interface CollectLayer {
   readonly seed: number;
 }
 
-/** The two spools of a lane; one and the same until the first layer is quantized. */
+/**
+ * The spools of a lane; one and the same until the first layer is quantized. Those of narrower widths
+ * are the quantized one until they are computed.
+ */
 interface Lane {
-  float: Spool;
-  quantized: Spool;
+  readonly float: Spool;
+  readonly quantized: Spool;
+  readonly [cut: `cut${number}`]: Spool;
   /** Of the next segment, as far as they are computed. */
-  next?: { float?: Spool; quantized?: Spool };
+  next?: { [side in Side]?: Spool };
 }
 
-/** The two models that run side by side. */
-export type Side = "float" | "quantized";
+/** The models that run side by side: float, quantized, and where grids are nested, its narrower widths. */
+export type Side = "float" | "quantized" | `cut${number}`;
 
 /** A gradient, or a loss, of a block on some samples of a lane. */
 export interface BlockRequest {
@@ -139,12 +144,13 @@ export class Engine {
     return Object.fromEntries(observers.map(([name, observer]) => [name, observer.state]));
   }
 
-  /** The statistics of `layers` over `lane`: float outputs against quantized inputs. */
+  /** The statistics of `layers` over `lane`: float outputs against quantized inputs, those of `side`. */
   async collect(
     lane: number,
     floatKey: string,
     quantizedKey: string,
     layers: readonly CollectLayer[],
+    side: Exclude<Side, "float">,
     onDone?: OnDone,
   ): Promise<LayerSums[]> {
     const kernel = this.#kernel;
@@ -157,7 +163,8 @@ export class Engine {
         inputSum: kernel.f32(groups * depth),
         outputSum: kernel.f32(groups * rows),
       }));
-      const { float, quantized } = this.#lanes.get(lane)!;
+      const spools = this.#lanes.get(lane)!, { float } = spools;
+      const quantized = spools[side] ?? spools.quantized;
       for (let i = 0; i < float.length; i++) {
         const y = await this.#compute(floatKey, float.read(i));
         const x = await this.#compute(quantizedKey, quantized.read(i));
@@ -210,18 +217,19 @@ export class Engine {
   ): Promise<void> {
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
-    for (let i = 0; i < spools[side].length; i++) {
-      const values = await this.#compute(key, spools[side].read(i));
+    const spool = spools[side] ?? spools.quantized;
+    for (let i = 0; i < spool.length; i++) {
+      const values = await this.#compute(key, spool.read(i));
       next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
       onDone?.(1);
     }
   }
 
-  /** Carries `lane` to the next segment, once both sides of it are computed. */
+  /** Carries `lane` to the next segment, once all sides of it are computed. */
   turn(lane: number): void {
     const { next } = this.#lanes.get(lane)!;
     this.#dispose(lane, false);
-    this.#lanes.set(lane, { float: next!.float!, quantized: next!.quantized! });
+    this.#lanes.set(lane, { ...next } as Lane);
   }
 
   /** The loss and its gradients on some samples of `lane`, by the model `key`. */
@@ -283,6 +291,7 @@ export class Engine {
 
   /** Rounds a layer, or some of its rows. */
   solve(problem: Problem, onDone?: OnDone): Solution {
+    if (problem.cuts) return solveNested(this.#kernel, problem);
     const solve = problem.gramBlock < problem.depth ? solveBlocked : solveLayer;
     return solve(this.#kernel, problem, onDone);
   }
@@ -295,9 +304,9 @@ export class Engine {
 
   /** Removes the spools of `lane`, and those of its next segment if they are not to be used. */
   #dispose(lane: number, andNext = true): void {
-    const { float, quantized, next } = this.#lanes.get(lane)!;
-    const spools = new Set([float, quantized, ...andNext ? [next?.float, next?.quantized] : []]);
-    for (const spool of spools) spool?.[Symbol.dispose]();
+    const { next = {}, ...own } = this.#lanes.get(lane)!;
+    const spools = [...Object.values(own), ...andNext ? Object.values(next) : []];
+    for (const spool of new Set(spools)) spool?.[Symbol.dispose]();
   }
 }
 

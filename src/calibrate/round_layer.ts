@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cutBits } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
@@ -24,10 +25,18 @@ export interface SplitSums {
   readonly validation?: LayerSums;
 }
 
-/** A layer's levels, scales and errors. */
-export interface RoundedLayer {
-  /** Levels, (groups·rows) × depth. */
-  readonly levels: Int8Array;
+/** What was seen of a layer in the model that is cut to fewer bits. */
+export interface CutSums {
+  /** Bits that the model is cut to. */
+  readonly width: number;
+  /** Used up by rounding. */
+  readonly split: SplitSums;
+  /** Over all lanes. */
+  readonly statistics: Statistics;
+}
+
+/** A layer's scales and errors. */
+export interface RoundedScales {
   /** One scale, or one per row and block. */
   readonly scales: Float32Array;
   /** Squared output error over calibration data, relative to the output's power. */
@@ -37,6 +46,19 @@ export interface RoundedLayer {
     /** Of the result. */
     readonly final: number;
   };
+}
+
+/** A layer's levels, scales and errors. */
+export interface RoundedLayer extends RoundedScales {
+  /** Levels, (groups·rows) × depth. */
+  readonly levels: Int8Array;
+  /** Of each narrower width, where the grid is nested. */
+  readonly cuts?: readonly RoundedScales[];
+}
+
+/** A copy of `split`, since rounding uses it up. */
+export function copySplit({ training, validation }: SplitSums): SplitSums {
+  return { training: copySums(training), validation: validation && copySums(validation) };
 }
 
 /** The sums of all lanes. */
@@ -57,16 +79,28 @@ export async function roundLayer(
     readonly seed: number;
     /** Whether means were taken out of the statistics. */
     readonly centred: boolean;
+    /** Of the narrower widths, where the grid is nested. */
+    readonly cuts?: readonly CutSums[];
   },
 ): Promise<RoundedLayer> {
   const weight = readWeight(plan.graph, layer.target);
   const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
-  const strength = options.floatTargetShift && layer.gram.kind === "full"
-    ? await strengthOf(layer, shares, weight, split, pool, options.centred)
-    : Infinity;
-  const index = plan.layers.indexOf(layer);
+  const strength = async (split: SplitSums) =>
+    options.floatTargetShift && layer.gram.kind === "full"
+      ? await strengthOf(layer, shares, weight, split, pool, options.centred)
+      : Infinity;
+  const settings = {
+    ...options,
+    index: plan.layers.indexOf(layer),
+    strength: await strength(split),
+    cuts: options.cuts && await Promise.all(options.cuts.map(async (cut) => ({
+      ...cut.statistics,
+      bits: cutBits(layer, cut.width),
+      strength: await strength(cut.split),
+    }))),
+  };
   const solutions = await pool.run(shares.map((share) => {
-    const problem = problemOf(layer, share, weight, statistics, { ...options, index, strength });
+    const problem = problemOf(layer, share, weight, statistics, settings);
     return (client) => client.call("solve", [problem]);
   }));
   return join(layer, solutions);
@@ -109,17 +143,25 @@ function join(
 ): RoundedLayer {
   const { groups, rows, depth } = layer.target;
   const levels = new Int8Array(groups * rows * depth);
-  const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
-  let level = 0, scale = 0, nearest = 0, final = 0, power = 0;
+  let level = 0;
   for (const solution of solutions) {
     levels.set(solution.levels, level);
-    scales.set(solution.scales, scale);
     level += solution.levels.length;
+  }
+  const cuts = solutions[0].cuts?.map((_, c) => joinScales(solutions.map((s) => s.cuts![c])));
+  return { ...joinScales(solutions), levels, cuts };
+}
+
+function joinScales(solutions: readonly Omit<Solution, "levels" | "cuts">[]): RoundedScales {
+  const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
+  let scale = 0, nearest = 0, final = 0, power = 0;
+  for (const solution of solutions) {
+    scales.set(solution.scales, scale);
     scale += solution.scales.length;
     nearest += solution.error.nearest;
     final += solution.error.final;
     power += solution.power;
   }
   const relative = (error: number) => power > 0 ? error / power : 0;
-  return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
+  return { scales, error: { nearest: relative(nearest), final: relative(final) } };
 }

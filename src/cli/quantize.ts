@@ -54,6 +54,7 @@ export const quantizeCommand: Command = {
     ...DATA_FLAGS,
     bits: { value: "N", help: "bits of a weight, 2 to 8, or ternary [4]" },
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
+    nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
       value: "KIND",
@@ -94,6 +95,7 @@ export const quantizeCommand: Command = {
     const model = readModel(path);
     const plan = makePlan(model, {
       bits: bits(parsed),
+      nested: parsed.text("nested")?.split(",").map(Number),
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),

@@ -15,6 +15,7 @@ import { freshName, sweep, tensorNames } from "../graph/graph.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { Format } from "../plan/options.ts";
 import { toTensorOrder } from "../plan/targets.ts";
+import { putNested } from "./nested.ts";
 
 /** The grid of an activation: x ≈ scale · (q − zeroPoint), q from 0 to 2^bits − 1. */
 export interface ActivationGrid {
@@ -34,6 +35,14 @@ export interface Rounding {
   readonly scales: Float32Array;
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
+  /** What goes with the levels of each narrower width, where the plan has nested grids. */
+  readonly cuts?: readonly Cut[];
+}
+
+/** Scales and bias of a layer in a model that is cut to fewer bits. */
+export interface Cut extends Pick<Rounding, "scales" | "bias"> {
+  /** Bits that the model is cut to. */
+  readonly width: number;
 }
 
 /** What is known of the quantized model so far. */
@@ -66,7 +75,7 @@ export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model
   const model = copyModel(plan.model);
   const names = tensorNames(model);
   const nodes = new Map(plan.model.proto.graph.node.map((n, i) => [n, model.proto.graph.node[i]]));
-  const context: Context = { plan, parts, format, model, names, front: [] };
+  const context: Context = { plan, parts, format, model, names, front: [], biases: new Map() };
   const done = new Set<string>();
   for (const layer of plan.layers) {
     const rounding = parts.roundings.get(layer.target.name);
@@ -78,6 +87,7 @@ export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model
   putActivations(context);
   model.proto.graph.node.unshift(...context.front);
   sweep(model);
+  if (format === "qdq") putNested(model, plan, parts, context.biases);
   return model;
 }
 
@@ -90,6 +100,8 @@ interface Context {
   readonly names: Set<string>;
   /** Nodes that read only initializers; they go first. */
   readonly front: NodeProto[];
+  /** Names of the biases that were put in, by layer name. */
+  readonly biases: Map<string, string>;
 }
 
 /** Sets the initializer `tensor.name`, new or in place of the old one. */
@@ -189,7 +201,7 @@ function matrixToTensor(context: Context, layer: LayerPlan, matrix: string): Nod
 }
 
 /** Levels as ONNX stores them: 4-bit integers two to a byte, the first in the low half. */
-function storeLevels(levels: Int8Array, type: DataType): Uint8Array {
+export function storeLevels(levels: Int8Array, type: DataType): Uint8Array {
   if (type === DataType.INT8) return bytesOf(levels);
   const bytes = new Uint8Array(Math.ceil(levels.length / 2));
   for (let i = 0; i < levels.length; i++) bytes[i >> 1] |= (levels[i] & 15) << (4 * (i & 1));
@@ -220,6 +232,7 @@ function putBias(context: Context, layer: LayerPlan, rounding: Rounding, node: N
   const inputs = [...node.input];
   while (inputs.length < 2) inputs.push("");
   node.input = [inputs[0], inputs[1], name];
+  context.biases.set(layer.target.name, name);
   const grid = gridOf(context, layer.target.input);
   const scales = biasScales(layer, rounding.scales, parts.grids.get(grid ?? ""));
   if (context.format !== "qdq" || scales === undefined) {

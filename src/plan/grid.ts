@@ -9,7 +9,13 @@ export type Grid =
   | {
     /** All integers of the width, from −2^(bits−1) to 2^(bits−1) − 1. */ readonly kind: "uniform";
   }
-  | { /** −1, 0 and 1. */ readonly kind: "ternary" };
+  | { /** −1, 0 and 1. */ readonly kind: "ternary" }
+  | {
+    /** All integers of the width, whose high bits are a level of each narrower width, too. */
+    readonly kind: "nested";
+    /** The widths, falling; the first one is the layer's own. */
+    readonly widths: readonly number[];
+  };
 
 /** A layer's grid with its width, as in a `LayerPlan`. */
 export interface GridOfBits {
@@ -39,5 +45,27 @@ export function levelRange(
 
 /** A layer's grid in a few letters, as a table shows it. */
 export function gridName({ grid, bits }: GridOfBits): string {
+  if (grid.kind === "nested") return grid.widths.join("/");
   return grid.kind === "ternary" ? "ternary" : `${bits}`;
+}
+
+/** The bits that a layer has in a model that is cut to `bits`: only nested ones have fewer. */
+export function cutBits({ grid, bits: own }: GridOfBits, bits: number): number {
+  return grid.kind === "nested" ? grid.widths.findLast((width) => width >= bits) ?? own : own;
+}
+
+/**
+ * The level that the high `to` bits of a level of `from` bits are, rounded half up and clipped.
+ *
+ * @example
+ * ```ts
+ * import { cutLevel } from "./grid.ts";
+ *
+ * const levels = [-128, -17, -16, 15, 16, 127].map((level) => cutLevel(level, 8, 3));
+ * if (levels.join() !== "-4,-1,0,0,1,3") throw new Error("unexpected");
+ * ```
+ */
+export function cutLevel(level: number, from: number, to: number): number {
+  const step = 2 ** (from - to);
+  return Math.min(Math.floor(level / step + 0.5), 2 ** (to - 1) - 1);
 }

@@ -84,6 +84,11 @@ export interface PlanOptions {
   edgeBits?: number;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
+  /**
+   * Widths, falling, for which one file serves: the high bits of its levels are a level of each
+   * narrower width. It replaces `bits`. Default: none.
+   */
+  nested?: readonly number[];
   /** What is written: standard QuantizeLinear/DequantizeLinear, or float for study. Default: `"qdq"`. */
   format?: Format;
 }
@@ -92,7 +97,9 @@ export interface PlanOptions {
 export type Format = "qdq" | "float";
 
 /** {@linkcode PlanOptions} with every default filled in. */
-export type ResolvedPlanOptions = Required<PlanOptions>;
+export type ResolvedPlanOptions =
+  & Required<Omit<PlanOptions, "nested">>
+  & Pick<PlanOptions, "nested">;
 
 /**
  * Checks `options` and fills in the defaults.
@@ -107,7 +114,8 @@ export type ResolvedPlanOptions = Required<PlanOptions>;
  * ```
  */
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
-  const bits = checkWidth("bits", options.bits ?? 4);
+  const nested = checkNested(options);
+  const bits = checkWidth("bits", options.bits ?? nested?.[0] ?? 4);
   const activationBits = options.activationBits ?? 8;
   if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
@@ -123,13 +131,30 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const format = options.format ?? "qdq";
-  return { bits, activationBits, granularity, edgeBits, overrides, format };
+  return { bits, activationBits, granularity, edgeBits, overrides, nested, format };
 }
 
 /** Returns `value` if it is a whole number from 2 to 8. */
 export function checkBits(what: string, value: number): number {
   if (Number.isInteger(value) && value >= 2 && value <= 8) return value;
   throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a width from 2 to 8`);
+}
+
+/** The widths of nested grids, if they fall and nothing contradicts them. */
+function checkNested({ nested, bits }: PlanOptions): readonly number[] | undefined {
+  if (nested === undefined) return undefined;
+  nested.forEach((width) => checkBits("a nested width", width));
+  if (nested.length < 2 || nested.some((width, i) => i > 0 && width >= nested[i - 1])) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use ${nested.join()} as nested widths: give two or more, falling, as in 8,6,4,3`,
+    );
+  }
+  if (bits === undefined) return nested;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use bits ${bits} with nested widths ${nested.join()}: the widths say it; leave bits out`,
+  );
 }
 
 /** Returns `value` if it is a width. */

@@ -177,8 +177,9 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip
 
 function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
   const widths = targets.map((target) => overrideOf(options, target) ?? options.bits);
-  const fine = widths.some((width) => width !== "skip" && bitsOf(width) <= 4) ||
-    options.edgeBits <= 4 || options.granularity.kind === "block" || options.activationBits === 4;
+  const all = [...widths, ...options.nested ?? [], options.edgeBits];
+  const fine = all.some((width) => width !== "skip" && bitsOf(width) <= 4) ||
+    options.granularity.kind === "block" || options.activationBits === 4;
   return options.format === "qdq" && fine ? OPSET_INT4 : OPSET_CHANNEL;
 }
 
@@ -187,15 +188,34 @@ function bitsOf(width: Width): number {
   return width === "ternary" ? 2 : width;
 }
 
+/** The width and the levels of a layer, and why they are not those asked for. */
+function gridOf(
+  { bits, edgeBits, nested }: ResolvedPlanOptions,
+  override: Width | undefined,
+  edge: boolean,
+): Pick<LayerPlan, "bits" | "grid" | "note"> {
+  const raised = edge && bitsOf(bits) < edgeBits;
+  const width = override ?? (raised ? edgeBits : bits);
+  const note = override !== undefined ? "override" : raised ? "first or last layer" : undefined;
+  if (width === "ternary") return { bits: 2, grid: { kind: "ternary" }, note };
+  if (nested === undefined || override !== undefined) {
+    return { bits: width, grid: { kind: "uniform" }, note };
+  }
+  // An edge layer is not cut below the width that edges have.
+  const widths = [width, ...nested.slice(1).filter((narrow) => !edge || narrow >= edgeBits)];
+  const grid = widths.length === 1
+    ? { kind: "uniform" } as const
+    : { kind: "nested", widths } as const;
+  return { bits: width, grid, note: widths.length < nested.length ? "first or last layer" : note };
+}
+
 function layerPlan(
   options: ResolvedPlanOptions,
   target: Target,
   override: Width | undefined,
   edge: boolean,
 ): LayerPlan {
-  const raised = edge && bitsOf(options.bits) < options.edgeBits;
-  const width = override ?? (raised ? options.edgeBits : options.bits);
-  const bits = bitsOf(width);
+  const { bits, grid, note } = gridOf(options, override, edge);
   const storedBits = bits <= 4 ? 4 : 8;
   const weights = target.groups * target.rows * target.depth;
   // A ConvTranspose with groups has no axis that counts its output channels.
@@ -211,14 +231,14 @@ function layerPlan(
   return {
     target,
     bits,
-    grid: { kind: width === "ternary" ? "ternary" : "uniform" },
+    grid,
     storedBits,
     granularity,
     blocksPerRow,
     blockSize,
-    gram: gramPlan(target, granularity),
+    gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * weights,
     bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales,
-    note: override !== undefined ? "override" : raised ? "first or last layer" : undefined,
+    note,
   };
 }

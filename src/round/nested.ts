@@ -1,0 +1,219 @@
+/**
+ * Rounding to nested grids: one level per weight, whose high bits are the level of each narrower width.
+ *
+ * Every width b has its own inputs, hence its own H_b and wanted weights w′_b, and one level is chosen
+ * for all by least Σ_b L_b / L*_b: the loss of width b relative to what rounding for b alone would give
+ * (in one pass of the nearest plane). So no width pays for another by much. Scales are tied: that of
+ * width b is 2^(widest − b) times the widest one's. What suits one width clips or wastes levels of
+ * another, so a few scales between the extremes are tried.
+ *
+ * @module
+ */
+
+import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import { cutLevel } from "../plan/grid.ts";
+import type { Problem } from "./problem.ts";
+import { damped, factorsOf, shiftTarget } from "./shift.ts";
+import { diagonalOf, searchScales, type Solution } from "./solve.ts";
+
+/** Scales that are tried, from the one that suits the narrowest width to that of the widest. */
+const SCALES = 5;
+/** Sweeps of coordinate descent. */
+const SWEEPS = 10;
+
+/** Levels for the scales of all widths, and what they lose. */
+interface Rounded {
+  /** Codes: level − lo, (groups·rows) × depth. */
+  readonly code: Float32Array;
+  /** By width: (groups·rows) × blocks. */
+  readonly scales: readonly Float32Array[];
+  /** By width, per row. */
+  readonly losses: readonly Float32Array[];
+}
+
+/** Rounds the rows of `problem`, which has `cuts`. */
+export function solveNested(kernel: Kernel, problem: Problem): Solution {
+  const mark = kernel.mark();
+  try {
+    return new NestedSolver(kernel, problem).solve();
+  } finally {
+    kernel.reset(mark);
+  }
+}
+
+class NestedSolver {
+  readonly #kernel: Kernel;
+  readonly #problem: Problem;
+  /** Bits of the widths, the layer's own first. */
+  readonly #widths: readonly number[];
+  /** Rows of all groups. */
+  readonly #rows: number;
+  /** Of all widths, one after another: w′, H + μI, and its factors. */
+  readonly #target: Buffer;
+  readonly #h: Buffer;
+  readonly #u: Buffer;
+
+  constructor(kernel: Kernel, problem: Problem) {
+    this.#kernel = kernel;
+    this.#problem = problem;
+    const { groups, rows, depth, hi, weight, damping, cuts = [] } = problem;
+    const views = [{ ...problem, bits: Math.log2(hi + 1) + 1 }, ...cuts];
+    this.#widths = views.map(({ bits }) => bits);
+    this.#rows = groups * rows;
+    const count = views.length, size = this.#rows * depth, square = groups * depth * depth;
+    this.#target = kernel.f32(count * size);
+    this.#h = kernel.f32(count * square);
+    this.#u = kernel.f32(count * square);
+    views.forEach(({ gram, shift }, v) => {
+      const mark = kernel.mark();
+      const system = { groups, rows, depth, weight, gram };
+      const target = shift
+        ? shiftTarget(kernel, { ...system, cross: shift.cross }, shift.strength)
+        : kernel.f32(weight);
+      const { h } = damped(kernel, system, damping), u = factorsOf(kernel, h, groups, depth);
+      this.#target.view.set(target.view, v * size);
+      this.#h.view.set(h.view, v * square);
+      this.#u.view.set(u.view, v * square);
+      kernel.reset(mark);
+    });
+  }
+
+  solve(): Solution {
+    const alone = this.#widths.map((_, v) => this.#alone(v));
+    const price = alone.map(({ loss }) => loss.map((value) => 1 / Math.max(value, 1e-30)));
+    const scales = alone.map(({ scale }, v) =>
+      scale.map((value) => value / 2 ** (this.#widths[0] - this.#widths[v]))
+    );
+    let best = this.#round(scales, price, 0);
+    for (let i = 1; i < SCALES; i++) {
+      this.#keepBetter(best, this.#round(scales, price, i / (SCALES - 1)), price);
+    }
+    const { lo, oneScale } = this.#problem;
+    const [own, ...cuts] = this.#widths.map((bits, v) => ({
+      bits,
+      scales: oneScale ? best.scales[v].slice(0, 1) : best.scales[v],
+      error: { nearest: sum(alone[v].nearest), final: sum(best.losses[v]) },
+      power: sum(alone[v].power),
+    }));
+    return { ...own, levels: Int8Array.from(best.code, (code) => code + lo), cuts };
+  }
+
+  /** Width v rounded for itself: its scales, and its losses beside those of nearest and of nothing. */
+  #alone(v: number) {
+    const kernel = this.#kernel, mark = kernel.mark();
+    const { groups, rows, depth: d, blockSize: block, seed, stream } = this.#problem;
+    const half = 2 ** (this.#widths[v] - 1), lo = -half, hi = half - 1;
+    const [target, h, u] = [this.#target, this.#h, this.#u].map((all) => this.#part(all, v));
+    const q = kernel.f32(this.#rows * d), loss = kernel.f32(this.#rows);
+    const scale = kernel.f32(this.#rows * Math.ceil(d / block)),
+      importance = diagonalOf(kernel, h, d);
+    searchScales(kernel, { ...this.#problem, lo, hi }, { target, importance, scale });
+    const args = { target, scale, block, lo, hi, h, u, q, loss, groups, rows, d, seed, stream };
+    kernel.loss(args);
+    const power = loss.view.slice();
+    kernel.nearest(args);
+    kernel.loss(args);
+    const nearest = loss.view.slice();
+    kernel.sequential({ ...args, spread: importance, taus: kernel.f32(1) });
+    kernel.polish({ ...args, sweeps: SWEEPS });
+    const result = { scale: scale.view.slice(), loss: loss.view.slice(), nearest, power };
+    kernel.reset(mark);
+    return result;
+  }
+
+  /** Levels for scales between those that suit the widths (in steps of the widest): `share` from the least. */
+  #round(suited: readonly Float32Array[], price: readonly Float32Array[], share: number): Rounded {
+    const kernel = this.#kernel, mark = kernel.mark();
+    const { groups, rows, depth: d, blockSize: block, seed, stream, lo, hi } = this.#problem;
+    const readings = this.#widths.length;
+    const tied = suited[0].map((_, i) => {
+      const values = suited.map((scale) => scale[i]);
+      const least = Math.min(...values);
+      return least + share * (Math.max(...values) - least);
+    });
+    const scales = this.#widths.map((bits) => tied.map((s) => s * 2 ** (this.#widths[0] - bits)));
+    const books = this.#widths.map((bits) =>
+      Float32Array.from(
+        { length: hi - lo + 1 },
+        (_, code) => cutLevel(code + lo, this.#widths[0], bits),
+      )
+    );
+    const codes = {
+      groups,
+      rows,
+      d,
+      block,
+      readings,
+      values: kernel.f32(joined(books)),
+      price: kernel.f32(joined(price)),
+      scale: kernel.f32(joined(scales)),
+      code: kernel.f32(this.#rows * d),
+      target: this.#target,
+      h: this.#h,
+      u: this.#u,
+      spread: kernel.f32(readings * groups * d),
+      tau: 0,
+      candidate: 0,
+      seed,
+      stream,
+    };
+    kernel.codesSequential(codes);
+    kernel.codesPolish({ ...codes, sweeps: SWEEPS });
+    const code = codes.code.view.slice();
+    const losses = this.#widths.map((_, v) => {
+      const inner = kernel.mark();
+      const [target, h] = [this.#target, this.#h].map((all) => this.#part(all, v));
+      const q = kernel.f32(code.map((c) => books[v][c])), scale = kernel.f32(scales[v]);
+      const loss = kernel.f32(this.#rows);
+      kernel.loss({ q, loss, target, scale, block, lo, hi, h, groups, rows, d });
+      const result = loss.view.slice();
+      kernel.reset(inner);
+      return result;
+    });
+    kernel.reset(mark);
+    return { code, scales, losses };
+  }
+
+  /** Takes over the rows of `other` that are better for all widths together; all or none with one scale. */
+  #keepBetter(best: Rounded, other: Rounded, price: readonly Float32Array[]): void {
+    const { oneScale } = this.#problem;
+    const total = ({ losses }: Rounded, row: number) =>
+      losses.reduce((sum, loss, v) => sum + price[v][row] * loss[row], 0);
+    const rows = Array.from({ length: this.#rows }, (_, row) => row);
+    const all = (rounded: Rounded) => rows.reduce((sum, row) => sum + total(rounded, row), 0);
+    const better = oneScale
+      ? all(other) < all(best) ? rows : []
+      : rows.filter((row) => total(other, row) < total(best, row));
+    const take = (into: Float32Array, from: Float32Array) => {
+      const width = into.length / this.#rows;
+      for (const row of better) {
+        into.set(from.subarray(row * width, (row + 1) * width), row * width);
+      }
+    };
+    take(best.code, other.code);
+    this.#widths.forEach((_, v) => {
+      take(best.scales[v], other.scales[v]);
+      take(best.losses[v], other.losses[v]);
+    });
+  }
+
+  /** Width v's part of an array of all widths, in a new buffer. */
+  #part(all: Buffer, v: number): Buffer {
+    const size = all.length / this.#widths.length;
+    return this.#kernel.f32(all.view.slice(v * size, (v + 1) * size));
+  }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+function sum(values: Float32Array): number {
+  return values.reduce((a, b) => a + b, 0);
+}
