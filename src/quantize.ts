@@ -142,6 +142,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     checkCount("candidates", rounding.candidates);
   }
   const { reconstruction = { kind: "none" } } = options;
+  checkNested(plan, rounding, reconstruction);
   const damping = options.damping ?? 0.01;
   if (!(damping > 0 && damping <= 10)) {
     throw new AttuneError("bad-option", `Cannot use damping ${damping}: give a number up to 10`);
@@ -161,6 +162,19 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     signal,
     onProgress,
   };
+}
+
+/** Refuses what nested grids do not go with. */
+function checkNested(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
+  if (plan.options.nested === undefined) return;
+  const method = rounding.kind !== "attention" ? `rounding ${rounding.kind}` : undefined;
+  const other = method ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
+  if (other === undefined) return;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use ${other} with nested widths: one level is found for all of them together, by ` +
+      `rounding attention; leave one of the two out`,
+  );
 }
 
 /** Streams the samples into the engines' lanes; some stay here to check the result on. */

@@ -97,7 +97,7 @@ Deno.test("quantize, evaluate and report on the carried example", () =>
 Deno.test("help names every command, and each has an example", async () => {
   const overview = await attune("--help");
   assertEquals(overview.code, 0);
-  for (const command of ["quantize", "evaluate", "inspect"]) {
+  for (const command of ["quantize", "evaluate", "inspect", "cut"]) {
     assert(overview.stdout.includes(command));
     const help = await attune(command, "--help");
     assert(/^ {2}attune .*onnx/m.test(help.stdout), help.stdout);
@@ -153,6 +153,9 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
       [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
       [[model, ...data, ...output, "--override", "conv_12=binary"], /binary.*ternary/],
+      [[model, ...data, ...output, "--nested", "4,8"], /4,8.*falling/],
+      [["cut", model, "--bits", "4", ...output], /shapes\.onnx.*--nested/],
+      [["cut", model, ...output], /--bits 4/],
       [[model, ...data, ...output, "--fast"], /--fast/],
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
@@ -176,6 +179,20 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
       assert(!existsSync(out) && !readdirSync(folder).some((name) => name.endsWith(".tmp")), shown);
     }
+  }));
+
+Deno.test("a nested file is cut to fewer bits", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx"), small = join(folder, "small.onnx");
+    const job = [model, "--data", calib, "--limit", "64", "--nested", "8,4", "-o", out];
+    const made = await attune(...job);
+    assertEquals(made.code, 0, made.stderr);
+    const cut = await attune("cut", out, "--bits", "4", "-o", small);
+    assertEquals(cut.code, 0, cut.stderr);
+    const size = (path: string) => readFileSync(path).length;
+    assert(size(small) < 0.75 * size(out), `${size(small)} of ${size(out)} bytes`);
+    const judged = await attune("evaluate", small, "--reference", model, "--data", val, "--json");
+    assert(JSON.parse(judged.stdout).top1 > 90, judged.stdout);
   }));
 
 Deno.test("one corrupt image among good ones is left out, with a warning", () =>

@@ -318,7 +318,7 @@ class Calibration {
       const sums = cuts.get(width) ?? split;
       return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
     });
-    const { levels, scales, error, cuts: found } = first !== undefined
+    const { levels, scales, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
@@ -338,14 +338,9 @@ class Calibration {
       scales,
       bias,
       ...(cutSums.length > 0 && {
-        cuts: cutSums.map(({ width, statistics }, i) => {
-          const rounding = cutRounding(
-            layer,
-            { levels, scales: found?.[i].scales ?? scales },
-            width,
-          );
-          const { bias } = biasOf(plan, layer, rounding, statistics, centred, grid);
-          return { width, scales: rounding.scales, bias };
+        cuts: cutSums.map(({ width, statistics }) => {
+          const rounding = cutRounding(layer, { levels, scales }, width);
+          return { width, bias: biasOf(plan, layer, rounding, statistics, centred, grid).bias };
         }),
       }),
     });

@@ -60,6 +60,8 @@ interface Header {
     readonly levels: number;
     readonly scales: number;
     readonly bias: number | null;
+    /** Where grids are nested. */
+    readonly cuts?: readonly { readonly width: number; readonly bias: number | null }[];
     readonly error: { readonly nearest: number; readonly final: number };
   }[];
   readonly grids: readonly [string, RangedGrid][];
@@ -70,14 +72,20 @@ interface Header {
 /** The bytes of a checkpoint. */
 export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Array {
   const arrays: Uint8Array[] = [];
-  const layers = [...state.layers].map(([name, { rounding: { levels, scales, bias }, error }]) => {
+  /** The length of an array, which is kept. */
+  const kept = (array: Float32Array | undefined) => {
+    if (array) arrays.push(bytesOf(array));
+    return array?.length ?? null;
+  };
+  const layers = [...state.layers].map(([name, { rounding, error }]) => {
+    const { levels, scales, bias, cuts } = rounding;
     arrays.push(bytesOf(levels), bytesOf(scales));
-    if (bias) arrays.push(bytesOf(bias));
     return {
       name,
       levels: levels.length,
       scales: scales.length,
-      bias: bias?.length ?? null,
+      bias: kept(bias),
+      cuts: cuts?.map(({ width, bias }) => ({ width, bias: kept(bias) })),
       error,
     };
   });
@@ -138,11 +146,14 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
     if (at + size > bytes.length) throw refuse("it is cut off");
     return bytes.slice(at, at += size).buffer;
   };
-  const layers = new Map(header.layers.map(({ name, levels, scales, bias, error }) => {
+  const floats = (size: number | null) =>
+    size === null ? undefined : new Float32Array(take(4 * size));
+  const layers = new Map(header.layers.map(({ name, levels, scales, bias, cuts, error }) => {
     const rounding: Rounding = {
       levels: new Int8Array(take(levels)),
       scales: new Float32Array(take(4 * scales)),
-      bias: bias === null ? undefined : new Float32Array(take(4 * bias)),
+      bias: floats(bias),
+      ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
     };
     return [name, { rounding, error }] as const;
   }));

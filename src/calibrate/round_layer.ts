@@ -35,8 +35,10 @@ export interface CutSums {
   readonly statistics: Statistics;
 }
 
-/** A layer's scales and errors. */
-export interface RoundedScales {
+/** A layer's levels, scales and errors. */
+export interface RoundedLayer {
+  /** Levels, (groups·rows) × depth. */
+  readonly levels: Int8Array;
   /** One scale, or one per row and block. */
   readonly scales: Float32Array;
   /** Squared output error over calibration data, relative to the output's power. */
@@ -46,14 +48,6 @@ export interface RoundedScales {
     /** Of the result. */
     readonly final: number;
   };
-}
-
-/** A layer's levels, scales and errors. */
-export interface RoundedLayer extends RoundedScales {
-  /** Levels, (groups·rows) × depth. */
-  readonly levels: Int8Array;
-  /** Of each narrower width, where the grid is nested. */
-  readonly cuts?: readonly RoundedScales[];
 }
 
 /** A copy of `split`, since rounding uses it up. */
@@ -143,25 +137,17 @@ function join(
 ): RoundedLayer {
   const { groups, rows, depth } = layer.target;
   const levels = new Int8Array(groups * rows * depth);
-  let level = 0;
+  const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
+  let level = 0, scale = 0, nearest = 0, final = 0, power = 0;
   for (const solution of solutions) {
     levels.set(solution.levels, level);
-    level += solution.levels.length;
-  }
-  const cuts = solutions[0].cuts?.map((_, c) => joinScales(solutions.map((s) => s.cuts![c])));
-  return { ...joinScales(solutions), levels, cuts };
-}
-
-function joinScales(solutions: readonly Omit<Solution, "levels" | "cuts">[]): RoundedScales {
-  const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
-  let scale = 0, nearest = 0, final = 0, power = 0;
-  for (const solution of solutions) {
     scales.set(solution.scales, scale);
+    level += solution.levels.length;
     scale += solution.scales.length;
     nearest += solution.error.nearest;
     final += solution.error.final;
     power += solution.power;
   }
   const relative = (error: number) => power > 0 ? error / power : 0;
-  return { scales, error: { nearest: relative(nearest), final: relative(final) } };
+  return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
 }

@@ -35,12 +35,12 @@ export interface Rounding {
   readonly scales: Float32Array;
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
-  /** What goes with the levels of each narrower width, where the plan has nested grids. */
+  /** The biases in models that are cut to fewer bits, where the plan has nested grids. */
   readonly cuts?: readonly Cut[];
 }
 
-/** Scales and bias of a layer in a model that is cut to fewer bits. */
-export interface Cut extends Pick<Rounding, "scales" | "bias"> {
+/** The bias of a layer in a model that is cut to fewer bits. */
+export interface Cut extends Pick<Rounding, "bias"> {
   /** Bits that the model is cut to. */
   readonly width: number;
 }

@@ -8,19 +8,21 @@ import { cutBits, cutLevel } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { Parts, Rounding } from "./build.ts";
 
-/** `rounding` with the levels of `layer` cut to what it has in a model of `width` bits; the rest stays. */
+/** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */
 export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number): Rounding {
   const bits = cutBits(layer, width);
-  return { ...rounding, levels: rounding.levels.map((level) => cutLevel(level, layer.bits, bits)) };
+  return {
+    levels: rounding.levels.map((level) => cutLevel(level, layer.bits, bits)),
+    scales: rounding.scales.map((scale) => scale * 2 ** (layer.bits - bits)),
+    bias: rounding.cuts?.find((cut) => cut.width === width)?.bias,
+  };
 }
 
-/** `parts` cut to `width` bits: levels, and the scales and biases that go with them. */
+/** `parts` cut to `width` bits. */
 export function cutParts(plan: Plan, parts: Parts, width: number): Parts {
   const layers = new Map(plan.layers.map((layer) => [layer.target.name, layer]));
-  const roundings = [...parts.roundings].map(([name, rounding]) => {
-    const cut = rounding.cuts?.find((cut) => cut.width === width) ?? rounding;
-    const { levels } = cutRounding(layers.get(name)!, rounding, width);
-    return [name, { levels, scales: cut.scales, bias: cut.bias }] as const;
-  });
+  const roundings = [...parts.roundings].map(([name, rounding]) =>
+    [name, cutRounding(layers.get(name)!, rounding, width)] as const
+  );
   return { roundings: new Map(roundings), grids: parts.grids };
 }

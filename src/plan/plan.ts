@@ -209,6 +209,11 @@ function gridOf(
   return { bits: width, grid, note: widths.length < nested.length ? "first or last layer" : note };
 }
 
+/** Bytes of the biases of narrower widths, where grids are nested: float32 in base64. */
+function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: Target): number {
+  return op === "MatMul" ? 0 : Math.ceil(16 / 3 * groups * rows) * Math.max(0, nested.length - 1);
+}
+
 function layerPlan(
   options: ResolvedPlanOptions,
   target: Target,
@@ -238,7 +243,7 @@ function layerPlan(
     blockSize,
     gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * weights,
-    bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales,
+    bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales + biasBytes(options, target),
     note,
   };
 }

@@ -25,7 +25,7 @@ export interface Solution {
   /** The output's power w′Hw′ᵀ, summed over rows: what errors are relative to. */
   readonly power: number;
   /** Of the narrower widths, where the grid is nested. */
-  readonly cuts?: readonly (Omit<Solution, "levels" | "cuts"> & { readonly bits: number })[];
+  readonly cuts?: readonly (Pick<Solution, "error" | "power"> & { readonly bits: number })[];
 }
 
 /** Shrink factors that the scale search tries, from the smallest to 1. */
