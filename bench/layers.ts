@@ -89,10 +89,11 @@ export async function layers(options: BenchOptions): Promise<Section> {
   };
 }
 
-type MakeProblem = (bits: number, method: RoundingMethod) => Problem;
+/** The problem of a layer at a width, by a method. */
+export type MakeProblem = (bits: number, method: RoundingMethod) => Problem;
 
 /** The rounding problems of all layers of a model, from the statistics of its float inputs. */
-async function problemsOf(
+export async function problemsOf(
   { model: path, calib, flags }: Subject,
   pool: EnginePool,
   limit: number,

@@ -15,6 +15,7 @@ import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { solveBlocked } from "../round/blocked.ts";
 import { solveNested } from "../round/nested.ts";
+import { codebookErrors } from "../round/scales.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
 import { chooseSpread, hash32 } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
@@ -287,6 +288,11 @@ export class Engine {
   /** How well each strength of the float-target shift does on other samples. */
   shiftErrors(problem: ShiftProblem): Float64Array {
     return shiftErrors(this.#kernel, problem);
+  }
+
+  /** How well each codebook suits the weights of a problem. */
+  codebookErrors(problem: Problem, codebooks: readonly Int8Array[]): Float64Array {
+    return codebookErrors(this.#kernel, problem, codebooks);
   }
 
   /** Rounds a layer, or some of its rows. */

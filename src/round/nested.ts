@@ -19,7 +19,8 @@ import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../plan/grid.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
-import { diagonalOf, searchScales, type Solution } from "./solve.ts";
+import { diagonalOf, searchScales } from "./scales.ts";
+import type { Solution } from "./solve.ts";
 
 /** Scales that are tried, from the one that suits the narrowest width to that of the widest. */
 const SCALES = 5;

@@ -44,6 +44,8 @@ export interface Problem {
   readonly lo: number;
   /** Largest level. */
   readonly hi: number;
+  /** The levels that there are, rising, where they are not all from `lo` to `hi`. */
+  readonly codebook?: Int8Array;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;
   /** Whether all rows share one scale. */

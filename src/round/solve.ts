@@ -5,11 +5,12 @@
  * @module
  */
 
-import { type Buffer, GRADIENT_STATE, type Kernel, type Sizes } from "../kernel/kernel.ts";
+import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "./problem.ts";
+import { nearestOf, roundToCodebook } from "./codebook.ts";
+import { diagonalOf, searchScales } from "./scales.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
-import { ternaryScales } from "./ternary.ts";
 
 /** A solved problem. */
 export interface Solution {
@@ -28,8 +29,6 @@ export interface Solution {
   readonly cuts?: readonly (Pick<Solution, "error" | "power"> & { readonly bits: number })[];
 }
 
-/** Shrink factors that the scale search tries, from the smallest to 1. */
-const SCALE_CANDIDATES = 81, SHRINK_FROM = 0.2;
 /** Sweeps of coordinate descent; it stops sooner where nothing moves. */
 const POLISH_SWEEPS = 20;
 /** Times that levels are found and scales fitted to them. */
@@ -145,9 +144,16 @@ class Solver {
     const { groups, rows, lo, hi, blockSize: block, depth } = this.#problem;
     const candidate = this.#candidate();
     this.#scales(weight, candidate.scale);
-    this.#kernel.nearest({ ...candidate, target: weight, block, lo, hi, rows, groups, d: depth });
+    this.#snap({ ...candidate, target: weight, block, lo, hi, rows, groups, d: depth });
     this.#losses(candidate);
     return candidate;
+  }
+
+  /** The nearest level of every weight. */
+  #snap(args: Parameters<Kernel["nearest"]>[0]): void {
+    const { codebook } = this.#problem;
+    if (codebook) nearestOf(codebook, args);
+    else this.#kernel.nearest(args);
   }
 
   #scales(target: Buffer, scale: Buffer): void {
@@ -193,14 +199,19 @@ class Solver {
     const mark = kernel.mark();
     const h = this.#h, target = this.#target;
     const common = { ...candidate, target, block, lo, hi, h, rows, groups, d, seed, stream };
-    if (method.kind === "nearest") kernel.nearest(common);
+    if (method.kind === "nearest") this.#snap(common);
     else if (method.kind === "stochastic") kernel.stochastic(common);
     else if (method.kind === "attention") {
       const count = method.candidates ?? 16, tau = method.tau ?? DEFAULT_TAU;
       // Candidate 0 is the nearest plane; the others draw wider and wider.
       const taus = Float32Array.from({ length: count }, (_, k) => tau * k / count);
-      kernel.sequential({ ...common, u: this.#u, spread: this.#spread(), taus: kernel.f32(taus) });
-      kernel.polish({ ...common, sweeps: POLISH_SWEEPS });
+      const draws = { ...common, u: this.#u, spread: this.#spread(), sweeps: POLISH_SWEEPS };
+      const { codebook } = this.#problem;
+      if (codebook) roundToCodebook(kernel, codebook, { ...draws, taus });
+      else {
+        kernel.sequential({ ...draws, taus: kernel.f32(taus) });
+        kernel.polish(draws);
+      }
     } else {
       // The best levels seen are kept in place, so there must be some to start from.
       kernel.nearest(common);
@@ -237,40 +248,6 @@ class Solver {
     }
     return spread;
   }
-}
-
-/**
- * Writes the scales of least squared error of `target`, weighted by `importance` (groups × depth),
- * into `scale`, (groups·rows) × blocks; all the same where the rows share one.
- */
-export function searchScales(
-  kernel: Kernel,
-  problem: Pick<Problem, "groups" | "rows" | "depth" | "lo" | "hi" | "blockSize" | "oneScale">,
-  { target, importance, scale }: { target: Buffer; importance: Buffer; scale: Buffer },
-): void {
-  const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = problem;
-  const find = (sizes: Sizes & { block: number; importance: Buffer }) => {
-    if (lo === -1 && hi === 1) return ternaryScales({ ...sizes, target, scale });
-    const search = { candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM };
-    kernel.scaleSearch({ ...sizes, ...search, lo, hi, target, scale });
-  };
-  if (!oneScale) return find({ importance, rows, groups, d: depth, block });
-  // One row that holds all weights, each with its importance.
-  const d = groups * rows * depth, spread = kernel.f32(d);
-  for (let r = 0; r < groups * rows; r++) {
-    const from = Math.floor(r / rows) * depth;
-    spread.view.set(importance.view.subarray(from, from + depth), r * depth);
-  }
-  find({ importance: spread, rows: 1, groups: 1, d, block: d });
-  scale.view.fill(scale.view[0]);
-}
-
-/** The diagonals of the d × d matrices in `h`, in a new buffer. */
-export function diagonalOf(kernel: Kernel, h: Buffer, d: number): Buffer {
-  const diagonal = kernel.f32(h.length / d);
-  const values = h.view, out = diagonal.view;
-  for (let i = 0; i < out.length; i++) out[i] = values[i * d + i % d];
-  return diagonal;
 }
 
 function copy(to: Candidate, from: Candidate): void {

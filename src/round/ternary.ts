@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Buffer, Sizes } from "../kernel/kernel.ts";
+import type { ScaleSearch } from "./scales.ts";
 
 /**
  * The scale of least weighted squared error of `weights` on the grid {−1, 0, 1}; 1 where all are 0.
@@ -40,16 +40,7 @@ export function ternaryScale(weights: Float32Array, importance: Float32Array): n
 
 /** Writes the {@linkcode ternaryScale} of every row and block into `scale`, (groups·rows) × ⌈d / block⌉. */
 export function ternaryScales(
-  { target, importance, rows, groups, d, block, scale }: Sizes & {
-    /** Weights: (groups·rows) × d. */
-    readonly target: Buffer;
-    /** What their squared errors are weighted by: groups × d. */
-    readonly importance: Buffer;
-    /** Weights that share a scale along a row. */
-    readonly block: number;
-    /** Where the scales go. */
-    readonly scale: Buffer;
-  },
+  { target, importance, rows, groups, d, block, scale }: ScaleSearch,
 ): void {
   const blocks = Math.ceil(d / block);
   const weights = target.view, weighting = importance.view, scales = scale.view;
