@@ -142,7 +142,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     checkCount("candidates", rounding.candidates);
   }
   const { reconstruction = { kind: "none" } } = options;
-  checkNested(plan, rounding, reconstruction);
+  checkGrid(plan, rounding, reconstruction);
   const damping = options.damping ?? 0.01;
   if (!(damping > 0 && damping <= 10)) {
     throw new AttuneError("bad-option", `Cannot use damping ${damping}: give a number up to 10`);
@@ -164,16 +164,19 @@ function resolve(plan: Plan, options: QuantizeOptions) {
   };
 }
 
-/** Refuses what nested grids do not go with. */
-function checkNested(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
-  if (plan.options.nested === undefined) return;
-  const method = rounding.kind !== "attention" ? `rounding ${rounding.kind}` : undefined;
-  const other = method ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
-  if (other === undefined) return;
+/** Refuses what nested and piecewise grids do not go with: they are found by sequential rounding. */
+function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
+  const { nested, grid } = plan.options;
+  const simple = rounding.kind === "attention" || (rounding.kind === "nearest" && !nested);
+  const other = simple ? undefined : `rounding ${rounding.kind}`;
+  const refused = other ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
+  if (refused === undefined || (nested === undefined && grid === "uniform")) return;
   throw new AttuneError(
     "bad-option",
-    `Cannot use ${other} with nested widths: one level is found for all of them together, by ` +
-      `rounding attention; leave one of the two out`,
+    `Cannot use ${refused} with ${
+      nested ? "nested widths" : "a piecewise grid"
+    }: such levels are ` +
+      `found by rounding attention; leave one of the two out`,
   );
 }
 
@@ -283,7 +286,7 @@ function rowsOf(values: Float32Array, count: number): Float32Array[] {
 
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
-  const { bits, edgeBits, activationBits, granularity, overrides, nested = null, format } =
+  const { bits, edgeBits, activationBits, granularity, overrides, grid, nested = null, format } =
     plan.options;
   const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
   const { onGraph: _, ...blocks } = settings.blocks ?? {};
@@ -293,6 +296,7 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     activationBits,
     granularity,
     overrides,
+    grid,
     nested,
     format,
     rounding,

@@ -96,7 +96,7 @@ Deno.test("a plan of ternary layers, all or some", () => {
 });
 
 Deno.test("a ternary file has three levels, and computes what was simulated", async () => {
-  using pool = inlinePool(await loadBackend("web"));
+  const runtime = await loadBackend("web");
   for (
     const granularity of [{ kind: "channel" }, { kind: "tensor" }, {
       kind: "block",
@@ -104,6 +104,7 @@ Deno.test("a ternary file has three levels, and computes what was simulated", as
     }] as const
   ) {
     for (const activationBits of [8, "none"] as const) {
+      using pool = inlinePool(runtime);
       const made = plan(model(), { bits: "ternary", edgeBits: 2, granularity, activationBits });
       const { model: small, report } = await quantize(made, samples(), pool);
       const { error, levels, grid } = report.layers[0];

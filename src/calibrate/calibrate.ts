@@ -318,7 +318,7 @@ class Calibration {
       const sums = cuts.get(width) ?? split;
       return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
     });
-    const { levels, scales, error } = first !== undefined
+    const { levels, scales, codebook, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
@@ -326,7 +326,8 @@ class Calibration {
         cuts: layer.grid.kind === "nested" ? cutSums : undefined,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
-    const { bias, raised } = biasOf(plan, layer, { levels, scales }, statistics, centred, grid);
+    const rounding = { levels, scales, codebook };
+    const { bias, raised } = biasOf(plan, layer, rounding, statistics, centred, grid);
     if (raised > 0) {
       this.#warnings.push(
         `${target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
@@ -334,13 +335,12 @@ class Calibration {
       );
     }
     this.#roundings.set(target.name, {
-      levels,
-      scales,
+      ...rounding,
       bias,
       ...(cutSums.length > 0 && {
         cuts: cutSums.map(({ width, statistics }) => {
-          const rounding = cutRounding(layer, { levels, scales }, width);
-          return { width, bias: biasOf(plan, layer, rounding, statistics, centred, grid).bias };
+          const cut = cutRounding(layer, rounding, width);
+          return { width, bias: biasOf(plan, layer, cut, statistics, centred, grid).bias };
         }),
       }),
     });

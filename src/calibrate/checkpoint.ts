@@ -60,6 +60,8 @@ interface Header {
     readonly levels: number;
     readonly scales: number;
     readonly bias: number | null;
+    /** Where levels are not all integers of the width. */
+    readonly codebook?: readonly number[];
     /** Where grids are nested. */
     readonly cuts?: readonly { readonly width: number; readonly bias: number | null }[];
     readonly error: { readonly nearest: number; readonly final: number };
@@ -78,13 +80,14 @@ export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Arra
     return array?.length ?? null;
   };
   const layers = [...state.layers].map(([name, { rounding, error }]) => {
-    const { levels, scales, bias, cuts } = rounding;
+    const { levels, scales, bias, codebook, cuts } = rounding;
     arrays.push(bytesOf(levels), bytesOf(scales));
     return {
       name,
       levels: levels.length,
       scales: scales.length,
       bias: kept(bias),
+      codebook: codebook && [...codebook],
       cuts: cuts?.map(({ width, bias }) => ({ width, bias: kept(bias) })),
       error,
     };
@@ -148,15 +151,18 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
   };
   const floats = (size: number | null) =>
     size === null ? undefined : new Float32Array(take(4 * size));
-  const layers = new Map(header.layers.map(({ name, levels, scales, bias, cuts, error }) => {
-    const rounding: Rounding = {
-      levels: new Int8Array(take(levels)),
-      scales: new Float32Array(take(4 * scales)),
-      bias: floats(bias),
-      ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
-    };
-    return [name, { rounding, error }] as const;
-  }));
+  const layers = new Map(
+    header.layers.map(({ name, levels, scales, bias, codebook, cuts, error }) => {
+      const rounding: Rounding = {
+        levels: new Int8Array(take(levels)),
+        scales: new Float32Array(take(4 * scales)),
+        bias: floats(bias),
+        ...(codebook && { codebook: Int8Array.from(codebook) }),
+        ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
+      };
+      return [name, { rounding, error }] as const;
+    }),
+  );
   const { segments, grids, warnings, blocks } = header;
   return { segments, layers, grids: new Map(grids), warnings, blocks };
 }

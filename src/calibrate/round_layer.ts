@@ -8,7 +8,14 @@ import { cutBits } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
-import { problemOf, type RoundingOptions, type Share, sharesOf } from "../round/problem.ts";
+import { codebooksOf } from "../round/codebook.ts";
+import {
+  type Problem,
+  problemOf,
+  type RoundingOptions,
+  type Share,
+  sharesOf,
+} from "../round/problem.ts";
 import { bestStrength } from "../round/shift.ts";
 import type { Solution } from "../round/solve.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -41,6 +48,8 @@ export interface RoundedLayer {
   readonly levels: Int8Array;
   /** One scale, or one per row and block. */
   readonly scales: Float32Array;
+  /** The levels that there are, where they are not all integers of the width. */
+  readonly codebook?: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
   readonly error: {
     /** Of nearest rounding. */
@@ -93,11 +102,29 @@ export async function roundLayer(
       strength: await strength(cut.split),
     }))),
   };
-  const solutions = await pool.run(shares.map((share) => {
-    const problem = problemOf(layer, share, weight, statistics, settings);
-    return (client) => client.call("solve", [problem]);
-  }));
-  return join(layer, solutions);
+  const problems = shares.map((share) => problemOf(layer, share, weight, statistics, settings));
+  const codebook = layer.grid.kind === "piecewise"
+    ? await codebookFor(layer, problems, pool)
+    : undefined;
+  const solutions = await pool.run(
+    problems.map((problem) => (client) => client.call("solve", [{ ...problem, codebook }])),
+  );
+  return { ...join(layer, solutions), codebook };
+}
+
+/** The codebook that suits the weights of all shares best; undefined for the uniform one. */
+async function codebookFor(
+  { bits }: LayerPlan,
+  problems: readonly Problem[],
+  pool: EnginePool,
+): Promise<Int8Array | undefined> {
+  const codebooks = codebooksOf(bits);
+  const errors = await pool.run(
+    problems.map((problem) => (client) => client.call("codebookErrors", [problem, codebooks])),
+  );
+  const sums = codebooks.map((_, c) => errors.reduce((sum, own) => sum + own[c], 0));
+  const best = sums.indexOf(Math.min(...sums));
+  return best === 0 ? undefined : codebooks[best];
 }
 
 /** The strength of the float-target shift that does best on the validation lanes. */

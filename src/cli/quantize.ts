@@ -54,6 +54,7 @@ export const quantizeCommand: Command = {
     ...DATA_FLAGS,
     bits: { value: "N", help: "bits of a weight, 2 to 8, or ternary [4]" },
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
+    grid: { value: "KIND", help: "uniform, or piecewise: dense middle, sparse tails [uniform]" },
     nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
@@ -95,6 +96,7 @@ export const quantizeCommand: Command = {
     const model = readModel(path);
     const plan = makePlan(model, {
       bits: bits(parsed),
+      grid: parsed.choice("grid", ["uniform", "piecewise"]),
       nested: parsed.text("nested")?.split(",").map(Number),
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),

@@ -35,6 +35,8 @@ export interface Rounding {
   readonly scales: Float32Array;
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
+  /** The levels that there are, rising, where they are not all from the smallest to the largest. */
+  readonly codebook?: Int8Array;
   /** The biases in models that are cut to fewer bits, where the plan has nested grids. */
   readonly cuts?: readonly Cut[];
 }

@@ -15,6 +15,10 @@ export type Grid =
     readonly kind: "nested";
     /** The widths, falling; the first one is the layer's own. */
     readonly widths: readonly number[];
+  }
+  | {
+    /** As many as of the width, dense in the middle and sparse in the tails, found when rounding. */
+    readonly kind: "piecewise";
   };
 
 /** A layer's grid with its width, as in a `LayerPlan`. */
@@ -26,7 +30,7 @@ export interface GridOfBits {
 }
 
 /**
- * The smallest and the largest level.
+ * The smallest and the largest level; of a piecewise grid, before its tails are spread out.
  *
  * @example
  * ```ts
@@ -46,6 +50,7 @@ export function levelRange(
 /** A layer's grid in a few letters, as a table shows it. */
 export function gridName({ grid, bits }: GridOfBits): string {
   if (grid.kind === "nested") return grid.widths.join("/");
+  if (grid.kind === "piecewise") return `${bits} piecewise`;
   return grid.kind === "ternary" ? "ternary" : `${bits}`;
 }
 

@@ -85,6 +85,11 @@ export interface PlanOptions {
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
   /**
+   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails, where that
+   * fits the weights better. Default: `"uniform"`.
+   */
+  grid?: "uniform" | "piecewise";
+  /**
    * Widths, falling, for which one file serves: the high bits of its levels are a level of each
    * narrower width. It replaces `bits`. Default: none.
    */
@@ -131,7 +136,16 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const format = options.format ?? "qdq";
-  return { bits, activationBits, granularity, edgeBits, overrides, nested, format };
+  return {
+    bits,
+    activationBits,
+    granularity,
+    edgeBits,
+    overrides,
+    grid: options.grid ?? "uniform",
+    nested,
+    format,
+  };
 }
 
 /** Returns `value` if it is a whole number from 2 to 8. */
@@ -141,9 +155,15 @@ export function checkBits(what: string, value: number): number {
 }
 
 /** The widths of nested grids, if they fall and nothing contradicts them. */
-function checkNested({ nested, bits }: PlanOptions): readonly number[] | undefined {
+function checkNested({ nested, bits, grid }: PlanOptions): readonly number[] | undefined {
   if (nested === undefined) return undefined;
   nested.forEach((width) => checkBits("a nested width", width));
+  if (grid === "piecewise") {
+    throw new AttuneError(
+      "bad-option",
+      "Cannot use a piecewise grid with nested widths: the high bits of its levels are no levels",
+    );
+  }
   if (nested.length < 2 || nested.some((width, i) => i > 0 && width >= nested[i - 1])) {
     throw new AttuneError(
       "bad-option",

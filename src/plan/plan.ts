@@ -190,7 +190,7 @@ function bitsOf(width: Width): number {
 
 /** The width and the levels of a layer, and why they are not those asked for. */
 function gridOf(
-  { bits, edgeBits, nested }: ResolvedPlanOptions,
+  { bits, edgeBits, nested, grid: spacing }: ResolvedPlanOptions,
   override: Width | undefined,
   edge: boolean,
 ): Pick<LayerPlan, "bits" | "grid" | "note"> {
@@ -199,7 +199,8 @@ function gridOf(
   const note = override !== undefined ? "override" : raised ? "first or last layer" : undefined;
   if (width === "ternary") return { bits: 2, grid: { kind: "ternary" }, note };
   if (nested === undefined || override !== undefined) {
-    return { bits: width, grid: { kind: "uniform" }, note };
+    // Levels are bytes at most, and 8 bits need all of them.
+    return { bits: width, grid: { kind: width < 8 ? spacing : "uniform" }, note };
   }
   // An edge layer is not cut below the width that edges have.
   const widths = [width, ...nested.slice(1).filter((narrow) => !edge || narrow >= edgeBits)];
@@ -221,7 +222,8 @@ function layerPlan(
   edge: boolean,
 ): LayerPlan {
   const { bits, grid, note } = gridOf(options, override, edge);
-  const storedBits = bits <= 4 ? 4 : 8;
+  // Tails reach beyond the integers of the width.
+  const storedBits = bits <= 4 && grid.kind !== "piecewise" ? 4 : 8;
   const weights = target.groups * target.rows * target.depth;
   // A ConvTranspose with groups has no axis that counts its output channels.
   const granularity: Granularity =

@@ -17,7 +17,8 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const { lo, hi } = levelRange(layer);
+  const { codebook } = result.rounding;
+  const { lo, hi } = codebook ? { lo: codebook[0], hi: codebook.at(-1)! } : levelRange(layer);
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
   return {
     name: target.name,

@@ -116,6 +116,12 @@ class Lookup {
   }
 }
 
+/** What gives the one of `levels` that is nearest to a number. */
+export function nearestLevel(levels: Int8Array): (value: number) => number {
+  const lookup = new Lookup(levels);
+  return (value) => lookup.nearest(value);
+}
+
 /** Visits the weights that share a scale, in the order of scales. */
 function forEachScale(
   { target, importance, groups, rows, d, block }: Omit<ScaleSearch, "scale">,

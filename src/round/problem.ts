@@ -127,6 +127,8 @@ export function problemOf(
     readonly index: number;
     /** Of the float-target shift. */
     readonly strength: number;
+    /** The levels, where the grid is piecewise. */
+    readonly codebook?: Int8Array;
     /** What is known of the narrower widths. */
     readonly cuts?: readonly (Moments & { readonly bits: number; readonly strength: number })[];
   },
@@ -142,6 +144,7 @@ export function problemOf(
     rows,
     depth: layer.target.depth,
     ...levelRange(layer),
+    codebook: options.codebook,
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),

@@ -1,0 +1,260 @@
+/** Grids with dense levels in the middle and sparse ones in the tails. */
+
+import { assert } from "std/assert/assert.js";
+import { assertAlmostEquals } from "std/assert/almost_equals.js";
+import { assertEquals } from "std/assert/equals.js";
+import { assertRejects } from "std/assert/rejects.js";
+import { assertThrows } from "std/assert/throws.js";
+import { plan, type PlanOptions, quantize } from "../mod.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../src/calibrate/checkpoint.ts";
+import { AttuneError } from "../src/errors.ts";
+import { Kernel } from "../src/kernel/kernel.ts";
+import { makeNode, type Model } from "../src/onnx/model.ts";
+import { floatTensor } from "../src/onnx/tensor.ts";
+import { solveBlocked } from "../src/round/blocked.ts";
+import { codebookError, codebookScales, codebooksOf, nearestLevel } from "../src/round/codebook.ts";
+import type { Problem } from "../src/round/problem.ts";
+import { codebookErrors } from "../src/round/scales.ts";
+import { solveLayer } from "../src/round/solve.ts";
+import { loadBackend } from "../src/runtime/backends.ts";
+import { inlinePool } from "../src/runtime/pool.ts";
+import { build, noise } from "./helpers/models.ts";
+import { random, spd } from "./kernel_twins.ts";
+
+/** Weights of which a few are large. */
+const heavy = (size: number, seed: number) => random(size, seed).map((x) => x * x * x);
+
+Deno.test("codebooksOf: as many levels as of the width, rising bytes, the uniform grid first", () => {
+  for (const bits of [2, 3, 4, 5, 6, 7]) {
+    const [uniform, ...others] = codebooksOf(bits);
+    assertEquals([uniform[0], uniform.at(-1)], [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]);
+    assert(others.length > 0, `${bits}`);
+    for (const levels of [uniform, ...others]) {
+      assertEquals(levels.length, 2 ** bits);
+      assert(levels.includes(0), `${levels}`);
+      const gaps = [...levels.subarray(1)].map((level, i) => level - levels[i]);
+      assert(gaps.every((gap) => gap > 0), `${levels}`);
+      // Dense in the middle: steps shrink towards it, and grow behind it.
+      const middle = gaps.indexOf(1);
+      assert(
+        gaps.every((gap, i) => i === 0 || (i <= middle ? gap <= gaps[i - 1] : gap >= gaps[i - 1])),
+      );
+    }
+    assertEquals(new Set([uniform, ...others].map(String)).size, others.length + 1);
+  }
+});
+
+Deno.test("nearestLevel: no level is nearer, within and beyond the range", () => {
+  for (const bits of [2, 3, 4, 7]) {
+    for (const levels of codebooksOf(bits)) {
+      const nearest = nearestLevel(levels);
+      for (let value = levels[0] - 3; value < levels.at(-1)! + 3; value += 0.125) {
+        const off = Math.abs(nearest(value) - value);
+        assert(levels.every((level) => Math.abs(level - value) >= off), `${value} of ${levels}`);
+      }
+      assertEquals([nearest(-Infinity), nearest(Infinity)], [levels[0], levels.at(-1)]);
+    }
+  }
+});
+
+Deno.test("codebookScales: each scale by its own weights, and none of those tried is better", () => {
+  using kernel = Kernel.create();
+  const levels = codebooksOf(3)[1], nearest = nearestLevel(levels);
+  for (
+    const [groups, rows, d, block] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]]
+  ) {
+    const blocks = Math.ceil(d / block), all = groups * rows;
+    const w = heavy(all * d, 1), h = random(groups * d, 2).map(Math.abs);
+    w.fill(0, 0, Math.min(block, w.length));
+    const scale = kernel.f32(all * blocks);
+    const args = {
+      target: kernel.f32(w),
+      importance: kernel.f32(h),
+      groups,
+      rows,
+      d,
+      block,
+      scale,
+    };
+    codebookScales(levels, args);
+    let sum = 0;
+    scale.view.forEach((found, index) => {
+      const row = Math.floor(index / blocks), from = index % blocks * block;
+      const error = (s: number) => {
+        let error = 0;
+        for (let j = from; j < Math.min(d, from + block); j++) {
+          const x = w[row * d + j];
+          error += h[Math.floor(row / rows) * d + j] * (s * nearest(x / s) - x) ** 2;
+        }
+        return error;
+      };
+      if (index === 0) assertEquals(found, 1);
+      for (let shrink = 0.22; shrink < 1; shrink += 0.02) {
+        const full = Math.max(
+          ...w.subarray(row * d + from, row * d + Math.min(d, from + block))
+            .map((x) => x < 0 ? x / levels[0] : x / levels.at(-1)!),
+        );
+        if (full > 0) {
+          assert(error(found) <= error(full * shrink) * (1 + 1e-6), `${index}: ${shrink}`);
+        }
+      }
+      sum += error(found);
+    });
+    assertAlmostEquals(codebookError(levels, args), sum, 1e-5 * Math.max(1, sum));
+  }
+});
+
+/** The problem of some rows with heavy tails whose inputs are correlated. */
+function problem(
+  groups: number,
+  rows: number,
+  depth: number,
+  more: Partial<Problem> = {},
+): Problem {
+  return {
+    groups,
+    rows,
+    depth,
+    lo: -4,
+    hi: 3,
+    blockSize: depth,
+    oneScale: false,
+    weight: heavy(groups * rows * depth, 5),
+    gram: spd(groups, depth, 3).h,
+    gramBlock: depth,
+    damping: 0.01,
+    method: { kind: "attention", candidates: 4 },
+    refit: true,
+    seed: 1,
+    stream: 0,
+    ...more,
+  };
+}
+
+Deno.test("solveLayer: levels of the codebook, much better than nearest, and than the uniform grid", () => {
+  using kernel = Kernel.create();
+  const codebooks = codebooksOf(3);
+  for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
+    const plain = problem(1, 12, 48, more), errors = codebookErrors(kernel, plain, codebooks);
+    const best = codebooks[errors.indexOf(Math.min(...errors))];
+    assert(best !== codebooks[0]);
+    const found = solveLayer(kernel, { ...plain, codebook: best });
+    assert(found.levels.every((level) => best.includes(level)), `${found.levels}`);
+    assert(found.levels.some((level) => level < -4 || level > 3), "the tails are not used");
+    const uniform = solveLayer(kernel, plain), what = JSON.stringify(more);
+    assert(found.error.final < 0.7 * found.error.nearest, `${what}: ${found.error.final}`);
+    assert(found.error.final < 0.95 * uniform.error.final, `${what}: ${uniform.error.final}`);
+  }
+});
+
+Deno.test("solveLayer: with the codebook of all integers about as good as without one", () => {
+  using kernel = Kernel.create();
+  const plain = problem(2, 20, 40), [codebook] = codebooksOf(3);
+  const found = solveLayer(kernel, { ...plain, codebook }), uniform = solveLayer(kernel, plain);
+  assert(Math.abs(found.error.final / uniform.error.final - 1) < 0.05);
+  // Nearest rounding searches its scales a little otherwise.
+  assert(Math.abs(found.error.nearest / uniform.error.nearest - 1) < 0.05);
+});
+
+Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H keep to the levels", () => {
+  using kernel = Kernel.create();
+  const codebook = codebooksOf(3)[1], whole = problem(1, 20, 16, { codebook });
+  const found = solveLayer(kernel, whole);
+  for (const [from, to] of [[0, 1], [1, 8], [14, 20]]) {
+    const weight = whole.weight.slice(from * 16, to * 16);
+    const part = solveLayer(kernel, { ...whole, rows: to - from, weight, stream: from });
+    assertEquals(part.levels, found.levels.slice(from * 16, to * 16));
+    assertEquals(part.scales, found.scales.slice(from, to));
+  }
+  const blocked = solveBlocked(kernel, { ...whole, gram: spd(2, 8, 4).h, gramBlock: 8 });
+  assert(blocked.levels.every((level) => codebook.includes(level)));
+  assert(blocked.error.final < blocked.error.nearest);
+});
+
+/** Two layers with heavy tails between edges. */
+function model(): Model {
+  return build({
+    opset: 13,
+    inputs: { x: ["N", 6, 8, 8] },
+    nodes: [
+      makeNode("Conv", "one", ["x", "one_w"], ["a"]),
+      makeNode("Relu", "relu", ["a"], ["b"]),
+      makeNode("Conv", "two", ["b", "two_w"], ["c"]),
+      makeNode("Relu", "relu2", ["c"], ["d"]),
+      makeNode("Conv", "three", ["d", "three_w"], ["y"]),
+    ],
+    initializers: [
+      floatTensor("one_w", [8, 6, 3, 3], heavy(432, 3)),
+      floatTensor("two_w", [10, 8, 3, 3], heavy(720, 4)),
+      floatTensor("three_w", [5, 10, 1, 1], heavy(50, 5)),
+    ],
+    outputs: ["y"],
+  });
+}
+
+async function* samples() {
+  for (let i = 0; i < 32; i++) {
+    const data = noise(384, i + 1).map((x, j) => x + Math.sin(i + j % 7));
+    yield { inputs: { x: { dims: [6, 8, 8], data } }, source: `noise ${i}` };
+  }
+}
+
+Deno.test("a piecewise plan: bytes, all widths but 8, nothing nested", () => {
+  const layers = (options: PlanOptions) =>
+    plan(model(), { grid: "piecewise", ...options }).layers.map(({ bits, grid, storedBits }) =>
+      `${bits} ${grid.kind} in ${storedBits}`
+    );
+  assertEquals(layers({}), ["8 uniform in 8", "4 piecewise in 8", "8 uniform in 8"]);
+  assertEquals(layers({ overrides: [{ pattern: "two", bits: "ternary" }] })[1], "2 ternary in 4");
+  assertThrows(() => plan(model(), { grid: "piecewise", nested: [8, 4] }), AttuneError, "nested");
+});
+
+Deno.test("a piecewise file computes what was simulated, with less error than a uniform one", async () => {
+  const runtime = await loadBackend("web");
+  for (
+    const options of [
+      { activationBits: "none" },
+      { activationBits: 8, granularity: { kind: "tensor" } },
+      { activationBits: "none", granularity: { kind: "block", size: 18 } },
+    ] as const
+  ) {
+    const run = async (grid: "uniform" | "piecewise") => {
+      using pool = inlinePool(runtime);
+      const made = plan(model(), { bits: 3, grid, ...options });
+      return (await quantize(made, samples(), pool)).report;
+    };
+    const uniform = await run("uniform"), piecewise = await run("piecewise");
+    const what = JSON.stringify(options);
+    assert(piecewise.check!.mseToSimulation < 1e-3, `${what}: ${piecewise.check!.mseToSimulation}`);
+    const [own, other] = [piecewise, uniform].map(({ layers }) => layers[1]);
+    assert(
+      own.error.final < 0.95 * other.error.final,
+      `${what}: ${own.error.final}, ${other.error.final}`,
+    );
+    assertEquals(own.grid, "3 piecewise");
+    assert(own.levels.lo < other.levels.lo && own.levels.hi > other.levels.hi);
+  }
+});
+
+Deno.test("piecewise grids and learned rounding refuse each other; a checkpoint keeps the levels", async () => {
+  using pool = inlinePool(await loadBackend("web"));
+  const made = plan(model(), { grid: "piecewise" });
+  for (
+    const options of [
+      { rounding: { kind: "adaround" } },
+      { reconstruction: { kind: "blocks" } },
+    ] as const
+  ) {
+    const error = await assertRejects(() => quantize(made, samples(), pool, options), AttuneError);
+    assertEquals(error.code, "bad-option");
+  }
+  const rounding = {
+    levels: Int8Array.of(1, -5),
+    scales: Float32Array.of(2),
+    bias: undefined,
+    codebook: codebooksOf(3)[1],
+  };
+  const layers = new Map([["one", { rounding, error: { nearest: 2, final: 1 } }]]);
+  const state = { segments: 1, layers, grids: new Map(), warnings: [], blocks: [] };
+  assertEquals(decodeCheckpoint("f", encodeCheckpoint({}, state), {}), state);
+});
