@@ -95,11 +95,15 @@ export interface Outcome {
   readonly seconds: number;
 }
 
-/** Quantizes a model with `flags` and evaluates the written file. */
+/**
+ * Quantizes a model with `flags` and evaluates the written file; `onFile` may look at it before it is
+ * removed.
+ */
 export async function quantizeAndEvaluate(
   subject: Subject,
   flags: readonly string[],
   options: BenchOptions,
+  onFile: (path: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<Outcome> {
   const output = join(tmpdir(), `attune-bench-${crypto.randomUUID()}.onnx`);
   const backend = ["--backend", options.backend];
@@ -120,6 +124,7 @@ export async function quantizeAndEvaluate(
     ]);
     const seconds = (performance.now() - start) / 1000;
     const evaluation = await evaluateFile(subject, output, options);
+    await onFile(output);
     return { report, evaluation, seconds };
   } finally {
     rmSync(output, { force: true });

@@ -24,7 +24,7 @@ import { random, spd } from "./kernel_twins.ts";
 
 const WIDTHS = [8, 6, 4, 3];
 
-Deno.test("cutLevel: the nearest level of fewer bits, half up, within its range", () => {
+Deno.test("cutLevel: the nearest level of fewer bits, half to even, within its range", () => {
   for (const to of [8, 6, 4, 3, 2]) {
     const step = 2 ** (8 - to), half = 2 ** (to - 1);
     for (let level = -128; level < 128; level++) {
@@ -32,8 +32,8 @@ Deno.test("cutLevel: the nearest level of fewer bits, half up, within its range"
       assert(Number.isInteger(found) && found >= -half && found < half, `${level} to ${to}`);
       // Beyond the largest level there is none that is nearer.
       if (found < half - 1) {
-        const off = level / step - found;
-        assert(off >= -0.5 && off < 0.5, `${level} to ${to}: ${found}`);
+        const off = Math.abs(level / step - found);
+        assert(off < 0.5 || (off === 0.5 && found % 2 === 0), `${level} to ${to}: ${found}`);
       }
     }
   }
@@ -94,7 +94,8 @@ Deno.test("solveNested: every width is near what rounding for it alone gives, fa
       // What it says is what its levels and scales lose.
       const tied = found.scales.map((s) => s * 2 ** (8 - bits));
       const exact = lossOf(own, found.levels.map((level) => cutLevel(level, 8, bits)), tied);
-      assert(Math.abs(exact - cut.error.final) < 0.05 * exact, `${exact}, ${cut.error.final}`);
+      // Damping is small, but not nothing.
+      assert(Math.abs(exact - cut.error.final) < 0.1 * exact, `${exact}, ${cut.error.final}`);
     });
   }
 });

@@ -60,17 +60,19 @@ export function cutBits({ grid, bits: own }: GridOfBits, bits: number): number {
 }
 
 /**
- * The level that the high `to` bits of a level of `from` bits are, rounded half up and clipped.
+ * The level that the high `to` bits of a level of `from` bits are, rounded half to even (half up
+ * would raise all weights a little) and clipped.
  *
  * @example
  * ```ts
  * import { cutLevel } from "./grid.ts";
  *
  * const levels = [-128, -17, -16, 15, 16, 127].map((level) => cutLevel(level, 8, 3));
- * if (levels.join() !== "-4,-1,0,0,1,3") throw new Error("unexpected");
+ * if (levels.join() !== "-4,-1,0,0,0,3") throw new Error("unexpected");
  * ```
  */
 export function cutLevel(level: number, from: number, to: number): number {
-  const step = 2 ** (from - to);
-  return Math.min(Math.floor(level / step + 0.5), 2 ** (to - 1) - 1);
+  const exact = level / 2 ** (from - to), up = Math.floor(exact + 0.5);
+  const even = up - exact === 0.5 && up % 2 !== 0 ? up - 1 : up;
+  return Math.min(even, 2 ** (to - 1) - 1);
 }
