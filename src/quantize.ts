@@ -269,7 +269,8 @@ function rowsOf(values: Float32Array, count: number): Float32Array[] {
 
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
-  const { bits, edgeBits, activationBits, granularity, overrides, format } = plan.options;
+  const { bits, edgeBits, activationBits, granularity, symmetric, overrides, format } =
+    plan.options;
   const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
   const { onGraph: _, ...blocks } = settings.blocks ?? {};
   return {
@@ -277,6 +278,7 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     edgeBits,
     activationBits,
     granularity,
+    symmetric,
     overrides,
     format,
     rounding,

@@ -273,21 +273,28 @@ class Calibration {
     )?.target.name;
     const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
     const statistics = checked(layer, finish(allSums(split), target, centred));
-    const { levels, scales, error } = first !== undefined
+    const { levels, scales, lows, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
         centred,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
-    const { bias, raised } = biasOf(plan, layer, { levels, scales }, statistics, centred, grid);
+    const { bias, raised } = biasOf(
+      plan,
+      layer,
+      { levels, scales, lows },
+      statistics,
+      centred,
+      grid,
+    );
     if (raised > 0) {
       this.#warnings.push(
         `${target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
           `so that their biases fit into 32 bits`,
       );
     }
-    this.#roundings.set(target.name, { levels, scales, bias });
+    this.#roundings.set(target.name, { levels, scales, lows, bias });
     this.#errors.set(target.name, error);
   }
 

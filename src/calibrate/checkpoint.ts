@@ -50,7 +50,7 @@ export interface JobState {
   readonly blocks: readonly unknown[];
 }
 
-const MAGIC = "attune checkpoint 1\n";
+const MAGIC = "attune checkpoint 2\n";
 
 interface Header {
   readonly identity: Identity;
@@ -59,6 +59,7 @@ interface Header {
     readonly name: string;
     readonly levels: number;
     readonly scales: number;
+    readonly lows: number;
     readonly bias: number | null;
     readonly error: { readonly nearest: number; readonly final: number };
   }[];
@@ -70,13 +71,15 @@ interface Header {
 /** The bytes of a checkpoint. */
 export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Array {
   const arrays: Uint8Array[] = [];
-  const layers = [...state.layers].map(([name, { rounding: { levels, scales, bias }, error }]) => {
-    arrays.push(bytesOf(levels), bytesOf(scales));
+  const layers = [...state.layers].map(([name, { rounding, error }]) => {
+    const { levels, scales, lows, bias } = rounding;
+    arrays.push(bytesOf(levels), bytesOf(scales), bytesOf(lows));
     if (bias) arrays.push(bytesOf(bias));
     return {
       name,
       levels: levels.length,
       scales: scales.length,
+      lows: lows.length,
       bias: bias?.length ?? null,
       error,
     };
@@ -138,10 +141,11 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
     if (at + size > bytes.length) throw refuse("it is cut off");
     return bytes.slice(at, at += size).buffer;
   };
-  const layers = new Map(header.layers.map(({ name, levels, scales, bias, error }) => {
+  const layers = new Map(header.layers.map(({ name, levels, scales, lows, bias, error }) => {
     const rounding: Rounding = {
       levels: new Int8Array(take(levels)),
       scales: new Float32Array(take(4 * scales)),
+      lows: new Int8Array(take(lows)),
       bias: bias === null ? undefined : new Float32Array(take(4 * bias)),
     };
     return [name, { rounding, error }] as const;

@@ -24,12 +24,14 @@ export interface SplitSums {
   readonly validation?: LayerSums;
 }
 
-/** A layer's levels, scales and errors. */
+/** A layer's levels, grids and errors. */
 export interface RoundedLayer {
   /** Levels, (groups·rows) × depth. */
   readonly levels: Int8Array;
   /** One scale, or one per row and block. */
   readonly scales: Float32Array;
+  /** Smallest level of each row's window, groups·rows values. */
+  readonly lows: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
   readonly error: {
     /** Of nearest rounding. */
@@ -110,16 +112,19 @@ function join(
   const { groups, rows, depth } = layer.target;
   const levels = new Int8Array(groups * rows * depth);
   const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
-  let level = 0, scale = 0, nearest = 0, final = 0, power = 0;
+  const lows = new Int8Array(groups * rows);
+  let level = 0, scale = 0, row = 0, nearest = 0, final = 0, power = 0;
   for (const solution of solutions) {
     levels.set(solution.levels, level);
     scales.set(solution.scales, scale);
+    lows.set(solution.lows, row);
     level += solution.levels.length;
     scale += solution.scales.length;
+    row += solution.lows.length;
     nearest += solution.error.nearest;
     final += solution.error.final;
     power += solution.power;
   }
   const relative = (error: number) => power > 0 ? error / power : 0;
-  return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
+  return { levels, scales, lows, error: { nearest: relative(nearest), final: relative(final) } };
 }

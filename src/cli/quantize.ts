@@ -58,6 +58,7 @@ export const quantizeCommand: Command = {
       value: "KIND",
       help: "tensor, channel or block:N weights share a scale [channel]",
     },
+    symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
     override: { value: "NAME=N", help: "bits, or skip, of the layers that match", repeat: true },
     rounding: {
       value: "METHOD",
@@ -92,6 +93,7 @@ export const quantizeCommand: Command = {
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),
+      symmetric: parsed.on("symmetric"),
       overrides: parsed.texts("override").map(override),
       format: parsed.choice("format", ["qdq", "float"]),
     });

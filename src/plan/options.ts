@@ -79,6 +79,11 @@ export interface PlanOptions {
   granularity?: Granularity;
   /** Bits of the first and the last layer, 2 to 8. Default: 8, or `bits` where that is more. */
   edgeBits?: number;
+  /**
+   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points of
+   * weights; otherwise each row has the levels that suit it. Default: false.
+   */
+  symmetric?: boolean;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
   /** What is written: standard QuantizeLinear/DequantizeLinear, or float for study. Default: `"qdq"`. */
@@ -119,8 +124,8 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
     if (bits !== "skip") checkBits(`the override of "${pattern}"`, bits);
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
-  const format = options.format ?? "qdq";
-  return { bits, activationBits, granularity, edgeBits, overrides, format };
+  const { symmetric = false, format = "qdq" } = options;
+  return { bits, activationBits, granularity, edgeBits, symmetric, overrides, format };
 }
 
 /** Returns `value` if it is a whole number from 2 to 8. */

@@ -19,6 +19,7 @@ import {
   type ResolvedPlanOptions,
   resolvePlanOptions,
 } from "./options.ts";
+import { type LevelWindows, levelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
@@ -34,6 +35,8 @@ export interface LayerPlan {
   readonly target: Target;
   /** Bits of a level. */
   readonly bits: number;
+  /** The levels that a row may have. */
+  readonly windows: LevelWindows;
   /** Bits that the file keeps per level: 4 or 8. */
   readonly storedBits: 4 | 8;
   /** How many weights share a scale. */
@@ -200,6 +203,7 @@ function layerPlan(
   return {
     target,
     bits,
+    windows: levelWindows(bits, options.symmetric),
     storedBits,
     granularity,
     blocksPerRow,

@@ -16,7 +16,9 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const lo = -(2 ** (bits - 1)), hi = 2 ** (bits - 1) - 1;
+  const { lows } = result.rounding, { span } = layer.windows;
+  // The levels of some row.
+  const lo = Math.min(...lows), hi = Math.max(...lows) + span;
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
   return {
     name: target.name,

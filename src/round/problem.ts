@@ -1,12 +1,13 @@
 /**
  * The rounding problem of a layer, and how it is split over engines.
  *
- * Find levels q and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
+ * Find levels q in the row's window and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
  * where w′ is the row's wanted weights (see shift.ts) and μ a little damping.
  *
  * @module
  */
 
+import type { LevelWindows } from "../plan/levels.ts";
 import type { RoundingMethod } from "../plan/options.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import type { Moments } from "./shift.ts";
@@ -25,6 +26,14 @@ export interface RoundingOptions {
   readonly damping: number;
 }
 
+/** The grids of some rows. */
+export interface RowGrids {
+  /** Scales, (groups·rows) × blocks. */
+  readonly scales: Float32Array;
+  /** Smallest levels, groups·rows. */
+  readonly lows: Int8Array;
+}
+
 /** Some rows of a layer to round. A plain value: it is sent to a worker. */
 export interface Problem {
   /** Independent matrices. */
@@ -33,10 +42,8 @@ export interface Problem {
   readonly rows: number;
   /** Weights per row. */
   readonly depth: number;
-  /** Smallest and largest level. */
-  readonly lo: number;
-  /** Largest level. */
-  readonly hi: number;
+  /** The levels that a row may have. */
+  readonly windows: LevelWindows;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;
   /** Whether all rows share one scale. */
@@ -47,8 +54,8 @@ export interface Problem {
   readonly gram: Float32Array;
   /** Inputs of a block of H; the depth where all of H is there. */
   readonly gramBlock: number;
-  /** Scales that stay as they are, (groups·rows) × blocks; undefined searches and refits them. */
-  readonly scales?: Float32Array;
+  /** Grids that stay as they are; undefined searches them. */
+  readonly given?: RowGrids;
   /** The float-target shift; undefined keeps the layer's own weights as the target. */
   readonly shift?: {
     /** E[y x̂ᵀ]: (groups·rows) × depth. */
@@ -124,8 +131,7 @@ export function problemOf(
     groups,
     rows,
     depth: layer.target.depth,
-    lo: -(2 ** (layer.bits - 1)),
-    hi: 2 ** (layer.bits - 1) - 1,
+    windows: layer.windows,
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),

@@ -7,6 +7,7 @@
 
 import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
+import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 
@@ -16,6 +17,8 @@ export interface Solution {
   readonly levels: Int8Array;
   /** Scales: one, or (groups·rows) × blocks. */
   readonly scales: Float32Array;
+  /** Smallest level of each row's window: groups·rows. */
+  readonly lows: Int8Array;
   /** Squared output errors, summed over rows. */
   readonly error: {
     /** Of nearest rounding. */ readonly nearest: number; /** Of the result. */
@@ -42,6 +45,8 @@ const STEPS_AT_ONCE = 50;
 interface Candidate {
   readonly q: Buffer;
   readonly scale: Buffer;
+  /** Smallest level of each row. */
+  readonly lo: Buffer;
   readonly loss: Buffer;
 }
 
@@ -104,6 +109,7 @@ class Solver {
     return {
       levels: Int8Array.from(best.q.view.subarray(0, this.#rows * depth)),
       scales: this.#problem.oneScale ? best.scale.view.slice(0, 1) : best.scale.view.slice(),
+      lows: Int8Array.from(best.lo.view),
       error: { nearest: sum(nearest.loss.view), final: sum(best.loss.view) },
       power: sum(zero.loss.view),
     };
@@ -116,7 +122,7 @@ class Solver {
     // Learning again for slightly other scales gains nothing that is worth its time.
     const rounds = !refit || learned ? 1 : ROUNDS;
     const current = this.#candidate();
-    this.#scales(this.#target, current.scale);
+    this.#search(this.#target, current, "suited");
     for (let i = 0; i < rounds; i++) {
       this.#round(current);
       this.#losses(current);
@@ -133,30 +139,41 @@ class Solver {
     return {
       q: kernel.f32(this.#rows * this.#problem.depth),
       scale: kernel.f32(this.#rows * this.#blocks),
+      lo: kernel.f32(this.#rows),
       loss: kernel.f32(this.#rows),
     };
   }
 
-  /** Nearest levels of `weight`, with the scales of least weighted squared error. */
+  /**
+   * Nearest levels of `weight`, as others round: from the usual window, with the scales of least
+   * weighted squared error.
+   */
   #nearest(weight: Buffer): Candidate {
-    const { groups, rows, lo, hi, blockSize: block, depth } = this.#problem;
+    const { groups, rows, windows: { span }, blockSize: block, depth: d } = this.#problem;
     const candidate = this.#candidate();
-    this.#scales(weight, candidate.scale);
-    this.#kernel.nearest({ ...candidate, target: weight, block, lo, hi, rows, groups, d: depth });
+    this.#search(weight, candidate, "usual");
+    this.#kernel.nearest({ ...candidate, target: weight, block, span, rows, groups, d });
     this.#losses(candidate);
     return candidate;
   }
 
-  #scales(target: Buffer, scale: Buffer): void {
-    const { scales } = this.#problem;
-    if (scales) scale.view.set(scales);
-    else searchScales(this.#kernel, this.#problem, { target, importance: this.#importance, scale });
+  /** Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay. */
+  #search(target: Buffer, { scale, lo }: Candidate, place: "usual" | "suited"): void {
+    const problem = this.#problem, { given } = problem;
+    if (given) {
+      scale.view.set(given.scales);
+      lo.view.set(given.lows);
+      return;
+    }
+    const windows = place === "usual" ? usualOf(problem.windows) : problem.windows;
+    const grids = { target, importance: this.#importance, scale, lo };
+    searchGrids(this.#kernel, { ...problem, windows }, grids);
   }
 
   #losses(candidate: Candidate): void {
-    const { groups, rows, depth: d, blockSize: block, lo, hi } = this.#problem;
+    const { groups, rows, depth: d, blockSize: block, windows: { span } } = this.#problem;
     const h = this.#h, target = this.#target;
-    this.#kernel.loss({ ...candidate, target, block, lo, hi, h, rows, groups, d });
+    this.#kernel.loss({ ...candidate, target, block, span, h, rows, groups, d });
   }
 
   /** Takes over the rows of `other` that are better; all or none where rows share one scale. */
@@ -170,6 +187,7 @@ class Solver {
       if (!(other.loss.view[row] < best.loss.view[row])) continue;
       copyRow(best.q, other.q, row, depth);
       copyRow(best.scale, other.scale, row, this.#blocks);
+      copyRow(best.lo, other.lo, row, 1);
       copyRow(best.loss, other.loss, row, 1);
     }
   }
@@ -184,12 +202,12 @@ class Solver {
 
   /** Levels for the scales of `candidate`, by the problem's method. */
   #round(candidate: Candidate): void {
-    const { groups, rows, depth: d, lo, hi, blockSize: block, method, seed, stream } =
-      this.#problem;
+    const { groups, rows, depth: d, blockSize: block, method, seed, stream } = this.#problem;
+    const { span } = this.#problem.windows;
     const kernel = this.#kernel;
     const mark = kernel.mark();
     const h = this.#h, target = this.#target;
-    const common = { ...candidate, target, block, lo, hi, h, rows, groups, d, seed, stream };
+    const common = { ...candidate, target, block, span, h, rows, groups, d, seed, stream };
     if (method.kind === "nearest") kernel.nearest(common);
     else if (method.kind === "stochastic") kernel.stochastic(common);
     else if (method.kind === "attention") {
@@ -236,19 +254,27 @@ class Solver {
   }
 }
 
+/** The usual one of `windows`, which other tools round in. */
+function usualOf({ span, lows }: LevelWindows): LevelWindows {
+  return { span, lows: lows.slice(0, 1) };
+}
+
 /**
- * Writes the scales of least squared error of `target`, weighted by `importance` (groups × depth),
- * into `scale`, (groups·rows) × blocks; all the same where the rows share one.
+ * Writes the windows and scales of least squared error of `target`, weighted by `importance`
+ * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
+ * rows share one scale.
  */
-export function searchScales(
+export function searchGrids(
   kernel: Kernel,
-  problem: Pick<Problem, "groups" | "rows" | "depth" | "lo" | "hi" | "blockSize" | "oneScale">,
-  { target, importance, scale }: { target: Buffer; importance: Buffer; scale: Buffer },
+  problem: Pick<Problem, "groups" | "rows" | "depth" | "windows" | "blockSize" | "oneScale">,
+  grids: { target: Buffer; importance: Buffer; scale: Buffer; lo: Buffer },
 ): void {
-  const { groups, rows, depth, lo, hi, blockSize: block, oneScale } = problem;
-  const search = { lo, hi, candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM, target, scale };
+  const { groups, rows, depth, windows, blockSize: block, oneScale } = problem;
+  const { importance, scale, lo } = grids;
+  const lows = kernel.f32(Float32Array.from(windows.lows)), { span } = windows;
+  const search = { ...grids, lows, span, candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM };
   if (!oneScale) {
-    kernel.scaleSearch({ ...search, importance, rows, groups, d: depth, block });
+    kernel.gridSearch({ ...search, rows, groups, d: depth, block });
     return;
   }
   // One row that holds all weights, each with its importance.
@@ -257,8 +283,9 @@ export function searchScales(
     const from = Math.floor(r / rows) * depth;
     spread.view.set(importance.view.subarray(from, from + depth), r * depth);
   }
-  kernel.scaleSearch({ ...search, importance: spread, rows: 1, groups: 1, d, block: d });
+  kernel.gridSearch({ ...search, importance: spread, rows: 1, groups: 1, d, block: d });
   scale.view.fill(scale.view[0]);
+  lo.view.fill(lo.view[0]);
 }
 
 /** The diagonals of the d × d matrices in `h`, in a new buffer. */
@@ -272,6 +299,7 @@ export function diagonalOf(kernel: Kernel, h: Buffer, d: number): Buffer {
 function copy(to: Candidate, from: Candidate): void {
   to.q.view.set(from.q.view);
   to.scale.view.set(from.scale.view);
+  to.lo.view.set(from.lo.view);
   to.loss.view.set(from.loss.view);
 }
 
