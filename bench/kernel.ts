@@ -128,7 +128,8 @@ async function lattice(): Promise<void> {
   const target = kernel.f32(noise(rows * d)), q = kernel.f32(rows * d), loss = kernel.f32(rows);
   const scale = kernel.f32(new Float32Array(rows).fill(1 / 7));
   const spread = kernel.f32(new Float32Array(d).fill(1));
-  const problem = { target, scale, block: d, lo: -8, hi: 7, rows, groups: 1, d, q, loss };
+  const lo = kernel.f32(new Float32Array(rows).fill(-8)), span = 15;
+  const problem = { target, scale, block: d, lo, span, rows, groups: 1, d, q, loss };
   const sequential = (rows: number, candidates: number): Contestant => {
     const taus = kernel.f32(Float32Array.from({ length: candidates }, (_, k) => k / 64));
     return {

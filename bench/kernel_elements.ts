@@ -49,9 +49,10 @@ function bandwidth(): void {
   const m = kernel.f32(n), v = kernel.f32(n), w = kernel.f32(values), gradient = kernel.f32(n);
   const scale = kernel.f32(new Float32Array(rows).fill(0.1)), zero = kernel.f32(rows);
   const slopes = kernel.f32(rows), range = kernel.f32(2), counts = new Float64Array(4096);
-  const grid = { scale, block: d, rows, d, lo: -8, hi: 7 };
+  const grid = { scale, block: d, rows, d };
+  const windows = { lo: kernel.f32(new Float32Array(rows).fill(-8)), span: 15 };
   const step = { m, v, rate: 1e-3, step: 10, gradient };
-  const attention = { ...grid, ...step, alpha: y, w, slopes };
+  const attention = { ...grid, ...windows, ...step, alpha: y, w, slopes };
   const adaround = { ...grid, ...step, soft: y, beta: 8 };
   const q = new Int8Array(n), bits4 = new Uint8Array(n / 2), bits5 = new Uint8Array(5 * n / 8);
   // Each starts from the same, none of it denormal.
@@ -63,7 +64,7 @@ function bandwidth(): void {
   const works: [name: string, bytes: number, work: () => unknown][] = [
     ["copy", 8, () => z.view.set(x.view)],
     // Bytes go in and out by a copy more.
-    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero, q })],
+    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero, q, lo: -8, hi: 7 })],
     ["dequantize", 7, () => kernel.dequantize({ ...grid, q, zero, x: z })],
     ["pack, 4 bits", 4, () => kernel.pack({ q, bits: 4, lo: -8 })],
     ["unpack, 4 bits", 4, () => kernel.unpack({ bytes: bits4, bits: 4, lo: -8, q })],
@@ -71,14 +72,18 @@ function bandwidth(): void {
     ["unpack, 5 bits", 4.25, () => kernel.unpack({ bytes: bits5, bits: 5, lo: -8, q })],
     ["minmax", 4, () => kernel.minmax({ x, n, out: range })],
     ["histogram", 4, () => kernel.histogram({ x, n, lo: -1, hi: 1, counts })],
-    ["attentionForward", 12, () => kernel.attentionForward({ ...grid, alpha: y, w, out: z })],
+    [
+      "attentionForward",
+      12,
+      () => kernel.attentionForward({ ...grid, ...windows, alpha: y, w, out: z }),
+    ],
     ["adam", 28, () => kernel.adam({ ...step, x: y, g: gradient, n })],
     ["attentionStep, straight-through", 44, () => kernel.attentionStep({ ...attention, tau: 0 })],
     ["attentionStep, erf rule", 44, () => kernel.attentionStep({ ...attention, tau: 0.5 })],
     [
       "adaroundForward",
       12,
-      () => kernel.adaroundForward({ ...grid, soft: y, w, hard: false, out: z }),
+      () => kernel.adaroundForward({ ...grid, ...windows, soft: y, w, hard: false, out: z }),
     ],
     ["adaroundStep", 40, () => kernel.adaroundStep({ ...adaround, regularisation: 0 })],
     [
@@ -111,7 +116,8 @@ function twins(): void {
   const u = h.slice();
   reference.cholesky({ h: u, groups: 1, n: d });
   const target = noise(n), scale = new Float32Array(rows).fill(0.2), zero = new Float32Array(rows);
-  const grid = { target, scale, block: d, lo: -4, hi: 3, rows, groups: 1, d };
+  const lo = new Float32Array(rows).fill(-4), span = 7;
+  const grid = { target, scale, block: d, lo, span, rows, groups: 1, d };
   const levels = { q: new Float32Array(n), loss: new Float32Array(rows).fill(1e9) };
   const draws = { seed: 1, stream: 2 };
   const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
@@ -163,8 +169,9 @@ function twins(): void {
     ["polish", reference.polish, { ...grid, ...levels, h, sweeps: 5 }],
     ["loss", reference.loss, { ...grid, ...levels, h }],
     ["refit", reference.refit, { ...grid, ...levels, h, oneScale: false }],
-    ["scaleSearch", reference.scaleSearch, {
+    ["gridSearch", reference.gridSearch, {
       ...grid,
+      lows: Float32Array.of(-4, -3, -5),
       importance: new Float32Array(d).fill(1),
       candidates: 81,
       shrinkFrom: 0.2,

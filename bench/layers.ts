@@ -15,6 +15,7 @@ import { extract } from "../src/graph/extract.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { typeNamed } from "../src/onnx/tensor.ts";
+import { levelWindows } from "../src/plan/levels.ts";
 import type { RoundingMethod } from "../src/plan/options.ts";
 import { type LayerPlan, type Plan, plan } from "../src/plan/plan.ts";
 import { readWeight } from "../src/plan/targets.ts";
@@ -170,7 +171,7 @@ function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerS
     seed: 0,
     stream: l * 2 ** 20,
   };
-  return (bits, method) => ({ ...shared, method, lo: -(2 ** (bits - 1)), hi: 2 ** (bits - 1) - 1 });
+  return (bits, method) => ({ ...shared, method, windows: levelWindows(bits, false) });
 }
 
 /** Every layer as a point: methods side by side, a panel per width, the loss on a logarithmic axis. */

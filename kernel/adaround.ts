@@ -38,17 +38,19 @@ export function adaroundForward(
   w: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   hard: bool,
   out: usize,
 ): void {
-  const low = f32x4.splat(lo), high = f32x4.splat(hi), mask = i32x4.splat(hard ? -1 : 0);
+  const mask = i32x4.splat(hard ? -1 : 0);
   const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d), s = f32x4.splat(f(scale, b));
+    const least = f(lo, b / blocks);
+    const low = f32x4.splat(least), high = f32x4.splat(least + span);
     let i = blockStart(b, blocks, block, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2;

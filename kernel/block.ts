@@ -8,29 +8,33 @@ import { f, madd, put } from "./memory";
 import { blockEnd, blockStart, level } from "./scale";
 import { sumLanes } from "./vector";
 
-/** out = ŵ for rows × d weights; a scale belongs to a row and a block of it. */
+/**
+ * out = ŵ for rows × d weights; a scale belongs to a row and a block of it. The levels of row r are
+ * lo[r] … lo[r] + span.
+ */
 export function attentionForward(
   alpha: usize,
   w: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   out: usize,
 ): void {
-  const low = f32x4.splat(lo), high = f32x4.splat(hi);
   const blocks = (d + block - 1) / block;
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d), s = f(scale, b), step = f32x4.splat(s);
+    const least = f(lo, b / blocks), most = least + span;
+    const low = f32x4.splat(least), high = f32x4.splat(most);
     let i = blockStart(b, blocks, block, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       const t = f32x4.add(f32x4.div(v128.load(w + at), step), v128.load(alpha + at));
       v128.store(out + at, f32x4.mul(step, clip4(f32x4.nearest(t), low, high)));
     }
-    for (; i < end; i++) put(out, i, s * level(f(w, i) / s + f(alpha, i), lo, hi));
+    for (; i < end; i++) put(out, i, s * level(f(w, i) / s + f(alpha, i), least, most));
   }
 }
 
@@ -49,8 +53,8 @@ export function attentionStep(
   w: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   unit: f32,
@@ -61,10 +65,12 @@ export function attentionStep(
 ): void {
   const blocks = (d + block - 1) / block;
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
-  const radius = f32x4.splat(inverse), low = f32x4.splat(lo), high = f32x4.splat(hi);
+  const radius = f32x4.splat(inverse);
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d), s = f(scale, b), factor = s * unit;
     const size = f32x4.splat(s), chain = f32x4.splat(factor);
+    const least = f(lo, b / blocks), most = least + span;
+    const low = f32x4.splat(least), high = f32x4.splat(most);
     // Sums of four lanes each, short enough for float32: of one block of one row.
     let sums = f32x4.splat(0), rest: f32 = 0;
     let i = blockStart(b, blocks, block, d);
@@ -78,7 +84,7 @@ export function attentionStep(
     }
     for (; i < end; i++) {
       const wished = nearest<f32>(f(w, i) / s + f(alpha, i)), slope = factor * f(g, i);
-      rest += slope * level(wished, lo, hi);
+      rest += slope * level(wished, least, most);
       const a = f32x4.splat(f(alpha, i));
       const kept = ruled(f32x4.splat(slope), f32x4.splat(wished), a, low, high, radius, tau);
       put(g, i, f32x4.extract_lane(kept, 0));

@@ -33,8 +33,8 @@ export function attentionLoop(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   h: usize,
   rows: i32,
   groups: i32,
@@ -56,7 +56,7 @@ export function attentionLoop(
     const gram = h + ((g * d * d) << 2), unit = unitOf(gram, d);
     const alpha = state + from, m = alpha + (all << 2), v = m + (all << 2);
     const errors = v + (all << 2), gradients = errors + (all << 2);
-    const wanted = target + from, grid = scale + ((first * blocks) << 2);
+    const wanted = target + from, grid = scale + ((first * blocks) << 2), lows = lo + (first << 2);
     if (startStep == 0) {
       memory.fill(m, 0, n << 2);
       memory.fill(v, 0, n << 2);
@@ -65,10 +65,10 @@ export function attentionLoop(
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      attentionForward(alpha, wanted, grid, block, lo, hi, rows, d, errors);
+      attentionForward(alpha, wanted, grid, block, lows, span, rows, d, errors);
       axpy(-1, wanted, errors, n);
       evaluate(errors, gradients, gram, rows, d);
-      keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
+      keepBetter(errors, gradients, wanted, grid, block, lows, span, rows, d, q + from, loss, first);
       for (let b = 0; b < rows * blocks; b++) {
         const factor = unit / f(grid, b), end = blockEnd(b, blocks, block, d);
         let i = blockStart(b, blocks, block, d);
@@ -97,8 +97,8 @@ export function adaroundLoop(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   h: usize,
   rows: i32,
   groups: i32,
@@ -119,7 +119,7 @@ export function adaroundLoop(
     const gram = h + ((g * d * d) << 2), unit = unitOf(gram, d);
     const x = state + from, m = x + (all << 2), v = m + (all << 2);
     const errors = v + (all << 2), gradients = errors + (all << 2);
-    const wanted = target + from, grid = scale + ((first * blocks) << 2);
+    const wanted = target + from, grid = scale + ((first * blocks) << 2), lows = lo + (first << 2);
     if (startStep == 0) {
       memory.fill(m, 0, n << 2);
       memory.fill(v, 0, n << 2);
@@ -134,7 +134,7 @@ export function adaroundLoop(
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      adaroundForward(x, wanted, grid, block, lo, hi, rows, d, false, errors);
+      adaroundForward(x, wanted, grid, block, lows, span, rows, d, false, errors);
       axpy(-1, wanted, errors, n);
       evaluate(errors, gradients, gram, rows, d);
       const progress = <f64> (step - warm) / <f64> max(1, totalSteps - warm);
@@ -157,10 +157,10 @@ export function adaroundLoop(
       adam(x, m, v, gradients, n, step, rate);
     }
     if (startStep + steps < totalSteps) continue;
-    adaroundForward(x, wanted, grid, block, lo, hi, rows, d, true, errors);
+    adaroundForward(x, wanted, grid, block, lows, span, rows, d, true, errors);
     axpy(-1, wanted, errors, n);
     evaluate(errors, gradients, gram, rows, d);
-    keepBetter(errors, gradients, wanted, grid, block, lo, hi, rows, d, q + from, loss, first);
+    keepBetter(errors, gradients, wanted, grid, block, lows, span, rows, d, q + from, loss, first);
   }
 }
 
@@ -177,8 +177,8 @@ function keepBetter(
   wanted: usize,
   grid: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   q: usize,
@@ -191,11 +191,12 @@ function keepBetter(
     const value = <f32> dot64(errors + row, gradients + row, d);
     if (!(value < f(loss, first + r))) continue;
     put(loss, first + r, value);
+    const least = f(lo, r), most = least + span;
     for (let b = r * blocks; b < (r + 1) * blocks; b++) {
       const s = f(grid, b), end = blockEnd(b, blocks, block, d);
       // The levels again from the errors: exact, since they are small whole numbers.
       for (let i = blockStart(b, blocks, block, d); i < end; i++) {
-        put(q, i, level((f(errors, i) + f(wanted, i)) / s, lo, hi));
+        put(q, i, level((f(errors, i) + f(wanted, i)) / s, least, most));
       }
     }
   }

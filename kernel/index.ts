@@ -15,5 +15,5 @@ export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
 export { heapStart } from "./memory";
 export { histogram, minmax } from "./observe";
 export { dequantize, pack, quantize, unpack } from "./pack";
-export { nearestLevels, refit, scaleSearch, stochasticLevels } from "./scale";
+export { gridSearch, nearestLevels, refit, stochasticLevels } from "./scale";
 export { transpose } from "./vector";

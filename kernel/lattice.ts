@@ -38,7 +38,7 @@ function survivors(candidates: i32, quarters: i32): i32 {
 /** Bytes of working memory that `sequential` needs. */
 export function sequentialBytes(d: i32, candidates: i32): i32 {
   const lanes = panelsOf(rowsAtOnce(candidates) * candidates) * WIDTH;
-  return ((d + BLOCK + 5) * lanes + BLOCK * WIDTH) << 2;
+  return ((d + BLOCK + 5) * lanes + (BLOCK + 1) * WIDTH) << 2;
 }
 
 /**
@@ -56,8 +56,8 @@ export function sequential(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   u: usize,
   spread: usize,
   taus: usize,
@@ -81,8 +81,8 @@ export function sequential(
         scale + ((first * blocks) << 2),
         blocks,
         block,
-        lo,
-        hi,
+        lo + (first << 2),
+        span,
         u + ((g * d * d) << 2),
         spread + ((g * d) << 2),
         taus,
@@ -105,8 +105,8 @@ function tileOfRows(
   scale: usize,
   blocks: i32,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   u: usize,
   spread: usize,
   taus: usize,
@@ -126,7 +126,8 @@ function tileOfRows(
   const pulls = errors + panels * panelBytes; // panels of 16 × 12: Σ_j U_ij (ŵ_j − w_j)
   const pullBytes: usize = (BLOCK * WIDTH) << 2;
   const steps = pulls + panels * pullBytes; // 16 × 12, of one panel: s_i
-  const keys = steps + pullBytes; // lanes: of their streams
+  const lows = steps + pullBytes; // 12, of one panel: lo
+  const keys = lows + (WIDTH << 2); // lanes: of their streams
   const counters = keys + (lanes << 2); // lanes: k
   const sigmas = counters + (lanes << 2); // lanes: taus[k]
   const losses = sigmas + (lanes << 2); // lanes
@@ -166,6 +167,7 @@ function tileOfRows(
         // Lanes behind the last one repeat its row.
         const r = min(rows - 1, (panel * WIDTH + l) / left);
         spreadOut(target + ((r * d) << 2), scale + ((r * blocks) << 2), block, start, end, at, steps, l);
+        put(lows, l, f(lo, r));
       }
       decide(
         at,
@@ -173,8 +175,8 @@ function tileOfRows(
         steps,
         u,
         spread,
-        lo,
-        hi,
+        lows,
+        span,
         start,
         end,
         d,
@@ -192,10 +194,10 @@ function tileOfRows(
       if (f(losses, r * left + k) < f(losses, best)) best = r * left + k;
     }
     put(loss, r, f(losses, best));
-    const lane = laneOf(errors, best, d);
+    const lane = laneOf(errors, best, d), least = f(lo, r), most = least + span;
     for (let i = 0; i < d; i++) {
       const value = f(lane, i * WIDTH) + f(target, r * d + i);
-      put(q, r * d + i, level(value / f(scale, r * blocks + i / block), lo, hi));
+      put(q, r * d + i, level(value / f(scale, r * blocks + i / block), least, most));
     }
   }
 }
@@ -290,8 +292,8 @@ function decide(
   steps: usize,
   u: usize,
   spread: usize,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   start: i32,
   end: i32,
   d: i32,
@@ -300,7 +302,7 @@ function decide(
   sigmas: usize,
   losses: usize,
 ): void {
-  const low = f32x4.splat(lo), high = f32x4.splat(hi);
+  const range = f32x4.splat(span);
   const draws = v128.any_true(
     v128.or(v128.or(v128.load(sigmas), v128.load(sigmas, 16)), v128.load(sigmas, 32)),
   );
@@ -341,6 +343,7 @@ function decide(
         const sigma = f32x4.mul(v128.load(sigmas + four), f32x4.splat(reach));
         t = madd(t, sigma, z);
       }
+      const low = v128.load(lo + four), high = f32x4.add(low, range);
       const value = f32x4.mul(f32x4.pmax(low, f32x4.pmin(high, f32x4.nearest(t))), s);
       const off = f32x4.sub(value, c);
       const change = f32x4.mul(price, f32x4.mul(off, off));
@@ -386,8 +389,8 @@ export function polish(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   h: usize,
   rows: i32,
   groups: i32,
@@ -409,9 +412,9 @@ export function polish(
       product(count, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
       for (let r = 0; r < count; r++) {
         const row = (r * d) << 2, gradient = gradients + row;
-        const step = steps + ((r * blocks) << 2);
+        const step = steps + ((r * blocks) << 2), least = f(lo, first + r);
         for (let sweep = 0; sweep < sweeps; sweep++) {
-          if (!descend(levels + row, step, block, lo, hi, gram, d, gradient)) break;
+          if (!descend(levels + row, step, block, least, least + span, gram, d, gradient)) break;
         }
         if (sweeps > 0) {
           // Afresh, since small errors add up over the updates.

@@ -25,15 +25,52 @@ export function blockEnd(b: i32, blocks: i32, block: i32, d: i32): i32 {
   return (b / blocks) * d + min(d, (b % blocks + 1) * block);
 }
 
+/** A window of levels is judged by every COARSE-th scale. */
+const COARSE: i32 = 4;
+
 /**
- * scale[row][b]: the one of `candidates` shrunk scales that minimises Σ importance_j (s q_j − w_j)²
- * over the block. 1 stands for s = the smallest that clips nothing. A block of zeros gets the scale 1.
+ * Grids of least Σ importance_j (s q_j − w_j)²: for each row the first level lo[row], one of the
+ * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A factor
+ * of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a block of zeros
+ * gets the scale 1.
  */
-export function scaleSearch(
+export function gridSearch(
   target: usize,
   importance: usize,
   rows: i32,
   groups: i32,
+  d: i32,
+  block: i32,
+  lows: usize,
+  windows: i32,
+  span: f32,
+  candidates: i32,
+  shrinkFrom: f32,
+  scale: usize,
+  lo: usize,
+): void {
+  const blocks = (d + block - 1) / block;
+  for (let row = 0; row < groups * rows; row++) {
+    const w = target + ((row * d) << 2), h = importance + (((row / rows) * d) << 2);
+    const steps = scale + ((row * blocks) << 2);
+    let best = f(lows, 0), least: f64 = Infinity;
+    for (let i = 0; windows > 1 && i < windows; i++) {
+      const low = f(lows, i);
+      const error = bestScales(w, h, d, block, low, low + span, candidates / COARSE, shrinkFrom, steps);
+      if (error < least) {
+        least = error;
+        best = low;
+      }
+    }
+    put(lo, row, best);
+    bestScales(w, h, d, block, best, best + span, candidates, shrinkFrom, steps);
+  }
+}
+
+/** Writes the best scale of each block of a row; returns the sum of their errors. */
+function bestScales(
+  w: usize,
+  h: usize,
   d: i32,
   block: i32,
   lo: f32,
@@ -41,31 +78,29 @@ export function scaleSearch(
   candidates: i32,
   shrinkFrom: f32,
   scale: usize,
-): void {
-  const blocks = (d + block - 1) / block;
-  for (let row = 0; row < groups * rows; row++) {
-    const weights = importance + (((row / rows) * d) << 2);
-    for (let b = 0; b < blocks; b++) {
-      const from = b * block, count = from + block < d ? block : d - from;
-      const w = target + ((row * d + from) << 2), h = weights + (from << 2);
-      let full: f32 = 0;
-      for (let j = 0; j < count; j++) {
-        const value = f(w, j);
-        // The grid reaches further down than up.
-        full = max<f32>(full, value < 0 ? value / lo : value / hi);
-      }
-      let best: f32 = full, least = Infinity;
-      for (let i = 0; i < candidates; i++) {
-        const s = full * (shrinkFrom + (1 - shrinkFrom) * <f32> (i + 1) / <f32> candidates);
-        const error = weightedError(w, h, count, s, lo, hi);
-        if (error <= least) {
-          least = error;
-          best = s;
-        }
-      }
-      put(scale, row * blocks + b, best > 1e-30 ? best : 1);
+): f64 {
+  let total: f64 = 0;
+  for (let from = 0, b = 0; from < d; from += block, b++) {
+    const count = min(block, d - from), weights = w + (from << 2), importance = h + (from << 2);
+    let full: f32 = 0;
+    for (let j = 0; j < count; j++) {
+      const value = f(weights, j);
+      // The grid reaches further to one side than to the other.
+      full = max<f32>(full, value < 0 ? value / lo : value / hi);
     }
+    let best: f32 = full, least: f64 = Infinity;
+    for (let i = 0; i < candidates; i++) {
+      const s = full * (shrinkFrom + (1 - shrinkFrom) * <f32> (i + 1) / <f32> candidates);
+      const error = weightedError(weights, importance, count, s, lo, hi);
+      if (error <= least) {
+        least = error;
+        best = s;
+      }
+    }
+    put(scale, b, best > 1e-30 ? best : 1);
+    if (best > 1e-30) total += least;
   }
+  return total;
 }
 
 /** Σ h_j (s · clip(round(w_j / s)) − w_j)². */
@@ -90,22 +125,23 @@ function weightedError(w: usize, h: usize, n: i32, s: f32, lo: f32, hi: f32): f6
   return total;
 }
 
-/** The nearest level of every weight. */
+/** The nearest level of every weight; those of row r are lo[r] … lo[r] + span. */
 export function nearestLevels(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   q: usize,
 ): void {
   const blocks = (d + block - 1) / block;
   for (let row = 0; row < rows; row++) {
+    const least = f(lo, row), most = least + span;
     for (let j = 0; j < d; j++) {
       const at = row * d + j;
-      put(q, at, level(f(target, at) / f(scale, row * blocks + j / block), lo, hi));
+      put(q, at, level(f(target, at) / f(scale, row * blocks + j / block), least, most));
     }
   }
 }
@@ -115,8 +151,8 @@ export function stochasticLevels(
   target: usize,
   scale: usize,
   block: i32,
-  lo: f32,
-  hi: f32,
+  lo: usize,
+  span: f32,
   rows: i32,
   d: i32,
   seed: u32,
@@ -125,12 +161,12 @@ export function stochasticLevels(
 ): void {
   const blocks = (d + block - 1) / block;
   for (let row = 0; row < rows; row++) {
-    const key = streamKey(seed, stream + row);
+    const key = streamKey(seed, stream + row), least = f(lo, row), most = least + span;
     for (let j = 0; j < d; j++) {
       const at = row * d + j;
       const t = f(target, at) / f(scale, row * blocks + j / block);
       const down = floor<f32>(t), up = uniform(philox(j, 0, key)) < <f64> (t - down);
-      put(q, at, max<f32>(lo, min<f32>(hi, up ? down + 1 : down)));
+      put(q, at, max<f32>(least, min<f32>(most, up ? down + 1 : down)));
     }
   }
 }

@@ -286,8 +286,8 @@ function rowsOf(values: Float32Array, count: number): Float32Array[] {
 
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
-  const { bits, edgeBits, activationBits, granularity, overrides, grid, nested = null, format } =
-    plan.options;
+  const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
+  const { grid, nested = null, format } = plan.options;
   const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
   const { onGraph: _, ...blocks } = settings.blocks ?? {};
   return {
@@ -295,6 +295,7 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     edgeBits,
     activationBits,
     granularity,
+    symmetric,
     overrides,
     grid,
     nested,

@@ -5,6 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { SoftRoundingParameter } from "../src/blocks/adaround.ts";
 import { BiasParameter, StepParameter, WeightParameter } from "../src/blocks/parameters.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
+import { levelWindows } from "../src/plan/levels.ts";
 import type { LayerPlan } from "../src/plan/plan.ts";
 import { random, spd } from "./kernel_twins.ts";
 
@@ -12,7 +13,7 @@ const rows = 6, depth = 24, bits = 3;
 /** A Gemm whose tensor is the transposed matrix, so that orders matter. */
 const layer = {
   bits,
-  grid: { kind: "uniform" },
+  windows: levelWindows(bits, false),
   blocksPerRow: 1,
   blockSize: depth,
   target: { op: "Gemm", axis: 1, shape: [depth, rows], groups: 1, rows, depth },
@@ -20,7 +21,7 @@ const layer = {
 const home = random(rows * depth, 3), { h } = spd(1, depth, 5);
 const scales = new Float32Array(rows).fill(0.5);
 const levels = Int8Array.from(home, (w) => Math.min(3, Math.max(-4, Math.round(w / 0.5))));
-const nearest = { levels, scales };
+const nearest = { levels, scales, lows: new Int8Array(rows).fill(-4) };
 
 /** The loss of a weight tensor, and its gradient. */
 function lossOf(tensor: Float32Array): { loss: number; gradient: Float32Array } {

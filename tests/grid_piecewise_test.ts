@@ -11,8 +11,15 @@ import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
+import { levelWindows } from "../src/plan/levels.ts";
 import { solveBlocked } from "../src/round/blocked.ts";
-import { codebookError, codebookScales, codebooksOf, nearestLevel } from "../src/round/codebook.ts";
+import {
+  codebookError,
+  codebookProblem,
+  codebookScales,
+  codebooksOf,
+  nearestLevel,
+} from "../src/round/codebook.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { codebookErrors } from "../src/round/scales.ts";
 import { solveLayer } from "../src/round/solve.ts";
@@ -24,23 +31,21 @@ import { random, spd } from "./kernel_twins.ts";
 /** Weights of which a few are large. */
 const heavy = (size: number, seed: number) => random(size, seed).map((x) => x * x * x);
 
-Deno.test("codebooksOf: as many levels as of the width, rising bytes, the uniform grid first", () => {
+Deno.test("codebooksOf: as many levels as of the width, rising bytes, dense in the middle", () => {
   for (const bits of [2, 3, 4, 5, 6, 7]) {
-    const [uniform, ...others] = codebooksOf(bits);
-    assertEquals([uniform[0], uniform.at(-1)], [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]);
-    assert(others.length > 0, `${bits}`);
-    for (const levels of [uniform, ...others]) {
+    const codebooks = codebooksOf(bits);
+    assert(codebooks.length > 0, `${bits}`);
+    for (const levels of codebooks) {
       assertEquals(levels.length, 2 ** bits);
       assert(levels.includes(0), `${levels}`);
       const gaps = [...levels.subarray(1)].map((level, i) => level - levels[i]);
-      assert(gaps.every((gap) => gap > 0), `${levels}`);
-      // Dense in the middle: steps shrink towards it, and grow behind it.
+      assert(gaps.every((gap) => gap > 0) && gaps.some((gap) => gap > 1), `${levels}`);
       const middle = gaps.indexOf(1);
       assert(
         gaps.every((gap, i) => i === 0 || (i <= middle ? gap <= gaps[i - 1] : gap >= gaps[i - 1])),
       );
     }
-    assertEquals(new Set([uniform, ...others].map(String)).size, others.length + 1);
+    assertEquals(new Set(codebooks.map(String)).size, codebooks.length);
   }
 });
 
@@ -59,7 +64,7 @@ Deno.test("nearestLevel: no level is nearer, within and beyond the range", () =>
 
 Deno.test("codebookScales: each scale by its own weights, and none of those tried is better", () => {
   using kernel = Kernel.create();
-  const levels = codebooksOf(3)[1], nearest = nearestLevel(levels);
+  const levels = codebooksOf(3)[0], nearest = nearestLevel(levels);
   for (
     const [groups, rows, d, block] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]]
   ) {
@@ -115,8 +120,7 @@ function problem(
     groups,
     rows,
     depth,
-    lo: -4,
-    hi: 3,
+    windows: levelWindows(3, false),
     blockSize: depth,
     oneScale: false,
     weight: heavy(groups * rows * depth, 5),
@@ -131,17 +135,19 @@ function problem(
   };
 }
 
-Deno.test("solveLayer: levels of the codebook, much better than nearest, and than the uniform grid", () => {
+Deno.test("solveLayer: levels of the codebook, much better than nearest, and than even ones", () => {
   using kernel = Kernel.create();
   const codebooks = codebooksOf(3);
   for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
-    const plain = problem(1, 12, 48, more), errors = codebookErrors(kernel, plain, codebooks);
-    const best = codebooks[errors.indexOf(Math.min(...errors))];
-    assert(best !== codebooks[0]);
-    const found = solveLayer(kernel, { ...plain, codebook: best });
+    const plain = problem(1, 12, 48, more);
+    const [even, ...errors] = codebookErrors(kernel, plain, codebooks), least = Math.min(...errors);
+    const best = codebooks[errors.indexOf(least)], what = JSON.stringify(more);
+    assert(least < even, `${what}: ${least}, ${even}`);
+    const found = solveLayer(kernel, { ...plain, ...codebookProblem(best) });
     assert(found.levels.every((level) => best.includes(level)), `${found.levels}`);
     assert(found.levels.some((level) => level < -4 || level > 3), "the tails are not used");
-    const uniform = solveLayer(kernel, plain), what = JSON.stringify(more);
+    assert(found.lows.every((lo) => lo === best[0]));
+    const uniform = solveLayer(kernel, plain);
     assert(found.error.final < 0.7 * found.error.nearest, `${what}: ${found.error.final}`);
     assert(found.error.final < 0.95 * uniform.error.final, `${what}: ${uniform.error.final}`);
   }
@@ -149,16 +155,20 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
 
 Deno.test("solveLayer: with the codebook of all integers about as good as without one", () => {
   using kernel = Kernel.create();
-  const plain = problem(2, 20, 40), [codebook] = codebooksOf(3);
-  const found = solveLayer(kernel, { ...plain, codebook }), uniform = solveLayer(kernel, plain);
-  assert(Math.abs(found.error.final / uniform.error.final - 1) < 0.05);
+  const plain = problem(2, 20, 40, { windows: levelWindows(3, true) });
+  const codebook = Int8Array.of(-4, -3, -2, -1, 0, 1, 2, 3);
+  const found = solveLayer(kernel, { ...plain, codebook }), even = solveLayer(kernel, plain);
+  assert(Math.abs(found.error.final / even.error.final - 1) < 0.05);
   // Nearest rounding searches its scales a little otherwise.
-  assert(Math.abs(found.error.nearest / uniform.error.nearest - 1) < 0.05);
+  assert(Math.abs(found.error.nearest / even.error.nearest - 1) < 0.05);
+  // What even levels leave is told by the same measure.
+  const [own, other] = codebookErrors(kernel, plain, [codebook]);
+  assert(Math.abs(own / other - 1) < 0.02, `${own}, ${other}`);
 });
 
 Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H keep to the levels", () => {
   using kernel = Kernel.create();
-  const codebook = codebooksOf(3)[1], whole = problem(1, 20, 16, { codebook });
+  const [codebook] = codebooksOf(3), whole = problem(1, 20, 16, codebookProblem(codebook));
   const found = solveLayer(kernel, whole);
   for (const [from, to] of [[0, 1], [1, 8], [14, 20]]) {
     const weight = whole.weight.slice(from * 16, to * 16);
@@ -232,7 +242,7 @@ Deno.test("a piecewise file computes what was simulated, with less error than a 
       `${what}: ${own.error.final}, ${other.error.final}`,
     );
     assertEquals(own.grid, "3 piecewise");
-    assert(own.levels.lo < other.levels.lo && own.levels.hi > other.levels.hi);
+    assert(own.levels.hi - own.levels.lo > 7, "no tails");
   }
 });
 
@@ -251,8 +261,9 @@ Deno.test("piecewise grids and learned rounding refuse each other; a checkpoint 
   const rounding = {
     levels: Int8Array.of(1, -5),
     scales: Float32Array.of(2),
+    lows: Int8Array.of(-5),
     bias: undefined,
-    codebook: codebooksOf(3)[1],
+    codebook: codebooksOf(3)[0],
   };
   const layers = new Map([["one", { rounding, error: { nearest: 2, final: 1 } }]]);
   const state = { segments: 1, layers, grids: new Map(), warnings: [], blocks: [] };

@@ -106,8 +106,8 @@ Deno.test("codesSequential: one reading of all integers is the nearest plane", (
   const { code } = onKernel("codesSequential", args).args;
   const { q } = onKernel("sequential", {
     ...args,
-    lo: -8,
-    hi: 7,
+    lo: new Float32Array(10).fill(-8),
+    span: 15,
     taus: Float32Array.of(0),
     q: new Float32Array(400),
     loss: new Float32Array(10),

@@ -8,7 +8,7 @@ import type { LevelBytes } from "../src/kernel/elements.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { erf } from "../src/kernel/reference.ts";
 import * as reference from "../src/kernel/reference_elements.ts";
-import { assertClose, both, onKernel, random } from "./kernel_twins.ts";
+import { assertClose, both, onKernel, random, variedWindows, windows } from "./kernel_twins.ts";
 
 const SIZES = [
   { rows: 0, d: 5, block: 5 },
@@ -192,10 +192,9 @@ Deno.test("sampleLevels: as the twin", () => {
 
 Deno.test("attentionForward, attentionStep: as the twins, for either rule", () => {
   for (const size of SIZES) {
-    const { x: w, scale, rows, d, block, lo, hi } = problem(size, false),
-      what = JSON.stringify(size);
+    const { x: w, scale, rows, d, block } = problem(size, false), what = JSON.stringify(size);
     const alpha = random(w.length, 8).map((value) => value / 3);
-    const grid = { w, scale, rows, d, block, lo, hi, alpha };
+    const grid = { w, scale, rows, d, block, ...variedWindows(rows), alpha };
     const forward = both("attentionForward", reference.attentionForward, {
       ...grid,
       out: w.slice(),
@@ -218,7 +217,7 @@ Deno.test("attentionStep: the erf rule is good to 1e-6 at any α, and NaN stays 
   const alpha = Float32Array.from({ length: n }, (_, i) => (i - n / 2) / 500);
   alpha.set([0, -0, 1e-42, 1e30, -1e30, Infinity, -Infinity, NaN]);
   const zeros = new Float32Array(n), one = Float32Array.of(1);
-  const grid = { w: zeros, scale: one, rows: 1, d: n, block: n, lo: -1e30, hi: 1e30 };
+  const grid = { w: zeros, scale: one, rows: 1, d: n, block: n, ...windows(1, -1e30, 1e30) };
   const state = { m: zeros, v: zeros, rate: 1, step: 0, slopes: one, tau };
   for (const sign of [1, -1]) {
     const gradient = zeros.map(() => sign);
@@ -235,7 +234,7 @@ Deno.test("attentionStep: the erf rule is good to 1e-6 at any α, and NaN stays 
 Deno.test("attentionForward: ties, zeros, denormals and what is not finite, as the twin", () => {
   const ends = [7.5, -8.5, 7.4999995, -8.500001];
   const w = Float32Array.from([...ODD, ...ends]), n = w.length;
-  const args = { w, scale: Float32Array.of(1), rows: 1, d: n, block: n, lo: -8, hi: 7 };
+  const args = { w, scale: Float32Array.of(1), rows: 1, d: n, block: n, ...windows(1, -8, 7) };
   for (const alpha of [new Float32Array(n), new Float32Array(n).fill(0.5)]) {
     const { kernel, twin } = both("attentionForward", reference.attentionForward, {
       ...args,
@@ -248,7 +247,8 @@ Deno.test("attentionForward: ties, zeros, denormals and what is not finite, as t
 
 Deno.test("attentionStep, adaroundStep: without a gradient nothing moves but by the regulariser", () => {
   const n = 21, zeros = () => new Float32Array(n), rows = 3, d = 7, block = 3;
-  const grid = { w: zeros(), scale: new Float32Array(9).fill(1), rows, d, block, lo: -2, hi: 1 };
+  const scale = new Float32Array(9).fill(1);
+  const grid = { w: zeros(), scale, rows, d, block, ...windows(rows, -2, 1) };
   const state = () => ({ m: zeros(), v: zeros(), gradient: zeros(), rate: 1, step: 0 });
   const slopes = new Float32Array(9), alpha = random(n, 1);
   const attention = { ...grid, ...state(), alpha, tau: 0.5, slopes };
@@ -266,10 +266,10 @@ Deno.test("attentionStep, adaroundStep: without a gradient nothing moves but by 
 
 Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
   for (const size of SIZES) {
-    const { x: w, scale, rows, d, block, lo, hi } = problem(size, false);
+    const { x: w, scale, rows, d, block } = problem(size, false);
     const soft = random(w.length, 8).map((value) => 2 * value), what = JSON.stringify(size);
     [0, -0, 30, -30, 200, -200].forEach((value, i) => i < soft.length && (soft[i] = value));
-    const grid = { w, scale, rows, d, block, lo, hi, soft };
+    const grid = { w, scale, rows, d, block, ...variedWindows(rows), soft };
     for (const hard of [false, true]) {
       const args = { ...grid, hard, out: w.slice() };
       const { kernel, twin } = both("adaroundForward", reference.adaroundForward, args);
@@ -291,7 +291,7 @@ Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
 Deno.test("attentionStep: beyond the grid only the way back counts; the erf rule lets weights home", () => {
   const step = (alpha: number, gradient: number, w: number, tau: number) => {
     const one = (value: number) => Float32Array.of(value);
-    const grid = { scale: one(1), block: 1, lo: -2, hi: 1, rows: 1, d: 1, w: one(w) };
+    const grid = { scale: one(1), block: 1, ...windows(1, -2, 1), rows: 1, d: 1, w: one(w) };
     const state = { m: one(0), v: one(0), rate: 1, step: 0, slopes: one(0) };
     const args = { ...grid, ...state, alpha: one(alpha), gradient: one(gradient), tau };
     return onKernel("attentionStep", args).args.gradient[0];

@@ -2,7 +2,7 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { GRADIENT_STATE } from "../src/kernel/kernel.ts";
 import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
-import { assertClose, both, onKernel, random, spd } from "./kernel_twins.ts";
+import { assertClose, both, onKernel, random, spd, variedWindows } from "./kernel_twins.ts";
 
 /** Nearest levels of random weights, and what a gradient loop needs to better them. */
 function start({ groups, rows, d, block }: Record<"groups" | "rows" | "d" | "block", number>) {
@@ -11,8 +11,7 @@ function start({ groups, rows, d, block }: Record<"groups" | "rows" | "d" | "blo
     target: random(all * d, 1),
     scale: random(all * blocks, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
     block,
-    lo: -4,
-    hi: 3,
+    ...variedWindows(all),
     h,
     rows,
     groups,

@@ -26,7 +26,8 @@ Deno.test("relaxed module: sums as good as the strict ones, draws and decisions 
     const a = kernel.f32(values), c = kernel.f32(n * n), drawn = kernel.f32(50), q = kernel.f32(n);
     kernel.gemm({ a, b: a, c, m: n, n, k: n });
     kernel.normals({ out: drawn, seed: 1, stream: 2 });
-    const grid = { target: a, scale: kernel.f32(Float32Array.of(0.1)), block: n, lo: -8, hi: 7 };
+    const [scale, lo] = [0.1, -8].map((value) => kernel.f32(Float32Array.of(value)));
+    const grid = { target: a, scale, block: n, lo, span: 15 };
     kernel.nearest({ ...grid, rows: 1, groups: 1, d: n, q });
     return { c: c.view.slice(), drawn: drawn.view.slice(), q: q.view.slice() };
   });

@@ -1,11 +1,19 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import * as reference from "../src/kernel/reference.ts";
-import { assertClose, both, onKernel, random, spd } from "./kernel_twins.ts";
+import {
+  assertClose,
+  both,
+  onKernel,
+  random,
+  spd,
+  variedWindows,
+  windows,
+} from "./kernel_twins.ts";
 
-/** A problem of random weights on a grid of `lo` … `hi` with scales that clip a few. */
+/** A problem of random weights on a grid of `lo` … `hi`, or one that varies, with scales that clip a few. */
 function problem(
-  { groups = 1, rows = 1, d = 1, block = d, lo = -4, hi = 3, seed = 1 }: {
+  { groups = 1, rows = 1, d = 1, block = d, lo, hi = 3, seed = 1 }: {
     groups?: number;
     rows?: number;
     d?: number;
@@ -21,8 +29,7 @@ function problem(
     target: random(all * d, seed),
     scale,
     block,
-    lo,
-    hi,
+    ...(lo === undefined ? variedWindows(all) : windows(all, lo, hi)),
     rows,
     groups,
     d,
@@ -49,7 +56,7 @@ Deno.test("nearest: half to even, both zeros, denormals, infinities", () => {
     2.5000002,
   );
   const d = target.length, scale = Float32Array.of(1), q = new Float32Array(d);
-  const args = { target, scale, block: d, lo: -8, hi: 7, rows: 1, groups: 1, d, q };
+  const args = { target, scale, block: d, ...windows(1, -8, 7), rows: 1, groups: 1, d, q };
   const { kernel, twin } = both("nearest", reference.nearest, args);
   const expected = [0, 2, 2, 0, -2, -2, 0, 0, 0, 0, 7, -8, 7, -8, 0, 3];
   // −0 and 0 are the same level.
@@ -76,7 +83,7 @@ Deno.test("stochastic: agrees with the twin; the mean of many draws is the weigh
   const d = 40_000;
   for (const t of [0.25, -1.7, 2]) {
     const target = new Float32Array(d).fill(t), q = new Float32Array(d);
-    const grid = { target, scale: Float32Array.of(1), block: d, lo: -8, hi: 7 };
+    const grid = { target, scale: Float32Array.of(1), block: d, ...windows(1, -8, 7) };
     const args = { ...grid, rows: 1, groups: 1, d, q, seed: 1, stream: 0 };
     const mean = onKernel("stochastic", args).args.q.reduce((a, b) => a + b) / d;
     // Five standard errors.
@@ -144,6 +151,7 @@ Deno.test("sequential: many candidates find the best of all roundings", () => {
         ...args,
         target: args.target.slice(row * d, (row + 1) * d),
         scale: args.scale.slice(row, row + 1),
+        lo: args.lo.slice(row, row + 1),
         rows: 1,
         loss: new Float32Array(1),
       };
@@ -161,14 +169,13 @@ Deno.test("sequential: many candidates find the best of all roundings", () => {
 Deno.test("sequential: draws have the probabilities of Attention Round", () => {
   // Without correlation each weight is on its own: the chance of level q is
   // ½[erf((q+½−t)/√2σ) − erf((q−½−t)/√2σ)].
-  const rows = 20_000, t = 0.3, sigma = 0.7, lo = -8, hi = 7;
+  const rows = 20_000, t = 0.3, sigma = 0.7;
   const q = new Float32Array(rows), loss = new Float32Array(rows);
   const { q: drawn } = onKernel("sequential", {
     target: new Float32Array(rows).fill(t),
     scale: new Float32Array(rows).fill(1),
     block: 1,
-    lo,
-    hi,
+    ...windows(rows, -8, 7),
     u: Float32Array.of(1),
     spread: Float32Array.of(1),
     taus: Float32Array.of(sigma),
@@ -220,7 +227,10 @@ Deno.test("polish: agrees with the twin, never raises a loss, ends where no weig
     kernel.loss.forEach((loss, row) => assert(loss <= before.kernel.loss[row]));
     const again = onKernel("polish", { ...kernel, sweeps: 50 }).args;
     assertEquals(again.q, kernel.q);
-    kernel.q.forEach((q) => assert(q >= start.lo && q <= start.hi && Number.isInteger(q)));
+    kernel.q.forEach((q, i) => {
+      const lo = start.lo[Math.floor(i / d)];
+      assert(q >= lo && q <= lo + start.span && Number.isInteger(q));
+    });
   }
 });
 
@@ -235,22 +245,49 @@ Deno.test("polish: a singular H is no trap", () => {
   q.forEach((value) => assert(Number.isInteger(value)));
 });
 
-Deno.test("scaleSearch: agrees with the twin; zeros, one weight, one-sided grids", () => {
+Deno.test("gridSearch: agrees with the twin; zeros, one weight, one-sided grids", () => {
   for (const shape of SHAPES) {
-    for (const [lo, hi] of [[-8, 7], [-1, 1], [0, 15]]) {
-      const { groups = 1, d } = shape, args = problem({ ...shape, lo, hi });
-      if (lo === 0) args.target.forEach((value, i) => args.target[i] = Math.abs(value));
+    for (
+      const { lows, span } of [
+        { lows: [-8], span: 15 },
+        { lows: [-1], span: 2 },
+        { lows: [0], span: 15 },
+        { lows: [-2, -1], span: 3 },
+        { lows: [-4, -3, -5, -2, -6], span: 7 },
+      ]
+    ) {
+      const { groups = 1, d } = shape, args = problem(shape);
+      if (lows[0] === 0) args.target.forEach((value, i) => args.target[i] = Math.abs(value));
       args.target.fill(0, 0, d);
       const search = {
         importance: random(groups * d, 4).map(Math.abs),
+        lows: Float32Array.from(lows),
+        span,
         candidates: 40,
         shrinkFrom: 0.3,
       };
-      const { kernel, twin } = both("scaleSearch", reference.scaleSearch, { ...args, ...search });
+      const { kernel, twin } = both("gridSearch", reference.gridSearch, { ...args, ...search });
       assertClose(kernel.scale, twin.scale, 1e-5);
-      if (args.rows > 0) assertEquals(kernel.scale[0], 1);
+      assertEquals(kernel.lo, twin.lo);
+      if (args.rows > 0) assertEquals([kernel.scale[0], kernel.lo[0]], [1, lows[0]]);
     }
   }
+});
+
+Deno.test("gridSearch: a row has its levels where its weights are", () => {
+  const target = Float32Array.of(-0.1, 0, 0.3, 0.6, -0.6, 0, -0.3, 0.1, -0.4, 0.2, 0.3, -0.3);
+  const args = {
+    ...problem({ rows: 3, d: 4 }),
+    target,
+    importance: new Float32Array(4).fill(1),
+    lows: Float32Array.of(-4, -3, -5, -2, -6, -1),
+    span: 7,
+    candidates: 80,
+    shrinkFrom: 0.2,
+  };
+  const { lo, scale } = onKernel("gridSearch", args).args;
+  assertEquals([...lo], [-1, -6, -4]);
+  assertClose(scale, [0.1, 0.1, 0.1], 0.01);
 });
 
 Deno.test("refit: agrees with the twin, and no other scale is better", () => {

@@ -1,7 +1,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { GRADIENT_STATE, type Kernel } from "../src/kernel/kernel.ts";
-import { onKernel, random, spd } from "./kernel_twins.ts";
+import { onKernel, random, spd, variedWindows } from "./kernel_twins.ts";
 
 // Engines share a layer's work by rows, or by groups; what they find must not depend on how.
 
@@ -14,8 +14,8 @@ function problem(groups: number, rows: number, d: number) {
     target: random(all * d, 1),
     scale: random(all * blocks, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
     block: BLOCK,
-    lo: -4,
-    hi: 3,
+    ...variedWindows(all),
+    lows: Float32Array.of(-4, -5, -3),
     h,
     u,
     b: random(all * d, 6),
@@ -50,7 +50,7 @@ function problem(groups: number, rows: number, d: number) {
 type Args = ReturnType<typeof problem>;
 
 /** What has as many elements per row, and what per group; `state` is working memory. */
-const PER_ROW = ["target", "scale", "q", "loss", "b"] as const;
+const PER_ROW = ["target", "scale", "lo", "q", "loss", "b"] as const;
 const PER_GROUP = ["h", "u", "spread", "importance"] as const;
 
 /** Rows from … to − 1 of the only group, or of all groups, groups from … to − 1. */
@@ -82,7 +82,7 @@ const METHODS: readonly Exclude<keyof Kernel, symbol>[] = [
   "stochastic",
   "sequential",
   "polish",
-  "scaleSearch",
+  "gridSearch",
   "attentionLoop",
   "adaroundLoop",
   "solve",

@@ -70,6 +70,16 @@ export function random(length: number, seed: number): Float32Array {
   );
 }
 
+/** Levels lo … hi for each of `rows` rows. */
+export function windows(rows: number, lo: number, hi: number) {
+  return { lo: new Float32Array(rows).fill(lo), span: hi - lo };
+}
+
+/** Eight levels for each of `rows` rows, from −5, −4 or −3 on. */
+export function variedWindows(rows: number) {
+  return { lo: Float32Array.from({ length: rows }, (_, row) => row % 3 - 5), span: 7 };
+}
+
 /** groups symmetric positive definite d × d matrices: A Aᵀ / d + ridge · I, and their factors. */
 export function spd(groups: number, d: number, seed: number, ridge = 0.05) {
   const h = new Float32Array(groups * d * d);

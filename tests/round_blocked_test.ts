@@ -9,6 +9,7 @@ import { Kernel } from "../src/kernel/kernel.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { gramPlan } from "../src/plan/memory.ts";
+import { levelWindows } from "../src/plan/levels.ts";
 import { plan } from "../src/plan/plan.ts";
 import type { Target } from "../src/plan/targets.ts";
 import { quantize } from "../src/quantize.ts";
@@ -63,8 +64,7 @@ function problem(groups: number, rows: number, depth: number, size: number): [Pr
     groups,
     rows,
     depth,
-    lo: -4,
-    hi: 3,
+    windows: levelWindows(3, true),
     blockSize: depth,
     oneScale: false,
     weight: noise(groups * rows * depth, 7),
@@ -86,8 +86,8 @@ Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", (
     for (const more of [{}, { oneScale: true }, { blockSize: 4 }]) {
       const [blocked, whole] = problem(groups, rows, depth, size);
       const expected = solveLayer(kernel, { ...whole, ...more });
-      const { levels, scales, error } = solveBlocked(kernel, { ...blocked, ...more });
-      assertEquals(scales, expected.scales);
+      const { levels, scales, lows, error } = solveBlocked(kernel, { ...blocked, ...more });
+      assertEquals([scales, lows], [expected.scales, expected.lows]);
       // The better of two roundings is kept for each part of a row here, and for each row there.
       const what = `${groups} × ${rows} × ${depth} in ${size}: ${JSON.stringify(more)}`;
       const same = levels.filter((level, i) => level === expected.levels[i]).length;
@@ -97,6 +97,18 @@ Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", (
       assert(error.final < error.nearest, `${error.final} of ${error.nearest}`);
     }
   }
+});
+
+Deno.test("solveBlocked: all parts of a row have its window", () => {
+  using kernel = Kernel.create();
+  const [blocked] = problem(1, 5, 24, 8), windows = levelWindows(3, false);
+  const { levels, lows, error } = solveBlocked(kernel, { ...blocked, windows });
+  assert(new Set(lows).size > 1 && lows.every((lo) => windows.lows.includes(lo)), `${lows}`);
+  levels.forEach((level, i) => {
+    const lo = lows[Math.floor(i / 24)];
+    assert(level >= lo && level <= lo + windows.span, `${level} from ${lo} on`);
+  });
+  assert(error.final < error.nearest);
 });
 
 /** A single MatMul that is 15,360 inputs deep. */

@@ -49,7 +49,7 @@ export class SoftRoundingParameter implements RoundingParameter {
     this.#kernel = kernel;
     this.#layer = layer;
     this.#rounding = rounding;
-    this.#grid = weightGrid(kernel, layer, rounding.scales, home);
+    this.#grid = weightGrid(kernel, layer, rounding, home);
     // h starts at the fraction: the first run is that of the float weights.
     this.#scales = scalesOf(this.#grid);
     this.#soft = kernel.f32(home.map((w, i) => {

@@ -269,12 +269,12 @@ class Learning {
   #result(): Pick<Learned, "roundings" | "steps"> {
     const roundings = this.#block.layers.map(({ layer, bias: parameter }) => {
       const { name } = layer.target;
-      const { levels, scales } = this.#weights.get(name)!.rounding();
+      const { levels, scales, lows } = this.#weights.get(name)!.rounding();
       const learned = parameter === undefined ? undefined : this.#parameters.get(parameter);
       const bias = learned instanceof BiasParameter
         ? onGrid(learned.bias, biasScales(layer, scales, this.#gridOf(layer)))
         : this.#parts.roundings.get(name)!.bias;
-      return [name, { levels, scales, bias }] as const;
+      return [name, { levels, scales, lows, bias }] as const;
     });
     const steps = [...this.#steps].map(([name, { scale }]) => [name, scale] as const);
     return { roundings: new Map(roundings), steps: new Map(steps) };

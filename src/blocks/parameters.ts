@@ -9,7 +9,6 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
-import { levelRange } from "../plan/grid.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 
@@ -78,28 +77,27 @@ export interface WeightGrid {
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
   readonly block: number;
-  /** Smallest level. */
-  readonly lo: number;
-  /** Largest level. */
-  readonly hi: number;
+  /** Smallest level of each row. */
+  readonly lo: Buffer;
+  /** Largest level of a row less its smallest. */
+  readonly span: number;
   /** Rows of all groups. */
   readonly rows: number;
   /** Weights per row. */
   readonly d: number;
 }
 
-/** The grid of `layer` with `scales`, around the weights `w`, (groups·rows) × depth. */
+/** The grid of `layer` as `rounding` has it, around the weights `w`, (groups·rows) × depth. */
 export function weightGrid(
   kernel: Kernel,
-  layer: LayerPlan,
-  scales: Float32Array,
+  { target: { groups, rows, depth }, windows, blocksPerRow, blockSize }: LayerPlan,
+  { scales, lows }: Pick<Rounding, "scales" | "lows">,
   w: Float32Array,
 ): WeightGrid {
-  const { target: { groups, rows, depth }, blocksPerRow, blockSize } = layer;
   const scale = kernel.f32(groups * rows * blocksPerRow);
   const grid = { w: kernel.f32(w), scale, block: blockSize, rows: groups * rows, d: depth };
   setScales(grid, scales);
-  return { ...grid, ...levelRange(layer) };
+  return { ...grid, lo: kernel.f32(Float32Array.from(lows)), span: windows.span };
 }
 
 /** Gives every row and block its scale, where all share one. */
@@ -148,7 +146,7 @@ export class WeightParameter implements RoundingParameter {
     this.#layer = layer;
     this.#tuning = tuning;
     this.#rounding = rounding;
-    this.#grid = weightGrid(kernel, layer, rounding.scales, home);
+    this.#grid = weightGrid(kernel, layer, rounding, home);
     this.#logs = kernel.f32(rounding.scales.map(Math.log));
     // In the middle of the level: from its edge, noise would take many weights away at once.
     const scales = scalesOf(this.#grid);

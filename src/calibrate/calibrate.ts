@@ -318,7 +318,7 @@ class Calibration {
       const sums = cuts.get(width) ?? split;
       return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
     });
-    const { levels, scales, codebook, error } = first !== undefined
+    const { levels, scales, lows, codebook, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
@@ -326,7 +326,7 @@ class Calibration {
         cuts: layer.grid.kind === "nested" ? cutSums : undefined,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
-    const rounding = { levels, scales, codebook };
+    const rounding = { levels, scales, lows, codebook };
     const { bias, raised } = biasOf(plan, layer, rounding, statistics, centred, grid);
     if (raised > 0) {
       this.#warnings.push(

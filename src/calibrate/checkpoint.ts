@@ -50,7 +50,7 @@ export interface JobState {
   readonly blocks: readonly unknown[];
 }
 
-const MAGIC = "attune checkpoint 1\n";
+const MAGIC = "attune checkpoint 2\n";
 
 interface Header {
   readonly identity: Identity;
@@ -59,6 +59,7 @@ interface Header {
     readonly name: string;
     readonly levels: number;
     readonly scales: number;
+    readonly lows: number;
     readonly bias: number | null;
     /** Where levels are not all integers of the width. */
     readonly codebook?: readonly number[];
@@ -80,12 +81,13 @@ export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Arra
     return array?.length ?? null;
   };
   const layers = [...state.layers].map(([name, { rounding, error }]) => {
-    const { levels, scales, bias, codebook, cuts } = rounding;
-    arrays.push(bytesOf(levels), bytesOf(scales));
+    const { levels, scales, lows, bias, codebook, cuts } = rounding;
+    arrays.push(bytesOf(levels), bytesOf(scales), bytesOf(lows));
     return {
       name,
       levels: levels.length,
       scales: scales.length,
+      lows: lows.length,
       bias: kept(bias),
       codebook: codebook && [...codebook],
       cuts: cuts?.map(({ width, bias }) => ({ width, bias: kept(bias) })),
@@ -151,18 +153,18 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
   };
   const floats = (size: number | null) =>
     size === null ? undefined : new Float32Array(take(4 * size));
-  const layers = new Map(
-    header.layers.map(({ name, levels, scales, bias, codebook, cuts, error }) => {
-      const rounding: Rounding = {
-        levels: new Int8Array(take(levels)),
-        scales: new Float32Array(take(4 * scales)),
-        bias: floats(bias),
-        ...(codebook && { codebook: Int8Array.from(codebook) }),
-        ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
-      };
-      return [name, { rounding, error }] as const;
-    }),
-  );
+  const layers = new Map(header.layers.map(({ name, error, ...kept }) => {
+    const { levels, scales, lows, bias, codebook, cuts } = kept;
+    const rounding: Rounding = {
+      levels: new Int8Array(take(levels)),
+      scales: new Float32Array(take(4 * scales)),
+      lows: new Int8Array(take(lows)),
+      bias: floats(bias),
+      ...(codebook && { codebook: Int8Array.from(codebook) }),
+      ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
+    };
+    return [name, { rounding, error }] as const;
+  }));
   const { segments, grids, warnings, blocks } = header;
   return { segments, layers, grids: new Map(grids), warnings, blocks };
 }

@@ -8,7 +8,7 @@ import { cutBits } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
-import { codebooksOf } from "../round/codebook.ts";
+import { codebookProblem, codebooksOf } from "../round/codebook.ts";
 import {
   type Problem,
   problemOf,
@@ -42,12 +42,14 @@ export interface CutSums {
   readonly statistics: Statistics;
 }
 
-/** A layer's levels, scales and errors. */
+/** A layer's levels, grids and errors. */
 export interface RoundedLayer {
   /** Levels, (groups·rows) × depth. */
   readonly levels: Int8Array;
   /** One scale, or one per row and block. */
   readonly scales: Float32Array;
+  /** Smallest level of each row's window, groups·rows values. */
+  readonly lows: Int8Array;
   /** The levels that there are, where they are not all integers of the width. */
   readonly codebook?: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
@@ -107,24 +109,24 @@ export async function roundLayer(
     ? await codebookFor(layer, problems, pool)
     : undefined;
   const solutions = await pool.run(
-    problems.map((problem) => (client) => client.call("solve", [{ ...problem, codebook }])),
+    problems.map((problem) => (client) => client.call("solve", [{ ...problem, ...codebook }])),
   );
-  return { ...join(layer, solutions), codebook };
+  return { ...join(layer, solutions), codebook: codebook?.codebook };
 }
 
-/** The codebook that suits the weights of all shares best; undefined for the uniform one. */
+/** The codebook that suits the weights of all shares best; undefined where even levels do. */
 async function codebookFor(
   { bits }: LayerPlan,
   problems: readonly Problem[],
   pool: EnginePool,
-): Promise<Int8Array | undefined> {
+): Promise<Pick<Problem, "codebook" | "windows"> | undefined> {
   const codebooks = codebooksOf(bits);
   const errors = await pool.run(
     problems.map((problem) => (client) => client.call("codebookErrors", [problem, codebooks])),
   );
-  const sums = codebooks.map((_, c) => errors.reduce((sum, own) => sum + own[c], 0));
+  const sums = Array.from(errors[0], (_, c) => errors.reduce((sum, own) => sum + own[c], 0));
   const best = sums.indexOf(Math.min(...sums));
-  return best === 0 ? undefined : codebooks[best];
+  return best === 0 ? undefined : codebookProblem(codebooks[best - 1]);
 }
 
 /** The strength of the float-target shift that does best on the validation lanes. */
@@ -165,16 +167,19 @@ function join(
   const { groups, rows, depth } = layer.target;
   const levels = new Int8Array(groups * rows * depth);
   const scales = new Float32Array(solutions.reduce((sum, s) => sum + s.scales.length, 0));
-  let level = 0, scale = 0, nearest = 0, final = 0, power = 0;
+  const lows = new Int8Array(groups * rows);
+  let level = 0, scale = 0, row = 0, nearest = 0, final = 0, power = 0;
   for (const solution of solutions) {
     levels.set(solution.levels, level);
     scales.set(solution.scales, scale);
+    lows.set(solution.lows, row);
     level += solution.levels.length;
     scale += solution.scales.length;
+    row += solution.lows.length;
     nearest += solution.error.nearest;
     final += solution.error.final;
     power += solution.power;
   }
   const relative = (error: number) => power > 0 ? error / power : 0;
-  return { levels, scales, error: { nearest: relative(nearest), final: relative(final) } };
+  return { levels, scales, lows, error: { nearest: relative(nearest), final: relative(final) } };
 }

@@ -61,6 +61,7 @@ export const quantizeCommand: Command = {
       value: "KIND",
       help: "tensor, channel or block:N weights share a scale [channel]",
     },
+    symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
     override: {
       value: "NAME=N",
       help: "bits, ternary or skip for the layers that match",
@@ -101,6 +102,7 @@ export const quantizeCommand: Command = {
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),
+      symmetric: parsed.on("symmetric"),
       overrides: parsed.texts("override").map(override),
       format: parsed.choice("format", ["qdq", "float"]),
     });

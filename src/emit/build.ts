@@ -33,6 +33,8 @@ export interface Rounding {
   readonly levels: Int8Array;
   /** One scale for all, or per row and block: (groups·rows) × blocksPerRow. */
   readonly scales: Float32Array;
+  /** Smallest level of each row's window, groups·rows values. */
+  readonly lows: Int8Array;
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
   /** The levels that there are, rising, where they are not all from the smallest to the largest. */
@@ -146,7 +148,11 @@ function putWeight(context: Context, layer: LayerPlan, rounding: Rounding): void
   const blocked = layer.blocksPerRow > 1;
   // Blocks run along the matrix's depth, so a blocked weight is kept as that matrix.
   const dims = blocked ? [layer.target.groups * layer.target.rows, layer.target.depth] : shape;
-  const levels = blocked ? rounding.levels : toTensorOrder(layer.target, rounding.levels);
+  const zeros = zeroPoints(layer, rounding);
+  const stored = rounding.levels.map((level, i) =>
+    level + zeros[Math.floor(i / layer.target.depth)]
+  );
+  const levels = blocked ? stored : toTensorOrder(layer.target, stored);
   const scaleDims = rounding.scales.length === 1
     ? []
     : blocked
@@ -155,7 +161,7 @@ function putWeight(context: Context, layer: LayerPlan, rounding: Rounding): void
   initializer.push(
     rawTensor(quantized, type, dims, storeLevels(levels, type)),
     floatTensor(scale, scaleDims, rounding.scales),
-    rawTensor(zero, type, scaleDims, storeLevels(new Int8Array(rounding.scales.length), type)),
+    rawTensor(zero, type, scaleDims, storeLevels(perScale(layer, rounding, zeros), type)),
   );
   const input = [quantized, scale, zero];
   if (!blocked) {
@@ -174,6 +180,21 @@ function putWeight(context: Context, layer: LayerPlan, rounding: Rounding): void
     }),
     ...matrixToTensor(context, layer, matrix),
   );
+}
+
+/**
+ * What the file adds to the levels of each row, groups·rows values: nothing where the row's window fits
+ * between the smallest and largest integer of the storage, which only windows of as many bits do not.
+ */
+function zeroPoints({ storedBits, windows }: LayerPlan, { lows }: Rounding): Int8Array {
+  const least = -(2 ** (storedBits - 1)), most = -least - 1;
+  return lows.map((lo) => lo < least || lo + windows.span > most ? least - lo : 0);
+}
+
+/** A value for each scale, from one for each row. */
+function perScale(layer: LayerPlan, { scales }: Rounding, rows: Int8Array): Int8Array {
+  const { blocksPerRow } = layer;
+  return Int8Array.from(scales, (_, i) => rows[Math.floor(i / blocksPerRow)]);
 }
 
 /** Nodes that turn the matrix W back into the layer's weight tensor. */

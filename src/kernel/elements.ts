@@ -29,6 +29,14 @@ export interface Bounds {
   readonly hi: number;
 }
 
+/** The levels that each row may have. */
+export interface Windows {
+  /** Smallest level of each row. */
+  readonly lo: Buffer;
+  /** Largest level of a row less its smallest. */
+  readonly span: number;
+}
+
 /** Adam's state of one tensor. */
 export interface Moments {
   /** Running means of gradients. */
@@ -201,9 +209,9 @@ export abstract class ElementKernel extends Instance {
   }
 
   /** ŵ = s · clip(round(w/s + α)). */
-  attentionForward(args: ValueGrid & Bounds & { alpha: Buffer; w: Buffer; out: Buffer }): void {
-    const { alpha, w, scale, block, lo, hi, rows, d, out } = args, size = rows * d;
-    const grid = [at(scale, scales(args)), block, lo, hi, rows, d];
+  attentionForward(args: ValueGrid & Windows & { alpha: Buffer; w: Buffer; out: Buffer }): void {
+    const { alpha, w, scale, block, lo, span, rows, d, out } = args, size = rows * d;
+    const grid = [at(scale, scales(args)), block, at(lo, rows), span, rows, d];
     this.call("attentionForward", at(alpha, size), at(w, size), ...grid, at(out, size));
   }
 
@@ -212,26 +220,26 @@ export abstract class ElementKernel extends Instance {
    * gradient with respect to log s of each scale. `tau` is the erf rule's radius; 0 is straight-through.
    */
   attentionStep(
-    args: ValueGrid & Bounds & Moments & BlockGradient & {
+    args: ValueGrid & Windows & Moments & BlockGradient & {
       alpha: Buffer;
       w: Buffer;
       tau: number;
       slopes: Buffer;
     },
   ): void {
-    const { alpha, m, v, gradient, w, scale, block, lo, hi, rows, d } = args, size = rows * d;
+    const { alpha, m, v, gradient, w, scale, block, lo, span, rows, d } = args, size = rows * d;
     const tensors = [alpha, m, v, gradient, w].map((buffer) => at(buffer, size));
-    const grid = [at(scale, scales(args)), block, lo, hi, rows, d];
+    const grid = [at(scale, scales(args)), block, at(lo, rows), span, rows, d];
     const { unit = 1, tau, rate, step } = args, slopes = at(args.slopes, scales(args));
     this.call("attentionStep", ...tensors, ...grid, unit, tau, rate, step, slopes);
   }
 
   /** ŵ = s · clip(⌊w/s⌋ + h(V)), h being AdaRound's rectified sigmoid; `hard` rounds it to 0 or 1. */
   adaroundForward(
-    args: ValueGrid & Bounds & { soft: Buffer; w: Buffer; hard: boolean; out: Buffer },
+    args: ValueGrid & Windows & { soft: Buffer; w: Buffer; hard: boolean; out: Buffer },
   ): void {
-    const { soft, w, scale, block, lo, hi, rows, d, hard, out } = args, size = rows * d;
-    const grid = [at(scale, scales(args)), block, lo, hi, rows, d];
+    const { soft, w, scale, block, lo, span, rows, d, hard, out } = args, size = rows * d;
+    const grid = [at(scale, scales(args)), block, at(lo, rows), span, rows, d];
     this.call("adaroundForward", at(soft, size), at(w, size), ...grid, Number(hard), at(out, size));
   }
 

@@ -22,10 +22,10 @@ export interface Grid {
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
   readonly block: number;
-  /** Smallest level. */
-  readonly lo: number;
-  /** Largest level. */
-  readonly hi: number;
+  /** Smallest level of each row: groups·rows. */
+  readonly lo: Buffer;
+  /** Largest level of a row less its smallest. */
+  readonly span: number;
 }
 
 /** Sizes of a problem. */
@@ -249,21 +249,26 @@ export class Kernel extends CodeKernel {
     this.polish({ ...args, sweeps: 0 });
   }
 
-  /** Scales of least weighted squared error, among shrunk ones; see kernel/scale.ts. */
-  scaleSearch(
+  /**
+   * Windows of levels and scales of least weighted squared error, written into `lo` and `scale`; see
+   * kernel/scale.ts.
+   */
+  gridSearch(
     args: Grid & Sizes & {
       /** Weight of each squared error: groups × d. */
       readonly importance: Buffer;
+      /** The first levels that a row may have; ties go to the first. */
+      readonly lows: Buffer;
       /** How many factors are tried. */
       readonly candidates: number;
       /** The smallest factor, exclusive; the largest is 1. */
       readonly shrinkFrom: number;
     },
   ): void {
-    const { importance, rows, groups, d, candidates, shrinkFrom } = args;
-    const [target, scale, block, lo, hi] = grid(args), weights = at(importance, groups * d);
-    const search = [block, lo, hi, candidates, shrinkFrom];
-    this.call("scaleSearch", target, weights, rows, groups, d, ...search, scale);
+    const { importance, lows, rows, groups, d, candidates, shrinkFrom } = args;
+    const [target, scale, block, lo, span] = grid(args), weights = at(importance, groups * d);
+    const search = [block, at(lows, 1), lows.length, span, candidates, shrinkFrom];
+    this.call("gridSearch", target, weights, rows, groups, d, ...search, scale, lo);
   }
 
   /** Least-squares scales for fixed levels: one per row, or one for all. */
@@ -387,9 +392,9 @@ export class Kernel extends CodeKernel {
   }
 }
 
-function grid({ target, scale, block, lo, hi, groups, rows, d }: Grid & Sizes): number[] {
-  const all = groups * rows;
-  return [at(target, all * d), at(scale, all * Math.ceil(d / block)), block, lo, hi];
+function grid({ target, scale, block, lo, span, groups, rows, d }: Grid & Sizes): number[] {
+  const all = groups * rows, blocks = Math.ceil(d / block);
+  return [at(target, all * d), at(scale, all * blocks), block, at(lo, all), span];
 }
 
 function result({ q, loss, groups, rows, d }: Result & Sizes): number[] {

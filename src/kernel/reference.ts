@@ -106,22 +106,24 @@ export function level(t: number, lo: number, hi: number): number {
 
 /** Rounds each weight to its nearest level; the quotient is a float32, as in the kernel. */
 export function nearest(
-  { target, scale, block, lo, hi, rows, groups, d, q }: Plain<Kernel["nearest"]>,
+  { target, scale, block, lo, span, rows, groups, d, q }: Plain<Kernel["nearest"]>,
 ): void {
   for (let at = 0; at < groups * rows * d; at++) {
-    q[at] = level(Math.fround(target[at] / scale[scaleOf(at, d, block)]), lo, hi);
+    const low = lo[Math.floor(at / d)];
+    q[at] = level(Math.fround(target[at] / scale[scaleOf(at, d, block)]), low, low + span);
   }
 }
 
 /** Rounds each weight up with the probability of its fraction, else down. */
 export function stochastic(
-  { target, scale, block, lo, hi, rows, groups, d, seed, stream, q }: Plain<Kernel["stochastic"]>,
+  { target, scale, block, lo, span, rows, groups, d, seed, stream, q }: Plain<Kernel["stochastic"]>,
 ): void {
   for (let at = 0; at < groups * rows * d; at++) {
     const t = Math.fround(target[at] / scale[scaleOf(at, d, block)]), down = Math.floor(t);
     const key = streamKey(seed, stream + Math.floor(at / d));
     const up = uniform(philox(at % d, 0, key)) < Math.fround(t - down);
-    q[at] = Math.max(lo, Math.min(hi, up ? down + 1 : down));
+    const low = lo[Math.floor(at / d)];
+    q[at] = Math.max(low, Math.min(low + span, up ? down + 1 : down));
   }
 }
 
@@ -150,7 +152,7 @@ export function loss(
 
 /** Sequential rounding: one row, one candidate and one input at a time. */
 export function sequential(args: Plain<Kernel["sequential"]>): void {
-  const { target, scale, block, lo, hi, u, spread, taus, seed, stream, rows, groups, d } = args;
+  const { target, scale, block, lo, span, u, spread, taus, seed, stream, rows, groups, d } = args;
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows), factor = u.subarray(group * d * d);
     const key = streamKey(seed, stream + row);
@@ -176,7 +178,7 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
         for (let j = i + 1; j < d; j++) wanted -= factor[i * d + j] / pivot * error[j];
         const sigma = Math.fround(tau * spread[group * d + i]);
         const noise = sigma === 0 ? 0 : sigma * Math.fround(normal(key, k, i));
-        q[i] = level(wanted / s + noise, lo, hi);
+        q[i] = level(wanted / s + noise, lo[row], lo[row] + span);
         error[i] = s * q[i] - target[at];
         candidate.sum += (pivot * (s * q[i] - wanted)) ** 2;
       }
@@ -189,7 +191,7 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
 
 /** Coordinate descent: each weight in turn to the best level given all others. */
 export function polish(args: Plain<Kernel["polish"]>): void {
-  const { q, target, scale, block, lo, hi, h, rows, groups, d, sweeps } = args;
+  const { q, target, scale, block, lo, span, h, rows, groups, d, sweeps } = args;
   for (let row = 0; row < groups * rows; row++) {
     const gram = h.subarray(Math.floor(row / rows) * d * d);
     for (let sweep = 0, moved = true; sweep < sweeps && moved; sweep++) {
@@ -201,7 +203,8 @@ export function polish(args: Plain<Kernel["polish"]>): void {
           const to = row * d + j;
           slope += gram[i * d + j] * (scale[scaleOf(to, d, block)] * q[to] - target[to]);
         }
-        const next = level(q[at] - slope / (curvature * s), lo, hi), change = (next - q[at]) * s;
+        const next = level(q[at] - slope / (curvature * s), lo[row], lo[row] + span),
+          change = (next - q[at]) * s;
         const gain = change * (2 * slope + change * curvature);
         if (!(gain < -1e-6 * change * change * curvature)) continue;
         q[at] = next;
@@ -212,34 +215,51 @@ export function polish(args: Plain<Kernel["polish"]>): void {
   loss(args);
 }
 
-/** The best of evenly spaced shrink factors of the smallest scale that clips nothing. */
-export function scaleSearch(args: Plain<Kernel["scaleSearch"]>): void {
-  const { target, importance, rows, groups, d, block, lo, hi, candidates, shrinkFrom, scale } =
-    args;
+/** The best window of levels by every fourth shrink factor, then the best of all shrink factors. */
+export function gridSearch(args: Plain<Kernel["gridSearch"]>): void {
+  const { target, rows, groups, d, block, lows, span, candidates, scale, lo } = args;
   const blocks = Math.ceil(d / block);
   for (let row = 0; row < groups * rows; row++) {
-    const weights = importance.subarray(Math.floor(row / rows) * d);
-    for (let b = 0; b < blocks; b++) {
-      const from = b * block, to = Math.min(d, from + block);
-      let full = 0;
-      for (let j = from; j < to; j++) {
-        const value = target[row * d + j];
-        full = Math.max(full, value < 0 ? value / lo : value / hi);
-      }
-      let best = full, least = Infinity;
-      for (let i = 1; i <= candidates; i++) {
-        const s = full * (shrinkFrom + (1 - shrinkFrom) * i / candidates);
-        if (!(s > 1e-30)) continue;
-        let error = 0;
-        for (let j = from; j < to; j++) {
-          const value = target[row * d + j];
-          error += weights[j] * (s * level(value / s, lo, hi) - value) ** 2;
-        }
-        if (error <= least) [least, best] = [error, s];
-      }
-      scale[row * blocks + b] = best > 1e-30 ? best : 1;
-    }
+    const w = target.subarray(row * d, (row + 1) * d);
+    const h = args.importance.subarray(Math.floor(row / rows) * d);
+    const search = (low: number, candidates: number) =>
+      Array.from({ length: blocks }, (_, b) => {
+        const from = b * block, to = Math.min(d, from + block);
+        const bounds = { lo: low, hi: low + span, candidates, shrinkFrom: args.shrinkFrom };
+        return bestScale(w.subarray(from, to), h.subarray(from, to), bounds);
+      });
+    const errors = Array.from(
+      lows,
+      (low) => search(low, candidates >> 2).reduce((sum, { error }) => sum + error, 0),
+    );
+    lo[row] = lows[errors.indexOf(Math.min(...errors))];
+    scale.set(search(lo[row], candidates).map((found) => found.scale), row * blocks);
   }
+}
+
+/** The best of evenly spaced shrink factors of the smallest scale that clips nothing. */
+function bestScale(
+  w: Float32Array,
+  importance: Float32Array,
+  { lo, hi, candidates, shrinkFrom }: {
+    readonly lo: number;
+    readonly hi: number;
+    readonly candidates: number;
+    readonly shrinkFrom: number;
+  },
+): { readonly scale: number; readonly error: number } {
+  const full = w.reduce((most, x) => Math.max(most, x < 0 ? x / lo : x / hi), 0);
+  let best = full, least = Infinity;
+  for (let i = 1; i <= candidates; i++) {
+    const s = full * (shrinkFrom + (1 - shrinkFrom) * i / candidates);
+    if (!(s > 1e-30)) continue;
+    const error = w.reduce(
+      (sum, x, j) => sum + importance[j] * (s * level(x / s, lo, hi) - x) ** 2,
+      0,
+    );
+    if (error <= least) [least, best] = [error, s];
+  }
+  return best > 1e-30 ? { scale: best, error: least } : { scale: 1, error: 0 };
 }
 
 /** Least-squares scales, w H q / q H q. */

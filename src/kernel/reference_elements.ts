@@ -105,25 +105,26 @@ export function histogram({ x, n, lo, hi, counts }: Plain<Kernel["histogram"]>):
 
 /** Rounded weights. */
 export function attentionForward(args: Plain<Kernel["attentionForward"]>): void {
-  const { alpha, w, scale, block, lo, hi, rows, d, out } = args;
+  const { alpha, w, scale, block, lo, span, rows, d, out } = args;
   for (let i = 0; i < rows * d; i++) {
-    const s = scale[scaleAt(i, d, block)];
-    out[i] = s * level(Math.fround(Math.fround(w[i] / s) + alpha[i]), lo, hi);
+    const s = scale[scaleAt(i, d, block)], least = lo[Math.floor(i / d)];
+    out[i] = s * level(Math.fround(Math.fround(w[i] / s) + alpha[i]), least, least + span);
   }
 }
 
 /** One step of Adam on α. */
 export function attentionStep(args: Plain<Kernel["attentionStep"]>): void {
-  const { alpha, m, v, gradient, w, scale, block, lo, hi, rows, d, tau, rate, step } = args;
+  const { alpha, m, v, gradient, w, scale, block, lo, span, rows, d, tau, rate, step } = args;
   const { unit = 1 } = args;
   args.slopes.fill(0);
   for (let i = 0; i < rows * d; i++) {
     const b = scaleAt(i, d, block), s = scale[b];
+    const least = lo[Math.floor(i / d)], most = least + span;
     const t = Math.fround(Math.fround(w[i] / s) + alpha[i]);
     let slope = s * unit * gradient[i];
-    args.slopes[b] += slope * level(t, lo, hi);
+    args.slopes[b] += slope * level(t, least, most);
     const wished = roundEven(t);
-    if ((wished > hi && slope < 0) || (wished < lo && slope > 0)) slope = 0;
+    if ((wished > most && slope < 0) || (wished < least && slope > 0)) slope = 0;
     if (tau > 0) {
       const e = 0.5 * erf(alpha[i] / (Math.SQRT2 * tau));
       slope *= slope > 0 ? 0.5 + e : 0.5 - e;
@@ -137,12 +138,12 @@ const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 /** Weights between two levels, or at one of them. */
 export function adaroundForward(args: Plain<Kernel["adaroundForward"]>): void {
-  const { soft, w, scale, block, lo, hi, rows, d, hard, out } = args;
+  const { soft, w, scale, block, lo, span, rows, d, hard, out } = args;
   for (let i = 0; i < rows * d; i++) {
-    const s = scale[scaleAt(i, d, block)];
+    const s = scale[scaleAt(i, d, block)], least = lo[Math.floor(i / d)];
     const h = Math.max(0, Math.min(1, 1.2 * sigmoid(soft[i]) - 0.1));
     const level = Math.floor(Math.fround(w[i] / s)) + (hard ? Number(h >= 0.5) : h);
-    out[i] = s * Math.max(lo, Math.min(hi, level));
+    out[i] = s * Math.max(least, Math.min(least + span, level));
   }
 }
 

@@ -17,11 +17,12 @@ interface Row {
 
 /** Steps of Attention Round's layer form, from the first on. */
 export function attentionLoop(args: Plain<Kernel["attentionLoop"]>): void {
-  const { tau, lo, hi, steps, d } = args;
+  const { tau, lo, span, steps, d } = args;
   forRows(args, (row, ratio) => {
     const key = streamKey(args.seed, args.stream + row);
     const x = Float64Array.from({ length: d }, (_, j) => tau * normal(key, 0, j));
-    const forward: Row["forward"] = (x) => x.map((value, j) => level(ratio[j] + value, lo, hi));
+    const forward: Row["forward"] = (x) =>
+      x.map((value, j) => level(ratio[j] + value, lo[row], lo[row] + span));
     const backward: Row["backward"] = (x, slope) =>
       x.map((value, j) =>
         slope[j] * (0.5 + Math.sign(slope[j]) * erf(value / Math.SQRT2 / tau) / 2)
@@ -32,7 +33,7 @@ export function attentionLoop(args: Plain<Kernel["attentionLoop"]>): void {
 
 /** Steps of AdaRound, all of them. */
 export function adaroundLoop(args: Plain<Kernel["adaroundLoop"]>): void {
-  const { lo, hi, totalSteps, regularisation } = args;
+  const { lo, span, totalSteps, regularisation } = args;
   const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
   const rectified = (x: number) => Math.max(0, Math.min(1, 1.2 * sigmoid(x) - 0.1));
   const warm = Math.floor(totalSteps / 5);
@@ -41,7 +42,7 @@ export function adaroundLoop(args: Plain<Kernel["adaroundLoop"]>): void {
       const p = Math.min(0.999, Math.max(0.001, (t - Math.floor(t) + 0.1) / 1.2));
       return Math.log(p / (1 - p));
     });
-    const clip = (value: number) => Math.max(lo, Math.min(hi, value));
+    const clip = (value: number) => Math.max(lo[row], Math.min(lo[row] + span, value));
     const forward: Row["forward"] = (x) =>
       x.map((v, j) => clip(Math.floor(ratio[j]) + rectified(v)));
     const hard: Row["forward"] = (x) =>

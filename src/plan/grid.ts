@@ -4,10 +4,12 @@
  * @module
  */
 
+import { type LevelWindows, levelWindows } from "./levels.ts";
+
 /** The levels that a weight can take, beside the width of the layer. */
 export type Grid =
   | {
-    /** All integers of the width, from −2^(bits−1) to 2^(bits−1) − 1. */ readonly kind: "uniform";
+    /** As many consecutive integers as the width has. */ readonly kind: "uniform";
   }
   | { /** −1, 0 and 1. */ readonly kind: "ternary" }
   | {
@@ -30,21 +32,21 @@ export interface GridOfBits {
 }
 
 /**
- * The smallest and the largest level; of a piecewise grid, before its tails are spread out.
+ * The windows of levels that rows of a layer may have; of a piecewise grid, as long as its levels are not
+ * spread out. Nested ones lie around zero, where their high bits lie, too.
  *
  * @example
  * ```ts
- * import { levelRange } from "./grid.ts";
+ * import { windowsOf } from "./grid.ts";
  *
- * const { lo, hi } = levelRange({ grid: { kind: "uniform" }, bits: 4 });
- * if (lo !== -8 || hi !== 7) throw new Error("unexpected");
+ * const { span, lows } = windowsOf({ kind: "ternary" }, 2, false);
+ * if (span !== 2 || lows.join() !== "-1") throw new Error("unexpected");
  * ```
  */
-export function levelRange(
-  { grid, bits }: GridOfBits,
-): { readonly lo: number; readonly hi: number } {
-  if (grid.kind === "ternary") return { lo: -1, hi: 1 };
-  return { lo: -(2 ** (bits - 1)), hi: 2 ** (bits - 1) - 1 };
+export function windowsOf({ kind }: Grid, bits: number, symmetric: boolean): LevelWindows {
+  return kind === "ternary"
+    ? { span: 2, lows: [-1] }
+    : levelWindows(bits, symmetric || kind === "nested");
 }
 
 /** A layer's grid in a few letters, as a table shows it. */

@@ -82,6 +82,11 @@ export interface PlanOptions {
   granularity?: Granularity;
   /** Bits of the first and the last layer, 2 to 8, or `bits` where that is more. Default: 8. */
   edgeBits?: number;
+  /**
+   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points of
+   * weights; otherwise each row has the levels that suit it. Default: false.
+   */
+  symmetric?: boolean;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
   /**
@@ -135,14 +140,15 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
     if (bits !== "skip") checkWidth(`the override of "${pattern}"`, bits);
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
-  const format = options.format ?? "qdq";
+  const { symmetric = false, grid = "uniform", format = "qdq" } = options;
   return {
     bits,
     activationBits,
     granularity,
     edgeBits,
+    symmetric,
     overrides,
-    grid: options.grid ?? "uniform",
+    grid,
     nested,
     format,
   };

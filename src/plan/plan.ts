@@ -12,7 +12,7 @@ import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
-import type { Grid } from "./grid.ts";
+import { type Grid, windowsOf } from "./grid.ts";
 import {
   type Granularity,
   matchesPattern,
@@ -21,6 +21,7 @@ import {
   resolvePlanOptions,
   type Width,
 } from "./options.ts";
+import type { LevelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
@@ -38,6 +39,8 @@ export interface LayerPlan {
   readonly bits: number;
   /** Which levels there are. */
   readonly grid: Grid;
+  /** The levels that a row may have; of a piecewise grid, before its tails are spread out. */
+  readonly windows: LevelWindows;
   /** Bits that the file keeps per level: 4 or 8. */
   readonly storedBits: 4 | 8;
   /** How many weights share a scale. */
@@ -239,6 +242,7 @@ function layerPlan(
     target,
     bits,
     grid,
+    windows: windowsOf(grid, bits, options.symmetric),
     storedBits,
     granularity,
     blocksPerRow,

@@ -5,7 +5,7 @@
  */
 
 import type { Calibrated, LayerResult } from "../calibrate/job.ts";
-import { gridName, levelRange } from "../plan/grid.ts";
+import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { LayerReport } from "./report.ts";
@@ -17,8 +17,9 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const { codebook } = result.rounding;
-  const { lo, hi } = codebook ? { lo: codebook[0], hi: codebook.at(-1)! } : levelRange(layer);
+  const { lows, codebook } = result.rounding, { span } = layer.windows;
+  // The levels of some row.
+  const lo = Math.min(...lows), hi = codebook?.at(-1) ?? Math.max(...lows) + span;
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
   return {
     name: target.name,

@@ -7,16 +7,16 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
-import type { Problem } from "./problem.ts";
+import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
-import { diagonalOf, searchScales } from "./scales.ts";
+import { diagonalOf, searchGrids } from "./scales.ts";
 import { type Solution, solveLayer } from "./solve.ts";
 
 /** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
 export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
   const { groups, rows, depth, gramBlock: size, blockSize, weight, gram } = problem;
   const parts = depth / size;
-  const scales = scalesOf(kernel, problem);
+  const { scales, lows } = gridsOf(kernel, problem);
   // Scales per row and part: of the blocks in it, or the row's own.
   const perPart = blockSize < depth ? size / blockSize : 1;
   const solution = solveLayer(kernel, {
@@ -26,9 +26,12 @@ export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone):
     blockSize: Math.min(blockSize, size),
     oneScale: false,
     weight: partsFirst(weight, groups, rows, parts, size),
-    scales: blockSize < depth
-      ? partsFirst(scales, groups, rows, parts, perPart)
-      : repeated(scales, groups, rows, parts),
+    given: {
+      scales: blockSize < depth
+        ? partsFirst(scales, groups, rows, parts, perPart)
+        : repeated(scales, groups, rows, parts),
+      lows: repeated(lows, groups, rows, parts),
+    },
     gram,
     shift: undefined,
     refit: false,
@@ -37,19 +40,20 @@ export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone):
   forEachRun(groups, rows, parts, (apart, together) => {
     levels.set(solution.levels.subarray(apart * size, (apart + 1) * size), together * size);
   });
-  return { ...solution, levels, scales: problem.oneScale ? scales.slice(0, 1) : scales };
+  return { ...solution, levels, lows, scales: problem.oneScale ? scales.slice(0, 1) : scales };
 }
 
-/** The scales of whole rows, by the search that weighs squared errors with the diagonal of H. */
-function scalesOf(kernel: Kernel, problem: Problem): Float32Array {
+/** The grids of whole rows, by the search that weighs squared errors with the diagonal of H. */
+function gridsOf(kernel: Kernel, problem: Problem): RowGrids {
   const { groups, rows, depth, gramBlock: size, blockSize, weight, gram, damping } = problem;
   const mark = kernel.mark();
   try {
     const { h } = damped(kernel, { groups: groups * depth / size, depth: size, gram }, damping);
     const scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+    const lo = kernel.f32(groups * rows);
     const target = kernel.f32(weight), importance = diagonalOf(kernel, h, size);
-    searchScales(kernel, problem, { target, importance, scale });
-    return scale.view.slice();
+    searchGrids(kernel, problem, { target, importance, scale, lo });
+    return { scales: scale.view.slice(), lows: Int8Array.from(lo.view) };
   } finally {
     kernel.reset(mark);
   }
@@ -86,11 +90,16 @@ function partsFirst(
   return out;
 }
 
-/** One scale per row, for each part of it. */
-function repeated(scales: Float32Array, groups: number, rows: number, parts: number): Float32Array {
-  const out = new Float32Array(scales.length * parts);
+/** One value per row, for each part of it. */
+function repeated<T extends Float32Array | Int8Array>(
+  values: T,
+  groups: number,
+  rows: number,
+  parts: number,
+): T {
+  const out = new (values.constructor as new (length: number) => T)(values.length * parts);
   forEachRun(groups, rows, parts, (apart, together) => {
-    out[apart] = scales[Math.floor(together / parts)];
+    out[apart] = values[Math.floor(together / parts)];
   });
   return out;
 }

@@ -2,14 +2,15 @@
  * Grids with dense levels in the middle and sparse ones in the tails: many weights are small, and a few
  * are large. A codebook is 2^bits whole numbers, so the levels of a file stay integers.
  *
- * The set of shapes is small: a share of the levels at either end is spread out by a factor, with nothing
- * spread as the uniform grid. Which one a layer gets is decided by the squared error of its nearest
- * levels, weighted by the diagonal of H, once each has the scales that suit it.
+ * The set of shapes is small: a share of the levels at either end is spread out by a factor. Which one a
+ * layer gets, or none, is decided by the squared error of its nearest levels, weighted by the diagonal of
+ * H, once each has the scales that suit it (`codebookErrors` in scales.ts).
  *
  * @module
  */
 
 import type { Buffer, Kernel, Sizes } from "../kernel/kernel.ts";
+import type { Problem } from "./problem.ts";
 import type { ScaleSearch } from "./scales.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */
@@ -22,37 +23,38 @@ const SCALES = 40, SHRINK_FROM = 0.2;
 const MOST_CANDIDATES = 8;
 
 /**
- * The shapes that are tried for `bits`, the uniform grid first; levels rise.
+ * The shapes that are tried for `bits`, up to 7; levels rise.
  *
  * @example
  * ```ts
  * import { codebooksOf } from "./codebook.ts";
  *
- * const [uniform, piecewise] = codebooksOf(3);
- * if (uniform.join() !== "-4,-3,-2,-1,0,1,2,3") throw new Error("unexpected");
- * if (piecewise.join() !== "-5,-3,-2,-1,0,1,2,4") throw new Error("unexpected");
+ * const [first] = codebooksOf(3);
+ * if (first.join() !== "-5,-3,-2,-1,0,1,2,4") throw new Error("unexpected");
  * ```
  */
 export function codebooksOf(bits: number): Int8Array[] {
   const half = 2 ** (bits - 1);
-  const books = [Int8Array.from({ length: 2 * half }, (_, code) => code - half)];
+  const even = Array.from({ length: 2 * half }, (_, code) => code - half);
+  const books: Int8Array[] = [];
   const tails = new Set(TAIL_SHARES.map((share) => Math.ceil(share * 2 * half)));
   for (const tail of tails) {
     for (const step of TAIL_STEPS) {
       const middle = half - tail;
-      const levels = Array.from(
-        books[0],
-        (level) =>
-          level < -middle
-            ? -middle + step * (level + middle)
-            : level > middle - 1
-            ? middle - 1 + step * (level - middle + 1)
-            : level,
-      );
+      const levels = even.map((level) => {
+        if (level < -middle) return -middle + step * (level + middle);
+        return level < middle ? level : middle - 1 + step * (level - middle + 1);
+      });
       if (levels[0] >= -128 && tail < half) books.push(Int8Array.from(levels));
     }
   }
   return books;
+}
+
+/** What a rounding problem is told of `codebook`: its levels, which all rows have. */
+export function codebookProblem(codebook: Int8Array): Pick<Problem, "codebook" | "windows"> {
+  const [lo] = codebook;
+  return { codebook, windows: { span: codebook[codebook.length - 1] - lo, lows: [lo] } };
 }
 
 /** Looks up the level nearest to a number; between two, one of them. */
@@ -206,8 +208,8 @@ export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: Codeboo
   };
   const trial = {
     ...args,
-    lo: levels[0],
-    hi: levels[levels.length - 1],
+    lo: price,
+    span: 0,
     q: kernel.f32(all * d),
     loss: kernel.f32(all),
   };

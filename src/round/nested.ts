@@ -17,9 +17,10 @@
 import type { Codes } from "../kernel/codes.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../plan/grid.ts";
+import { levelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
-import { diagonalOf, searchScales } from "./scales.ts";
+import { diagonalOf, searchGrids } from "./scales.ts";
 import type { Solution } from "./solve.ts";
 
 /** Scales that are tried, from the one that suits the narrowest width to that of the widest. */
@@ -62,8 +63,8 @@ class NestedSolver {
   constructor(kernel: Kernel, problem: Problem) {
     this.#kernel = kernel;
     this.#problem = problem;
-    const { groups, rows, depth, hi, weight, damping, cuts = [] } = problem;
-    const views = [{ ...problem, bits: Math.log2(hi + 1) + 1 }, ...cuts];
+    const { groups, rows, depth, windows, weight, damping, cuts = [] } = problem;
+    const views = [{ ...problem, bits: Math.log2(windows.span + 1) }, ...cuts];
     this.#widths = views.map(({ bits }) => bits);
     this.#rows = groups * rows;
     const count = views.length, size = this.#rows * depth, square = groups * depth * depth;
@@ -84,6 +85,11 @@ class NestedSolver {
     });
   }
 
+  /** The smallest level of the widest width. */
+  get #lo(): number {
+    return this.#problem.windows.lows[0];
+  }
+
   solve(): Solution {
     const alone = this.#widths.map((_, v) => this.#alone(v));
     const price = alone.map(({ loss }) =>
@@ -97,7 +103,7 @@ class NestedSolver {
       this.#keepBetter(best, this.#round(scales, price, i / (SCALES - 1)), price);
     }
     best = this.#polish(best, price);
-    const { lo, oneScale } = this.#problem, [scale] = best.scales;
+    const { oneScale } = this.#problem, lo = this.#lo, [scale] = best.scales;
     const [{ error, power }, ...cuts] = this.#widths.map((bits, v) => ({
       bits,
       error: { nearest: sum(alone[v].nearest), final: sum(best.losses[v]) },
@@ -106,6 +112,7 @@ class NestedSolver {
     return {
       levels: Int8Array.from(best.code, (code) => code + lo),
       scales: oneScale ? scale.slice(0, 1) : scale,
+      lows: new Int8Array(this.#rows).fill(lo),
       error,
       power,
       cuts,
@@ -116,13 +123,13 @@ class NestedSolver {
   #alone(v: number) {
     const kernel = this.#kernel, mark = kernel.mark();
     const { groups, rows, depth: d, blockSize: block, seed, stream } = this.#problem;
-    const half = 2 ** (this.#widths[v] - 1), lo = -half, hi = half - 1;
+    const windows = levelWindows(this.#widths[v], true), { span } = windows;
     const [target, h, u] = [this.#target, this.#h, this.#u].map((all) => this.#part(all, v));
     const q = kernel.f32(this.#rows * d), loss = kernel.f32(this.#rows);
-    const scale = kernel.f32(this.#rows * Math.ceil(d / block)),
-      importance = diagonalOf(kernel, h, d);
-    searchScales(kernel, { ...this.#problem, lo, hi }, { target, importance, scale });
-    const args = { target, scale, block, lo, hi, h, u, q, loss, groups, rows, d, seed, stream };
+    const scale = kernel.f32(this.#rows * Math.ceil(d / block)), lo = kernel.f32(this.#rows);
+    const importance = diagonalOf(kernel, h, d);
+    searchGrids(kernel, { ...this.#problem, windows }, { target, importance, scale, lo });
+    const args = { target, scale, block, lo, span, h, u, q, loss, groups, rows, d, seed, stream };
     kernel.loss(args);
     const power = loss.view.slice();
     kernel.nearest(args);
@@ -169,12 +176,10 @@ class NestedSolver {
     find: (codes: Codes) => void,
   ): Rounded {
     const kernel = this.#kernel, mark = kernel.mark();
-    const { groups, rows, depth: d, blockSize: block, lo, hi } = this.#problem;
+    const { groups, rows, depth: d, blockSize: block, windows: { span } } = this.#problem;
+    const [widest] = this.#widths, lo = this.#lo;
     const books = this.#widths.map((bits) =>
-      Float32Array.from(
-        { length: hi - lo + 1 },
-        (_, code) => cutLevel(code + lo, this.#widths[0], bits),
-      )
+      Float32Array.from({ length: span + 1 }, (_, code) => cutLevel(code + lo, widest, bits))
     );
     const codes: Codes = {
       groups,
@@ -194,8 +199,8 @@ class NestedSolver {
       const inner = kernel.mark();
       const [target, h] = [this.#target, this.#h].map((all) => this.#part(all, v));
       const q = kernel.f32(code.map((c) => books[v][c])), scale = kernel.f32(scales[v]);
-      const loss = kernel.f32(this.#rows);
-      kernel.loss({ q, loss, target, scale, block, lo, hi, h, groups, rows, d });
+      const loss = kernel.f32(this.#rows), lo = kernel.f32(this.#rows);
+      kernel.loss({ q, loss, target, scale, block, lo, span, h, groups, rows, d });
       const result = loss.view.slice();
       kernel.reset(inner);
       return result;

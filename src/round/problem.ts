@@ -1,14 +1,14 @@
 /**
  * The rounding problem of a layer, and how it is split over engines.
  *
- * Find levels q and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
+ * Find levels q in the row's window and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
  * where w′ is the row's wanted weights (see shift.ts) and μ a little damping.
  *
  * @module
  */
 
+import type { LevelWindows } from "../plan/levels.ts";
 import type { RoundingMethod } from "../plan/options.ts";
-import { levelRange } from "../plan/grid.ts";
 import type { LayerPlan } from "../plan/plan.ts";
 import type { Moments } from "./shift.ts";
 
@@ -32,6 +32,14 @@ export interface CutProblem extends Pick<Problem, "gram" | "shift"> {
   readonly bits: number;
 }
 
+/** The grids of some rows. */
+export interface RowGrids {
+  /** Scales, (groups·rows) × blocks. */
+  readonly scales: Float32Array;
+  /** Smallest levels, groups·rows. */
+  readonly lows: Int8Array;
+}
+
 /** Some rows of a layer to round. A plain value: it is sent to a worker. */
 export interface Problem {
   /** Independent matrices. */
@@ -40,11 +48,9 @@ export interface Problem {
   readonly rows: number;
   /** Weights per row. */
   readonly depth: number;
-  /** Smallest and largest level. */
-  readonly lo: number;
-  /** Largest level. */
-  readonly hi: number;
-  /** The levels that there are, rising, where they are not all from `lo` to `hi`. */
+  /** The levels that a row may have. */
+  readonly windows: LevelWindows;
+  /** The levels of the only window, rising, where they are not all of its integers. */
   readonly codebook?: Int8Array;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;
@@ -56,8 +62,8 @@ export interface Problem {
   readonly gram: Float32Array;
   /** Inputs of a block of H; the depth where all of H is there. */
   readonly gramBlock: number;
-  /** Scales that stay as they are, (groups·rows) × blocks; undefined searches and refits them. */
-  readonly scales?: Float32Array;
+  /** Grids that stay as they are; undefined searches them. */
+  readonly given?: RowGrids;
   /** The float-target shift; undefined keeps the layer's own weights as the target. */
   readonly shift?: {
     /** E[y x̂ᵀ]: (groups·rows) × depth. */
@@ -127,8 +133,6 @@ export function problemOf(
     readonly index: number;
     /** Of the float-target shift. */
     readonly strength: number;
-    /** The levels, where the grid is piecewise. */
-    readonly codebook?: Int8Array;
     /** What is known of the narrower widths. */
     readonly cuts?: readonly (Moments & { readonly bits: number; readonly strength: number })[];
   },
@@ -143,8 +147,7 @@ export function problemOf(
     groups,
     rows,
     depth: layer.target.depth,
-    ...levelRange(layer),
-    codebook: options.codebook,
+    windows: layer.windows,
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),

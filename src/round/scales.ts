@@ -1,5 +1,5 @@
 /**
- * Scales by a search of least squared error, weighted by the diagonal of H.
+ * Windows of levels and scales by a search of least squared error, weighted by the diagonal of H.
  *
  * @module
  */
@@ -25,29 +25,44 @@ export interface ScaleSearch extends Sizes {
   readonly scale: Buffer;
 }
 
-/**
- * Writes the scales of least squared error of `target`, weighted by `importance` (groups × depth),
- * into `scale`, (groups·rows) × blocks; all the same where the rows share one.
- */
-export function searchScales(
-  kernel: Kernel,
-  { groups, rows, depth, lo, hi, blockSize, oneScale, codebook }: Pick<
-    Problem,
-    "groups" | "rows" | "depth" | "lo" | "hi" | "blockSize" | "oneScale" | "codebook"
-  >,
-  buffers: { target: Buffer; importance: Buffer; scale: Buffer },
-): void {
-  const own = { ...buffers, groups, rows, d: depth, block: blockSize };
-  const search = oneScale ? { ...buffers, ...asOneRow(kernel, own) } : own;
-  if (codebook) codebookScales(codebook, search);
-  else if (lo === -1 && hi === 1) ternaryScales(search);
-  else kernel.scaleSearch({ ...search, lo, hi, candidates: CANDIDATES, shrinkFrom: SHRINK_FROM });
-  if (oneScale) buffers.scale.view.fill(buffers.scale.view[0]);
+/** A search for windows of levels, too. */
+export interface GridSearch extends ScaleSearch {
+  /** Where the smallest level of each row goes: groups·rows. */
+  readonly lo: Buffer;
 }
 
 /**
- * The squared error of a problem's weights on each of `codebooks`, weighted by the diagonal of H, with
- * the scales that suit it.
+ * Writes the windows and scales of least squared error of `target`, weighted by `importance`
+ * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
+ * rows share one scale.
+ */
+export function searchGrids(
+  kernel: Kernel,
+  problem: Pick<
+    Problem,
+    "groups" | "rows" | "depth" | "windows" | "codebook" | "blockSize" | "oneScale"
+  >,
+  buffers: Pick<GridSearch, "target" | "importance" | "scale" | "lo">,
+): void {
+  const { groups, rows, depth, windows, codebook, blockSize, oneScale } = problem;
+  const own = { ...buffers, groups, rows, d: depth, block: blockSize };
+  const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
+  const { scale, lo } = buffers, { span } = windows;
+  lo.view.fill(windows.lows[0]);
+  if (codebook) codebookScales(codebook, search);
+  else if (span === 2) ternaryScales(search);
+  else {
+    const lows = kernel.f32(Float32Array.from(windows.lows));
+    kernel.gridSearch({ ...search, lows, span, candidates: CANDIDATES, shrinkFrom: SHRINK_FROM });
+  }
+  if (!oneScale) return;
+  scale.view.fill(scale.view[0]);
+  lo.view.fill(lo.view[0]);
+}
+
+/**
+ * The squared errors of a problem's weights, weighted by the diagonal of H: on the windows of the problem,
+ * and on each of `codebooks`, with the scales that suit them.
  */
 export function codebookErrors(
   kernel: Kernel,
@@ -59,13 +74,31 @@ export function codebookErrors(
   try {
     const parts = { groups: groups * depth / gramBlock, depth: gramBlock, gram };
     const importance = diagonalOf(kernel, damped(kernel, parts, damping).h, gramBlock);
-    const target = kernel.f32(weight);
-    const own = { target, importance, groups, rows, d: depth, block: blockSize };
-    const search = oneScale ? { target, ...asOneRow(kernel, own) } : own;
-    return Float64Array.from(codebooks, (levels) => codebookError(levels, search));
+    const target = kernel.f32(weight),
+      scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+    const lo = kernel.f32(groups * rows);
+    const own = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
+    searchGrids(kernel, problem, own);
+    const uniform = windowError(own, problem.windows.span);
+    const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
+    return Float64Array.of(uniform, ...codebooks.map((levels) => codebookError(levels, search)));
   } finally {
     kernel.reset(mark);
   }
+}
+
+/** Σ h (s·q − w)² with the nearest of the levels lo … lo + span. */
+function windowError(search: GridSearch, span: number): number {
+  const { target, importance, scale, lo, rows, d, block } = search;
+  const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
+  const blocks = Math.ceil(d / block);
+  let error = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const row = Math.floor(i / d), j = i % d, s = scales[row * blocks + Math.floor(j / block)];
+    const level = Math.max(lows[row], Math.min(lows[row] + span, Math.round(weights[i] / s)));
+    error += weighting[Math.floor(row / rows) * d + j] * (s * level - weights[i]) ** 2;
+  }
+  return error;
 }
 
 /** The sizes and importance of one row that holds all weights, each with its importance. */

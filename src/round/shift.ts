@@ -104,12 +104,13 @@ export function shiftErrors(kernel: Kernel, problem: ShiftProblem): Float64Array
   const h = kernel.f32(validation.gram);
   kernel.mirror({ h, groups, d });
   const zero = kernel.f32(all * d), scale = kernel.f32(all), loss = kernel.f32(all);
+  const lo = kernel.f32(all);
   scale.view.fill(1);
   STRENGTHS.forEach((strength, s) => {
     const inner = kernel.mark();
     const q = shiftTarget(kernel, { ...problem, ...training }, strength);
     // w′Hw′ᵀ as the loss of "levels" w′ at scale 1 around a target of zero.
-    kernel.loss({ q, target: zero, scale, block: d, lo: 0, hi: 0, h, rows, groups, d, loss });
+    kernel.loss({ q, target: zero, scale, block: d, lo, span: 0, h, rows, groups, d, loss });
     const values = q.view, squares = loss.view;
     for (let row = 0; row < all; row++) {
       let product = 0;

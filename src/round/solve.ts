@@ -7,9 +7,10 @@
 
 import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
+import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";
-import { diagonalOf, searchScales } from "./scales.ts";
+import { diagonalOf, searchGrids } from "./scales.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 
 /** A solved problem. */
@@ -18,6 +19,8 @@ export interface Solution {
   readonly levels: Int8Array;
   /** Scales: one, or (groups·rows) × blocks. */
   readonly scales: Float32Array;
+  /** Smallest level of each row's window: groups·rows. */
+  readonly lows: Int8Array;
   /** Squared output errors, summed over rows. */
   readonly error: {
     /** Of nearest rounding. */ readonly nearest: number; /** Of the result. */
@@ -31,8 +34,8 @@ export interface Solution {
 
 /** Sweeps of coordinate descent; it stops sooner where nothing moves. */
 const POLISH_SWEEPS = 20;
-/** Times that levels are found and scales fitted to them. */
-const ROUNDS = 3;
+/** Levels are found for the scales of least error, then for the best so far times these. */
+const STRETCHES = [1, 0.94, 1.06, 0.88, 1.12];
 /** Spread of the widest candidate, in steps of the grid, where an error costs least. */
 const DEFAULT_TAU = 0.8;
 /** Gradient steps of the learned methods. */
@@ -44,6 +47,8 @@ const STEPS_AT_ONCE = 50;
 interface Candidate {
   readonly q: Buffer;
   readonly scale: Buffer;
+  /** Smallest level of each row. */
+  readonly lo: Buffer;
   readonly loss: Buffer;
 }
 
@@ -106,20 +111,28 @@ class Solver {
     return {
       levels: Int8Array.from(best.q.view.subarray(0, this.#rows * depth)),
       scales: this.#problem.oneScale ? best.scale.view.slice(0, 1) : best.scale.view.slice(),
+      lows: Int8Array.from(best.lo.view),
       error: { nearest: sum(nearest.loss.view), final: sum(best.loss.view) },
       power: sum(zero.loss.view),
     };
   }
 
-  /** Finds levels by the method, fits the scales to them, and finds levels again. */
+  /**
+   * Finds levels by the method and fits the scales to them; then again from the best scales, stretched a
+   * little: which scale suits the levels best is known only once they are found.
+   */
   #improve(best: Candidate): void {
     const { method, refit } = this.#problem;
     const learned = method.kind === "adaround" || method.kind === "attention:gradient";
     // Learning again for slightly other scales gains nothing that is worth its time.
-    const rounds = !refit || learned ? 1 : ROUNDS;
+    const stretches = !refit || learned ? [1] : STRETCHES;
     const current = this.#candidate();
-    this.#scales(this.#target, current.scale);
-    for (let i = 0; i < rounds; i++) {
+    this.#search(this.#target, current, "suited");
+    for (const stretch of stretches) {
+      if (stretch !== 1) {
+        current.lo.view.set(best.lo.view);
+        current.scale.view.set(best.scale.view.map((scale) => scale * stretch));
+      }
       this.#round(current);
       this.#losses(current);
       this.#keepBetter(best, current);
@@ -135,16 +148,20 @@ class Solver {
     return {
       q: kernel.f32(this.#rows * this.#problem.depth),
       scale: kernel.f32(this.#rows * this.#blocks),
+      lo: kernel.f32(this.#rows),
       loss: kernel.f32(this.#rows),
     };
   }
 
-  /** Nearest levels of `weight`, with the scales of least weighted squared error. */
+  /**
+   * Nearest levels of `weight`, as others round: from the usual window, with the scales of least
+   * weighted squared error.
+   */
   #nearest(weight: Buffer): Candidate {
-    const { groups, rows, lo, hi, blockSize: block, depth } = this.#problem;
+    const { groups, rows, windows: { span }, blockSize: block, depth: d } = this.#problem;
     const candidate = this.#candidate();
-    this.#scales(weight, candidate.scale);
-    this.#snap({ ...candidate, target: weight, block, lo, hi, rows, groups, d: depth });
+    this.#search(weight, candidate, "usual");
+    this.#snap({ ...candidate, target: weight, block, span, rows, groups, d });
     this.#losses(candidate);
     return candidate;
   }
@@ -156,16 +173,23 @@ class Solver {
     else this.#kernel.nearest(args);
   }
 
-  #scales(target: Buffer, scale: Buffer): void {
-    const { scales } = this.#problem;
-    if (scales) scale.view.set(scales);
-    else searchScales(this.#kernel, this.#problem, { target, importance: this.#importance, scale });
+  /** Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay. */
+  #search(target: Buffer, { scale, lo }: Candidate, place: "usual" | "suited"): void {
+    const problem = this.#problem, { given } = problem;
+    if (given) {
+      scale.view.set(given.scales);
+      lo.view.set(given.lows);
+      return;
+    }
+    const windows = place === "usual" ? usualOf(problem.windows) : problem.windows;
+    const grids = { target, importance: this.#importance, scale, lo };
+    searchGrids(this.#kernel, { ...problem, windows }, grids);
   }
 
   #losses(candidate: Candidate): void {
-    const { groups, rows, depth: d, blockSize: block, lo, hi } = this.#problem;
+    const { groups, rows, depth: d, blockSize: block, windows: { span } } = this.#problem;
     const h = this.#h, target = this.#target;
-    this.#kernel.loss({ ...candidate, target, block, lo, hi, h, rows, groups, d });
+    this.#kernel.loss({ ...candidate, target, block, span, h, rows, groups, d });
   }
 
   /** Takes over the rows of `other` that are better; all or none where rows share one scale. */
@@ -179,6 +203,7 @@ class Solver {
       if (!(other.loss.view[row] < best.loss.view[row])) continue;
       copyRow(best.q, other.q, row, depth);
       copyRow(best.scale, other.scale, row, this.#blocks);
+      copyRow(best.lo, other.lo, row, 1);
       copyRow(best.loss, other.loss, row, 1);
     }
   }
@@ -193,12 +218,12 @@ class Solver {
 
   /** Levels for the scales of `candidate`, by the problem's method. */
   #round(candidate: Candidate): void {
-    const { groups, rows, depth: d, lo, hi, blockSize: block, method, seed, stream } =
-      this.#problem;
+    const { groups, rows, depth: d, blockSize: block, method, seed, stream } = this.#problem;
+    const { span } = this.#problem.windows;
     const kernel = this.#kernel;
     const mark = kernel.mark();
     const h = this.#h, target = this.#target;
-    const common = { ...candidate, target, block, lo, hi, h, rows, groups, d, seed, stream };
+    const common = { ...candidate, target, block, span, h, rows, groups, d, seed, stream };
     if (method.kind === "nearest") this.#snap(common);
     else if (method.kind === "stochastic") kernel.stochastic(common);
     else if (method.kind === "attention") {
@@ -250,9 +275,15 @@ class Solver {
   }
 }
 
+/** The usual one of `windows`, which other tools round in. */
+function usualOf({ span, lows }: LevelWindows): LevelWindows {
+  return { span, lows: lows.slice(0, 1) };
+}
+
 function copy(to: Candidate, from: Candidate): void {
   to.q.view.set(from.q.view);
   to.scale.view.set(from.scale.view);
+  to.lo.view.set(from.lo.view);
   to.loss.view.set(from.loss.view);
 }
 
