@@ -56,7 +56,7 @@ function choose(values: usize, codes: i32, readings: i32, wanted: usize): i32 {
 /**
  * Decides the codes of each row from the last input to the first. Arrays of all readings lie one after
  * another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread (groups ×
- * d). Draws are as in `sequential`, with one normal draw per weight for all readings.
+ * d). offset (rows) is what a row adds to the values of all codes. Draws are as in `sequential`, with one normal draw per weight for all readings.
  */
 export function codesSequential(
   target: usize,
@@ -65,6 +65,7 @@ export function codesSequential(
   values: usize,
   codes: i32,
   readings: i32,
+  offset: usize,
   price: usize,
   u: usize,
   spread: usize,
@@ -96,14 +97,15 @@ export function codesSequential(
           const s = f(scale, (b * all + row) * blocks + i / block), pivot = f(factor, i);
           const pull = dot(factor + ((i + 1) << 2), error + ((i + 1) << 2), d - 1 - i);
           const c = f(target, (b * all + row) * d + i) - pull / pivot, step = pivot * s;
-          put(wanted, b, c / s + z * f(spread, (b * groups + group) * d + i));
+          put(wanted, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
           put(wanted, readings + b, f(price, b * all + row) * step * step);
         }
         const chosen = choose(values, codes, readings, wanted);
         put(code, row * d + i, <f32> chosen);
         for (let b = 0; b < readings; b++) {
           const s = f(scale, (b * all + row) * blocks + i / block);
-          const error = s * f(values, b * codes + chosen) - f(target, (b * all + row) * d + i);
+          const value = f(values, b * codes + chosen) + f(offset, row);
+          const error = s * value - f(target, (b * all + row) * d + i);
           put(errors, ((row - first) * readings + b) * d + i, error);
         }
       }
@@ -122,6 +124,7 @@ export function codesPolish(
   values: usize,
   codes: i32,
   readings: i32,
+  offset: usize,
   price: usize,
   h: usize,
   rows: i32,
@@ -142,7 +145,7 @@ export function codesPolish(
         for (let r = 0; r < count; r++) {
           for (let i = 0; i < d; i++) {
             const at = (first + r) * d + i;
-            const value = f(values, b * codes + <i32> f(code, at));
+            const value = f(values, b * codes + <i32> f(code, at)) + f(offset, first + r);
             const s = f(scale, (b * all + first + r) * blocks + i / block);
             put(errors, (b * ROWS + r) * d + i, s * value - f(target, b * all * d + at));
           }

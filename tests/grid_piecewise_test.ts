@@ -14,9 +14,8 @@ import { floatTensor } from "../src/onnx/tensor.ts";
 import { levelWindows } from "../src/plan/levels.ts";
 import { solveBlocked } from "../src/round/blocked.ts";
 import {
-  codebookError,
+  codebookGrids,
   codebookProblem,
-  codebookScales,
   codebooksOf,
   nearestLevel,
 } from "../src/round/codebook.ts";
@@ -49,29 +48,53 @@ Deno.test("codebooksOf: as many levels as of the width, rising bytes, dense in t
   }
 });
 
-Deno.test("nearestLevel: no level is nearer, within and beyond the range", () => {
+Deno.test("nearestLevel: no level is nearer, within and beyond the range, moved or not", () => {
   for (const bits of [2, 3, 4, 7]) {
-    for (const levels of codebooksOf(bits)) {
-      const nearest = nearestLevel(levels);
-      for (let value = levels[0] - 3; value < levels.at(-1)! + 3; value += 0.125) {
-        const off = Math.abs(nearest(value) - value);
-        assert(levels.every((level) => Math.abs(level - value) >= off), `${value} of ${levels}`);
+    for (const codebook of codebooksOf(bits)) {
+      for (const offset of [0, 1, -1]) {
+        const nearest = nearestLevel(codebook, codebook[0] + offset);
+        const levels = [...codebook].map((level) => level + offset);
+        for (let value = levels[0] - 3; value < levels.at(-1)! + 3; value += 0.125) {
+          const found = nearest(value), off = Math.abs(found - value);
+          assert(levels.includes(found), `${found} of ${levels}`);
+          assert(levels.every((level) => Math.abs(level - value) >= off), `${value} of ${levels}`);
+        }
+        assertEquals([nearest(-Infinity), nearest(Infinity)], [levels[0], levels.at(-1)]);
       }
-      assertEquals([nearest(-Infinity), nearest(Infinity)], [levels[0], levels.at(-1)]);
     }
   }
 });
 
-Deno.test("codebookScales: each scale by its own weights, and none of those tried is better", () => {
+Deno.test("codebookProblem: rows may begin where zero is among dense levels, all of them bytes", () => {
+  for (const bits of [2, 3, 4, 7]) {
+    for (const codebook of codebooksOf(bits)) {
+      const { span, lows } = codebookProblem(codebook).windows;
+      assertEquals([lows[0], lows[0] + span], [codebook[0], codebook.at(-1)]);
+      assertEquals(new Set(lows).size, lows.length);
+      for (const lo of lows) {
+        const offset = lo - lows[0];
+        assert(codebook[0] + offset >= -128 && codebook.at(-1)! + offset <= 127);
+        assert(
+          codebook.includes(-offset) &&
+            (codebook.includes(-offset - 1) || codebook.includes(-offset + 1)),
+        );
+      }
+    }
+  }
+});
+
+Deno.test("codebookGrids: each row by its own weights, and no scale or place that was tried is better", () => {
   using kernel = Kernel.create();
-  const levels = codebooksOf(3)[0], nearest = nearestLevel(levels);
+  const [codebook] = codebooksOf(3), made = codebookProblem(codebook), { lows } = made.windows;
   for (
     const [groups, rows, d, block] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]]
   ) {
     const blocks = Math.ceil(d / block), all = groups * rows;
-    const w = heavy(all * d, 1), h = random(groups * d, 2).map(Math.abs);
-    w.fill(0, 0, Math.min(block, w.length));
-    const scale = kernel.f32(all * blocks);
+    // Some rows lean to one side.
+    const h = random(groups * d, 2).map(Math.abs);
+    const w = heavy(all * d, 1).map((x, i) => x + Math.floor(i / d) % 3);
+    w.fill(0, 0, Math.min(d, w.length));
+    const scale = kernel.f32(all * blocks), lo = kernel.f32(all);
     const args = {
       target: kernel.f32(w),
       importance: kernel.f32(h),
@@ -80,32 +103,42 @@ Deno.test("codebookScales: each scale by its own weights, and none of those trie
       d,
       block,
       scale,
+      lo,
     };
-    codebookScales(levels, args);
+    const told = codebookGrids(made, args);
     let sum = 0;
-    scale.view.forEach((found, index) => {
-      const row = Math.floor(index / blocks), from = index % blocks * block;
-      const error = (s: number) => {
-        let error = 0;
-        for (let j = from; j < Math.min(d, from + block); j++) {
-          const x = w[row * d + j];
-          error += h[Math.floor(row / rows) * d + j] * (s * nearest(x / s) - x) ** 2;
-        }
-        return error;
-      };
-      if (index === 0) assertEquals(found, 1);
-      for (let shrink = 0.22; shrink < 1; shrink += 0.02) {
-        const full = Math.max(
-          ...w.subarray(row * d + from, row * d + Math.min(d, from + block))
-            .map((x) => x < 0 ? x / levels[0] : x / levels.at(-1)!),
-        );
-        if (full > 0) {
-          assert(error(found) <= error(full * shrink) * (1 + 1e-6), `${index}: ${shrink}`);
+    for (let row = 0; row < all; row++) {
+      assert(lows.includes(lo.view[row]));
+      if (row === 0) assert(scale.view.subarray(0, blocks).every((s) => s === 1));
+      for (let b = 0; b < blocks; b++) {
+        const from = b * block, to = Math.min(d, from + block);
+        const error = (low: number, s: number) => {
+          const nearest = nearestLevel(codebook, low);
+          let error = 0;
+          for (let j = from; j < to; j++) {
+            const x = w[row * d + j];
+            error += h[Math.floor(row / rows) * d + j] * (s * nearest(x / s) - x) ** 2;
+          }
+          return error;
+        };
+        const found = error(lo.view[row], scale.view[row * blocks + b]);
+        sum += found;
+        for (const low of blocks > 1 ? [lo.view[row]] : lows) {
+          const part = w.subarray(row * d + from, row * d + to);
+          const high = low + made.windows.span;
+          const full = Math.max(...part.map((x) => x < 0 ? x / low : x / high));
+          // At other places only every fourth scale is tried.
+          const step = low === lo.view[row] ? 0.02 : 0.08;
+          for (let shrink = 0.2 + step; full > 0 && shrink < 1.001; shrink += step) {
+            assert(
+              found <= error(low, full * shrink) * (1 + 1e-5),
+              `${row}, ${b}: ${low}, ${shrink}`,
+            );
+          }
         }
       }
-      sum += error(found);
-    });
-    assertAlmostEquals(codebookError(levels, args), sum, 1e-5 * Math.max(1, sum));
+    }
+    assertAlmostEquals(told, sum, 1e-5 * Math.max(1, sum));
   }
 });
 
@@ -144,9 +177,9 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
     const best = codebooks[errors.indexOf(least)], what = JSON.stringify(more);
     assert(least < even, `${what}: ${least}, ${even}`);
     const found = solveLayer(kernel, { ...plain, ...codebookProblem(best) });
-    assert(found.levels.every((level) => best.includes(level)), `${found.levels}`);
-    assert(found.levels.some((level) => level < -4 || level > 3), "the tails are not used");
-    assert(found.lows.every((lo) => lo === best[0]));
+    const of = found.levels.map((level, i) => level - found.lows[Math.floor(i / 48)] + best[0]);
+    assert(of.every((level) => best.includes(level)), `${of}`);
+    assert(of.includes(best[0]) && of.includes(best.at(-1)!), "the tails are not used");
     const uniform = solveLayer(kernel, plain);
     assert(found.error.final < 0.7 * found.error.nearest, `${what}: ${found.error.final}`);
     assert(found.error.final < 0.95 * uniform.error.final, `${what}: ${uniform.error.final}`);
@@ -155,9 +188,10 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
 
 Deno.test("solveLayer: with the codebook of all integers about as good as without one", () => {
   using kernel = Kernel.create();
-  const plain = problem(2, 20, 40, { windows: levelWindows(3, true) });
+  const plain = problem(2, 20, 40);
   const codebook = Int8Array.of(-4, -3, -2, -1, 0, 1, 2, 3);
-  const found = solveLayer(kernel, { ...plain, codebook }), even = solveLayer(kernel, plain);
+  const found = solveLayer(kernel, { ...plain, ...codebookProblem(codebook) }),
+    even = solveLayer(kernel, plain);
   assert(Math.abs(found.error.final / even.error.final - 1) < 0.05);
   // Nearest rounding searches its scales a little otherwise.
   assert(Math.abs(found.error.nearest / even.error.nearest - 1) < 0.05);
@@ -175,9 +209,11 @@ Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H k
     const part = solveLayer(kernel, { ...whole, rows: to - from, weight, stream: from });
     assertEquals(part.levels, found.levels.slice(from * 16, to * 16));
     assertEquals(part.scales, found.scales.slice(from, to));
+    assertEquals(part.lows, found.lows.slice(from, to));
   }
   const blocked = solveBlocked(kernel, { ...whole, gram: spd(2, 8, 4).h, gramBlock: 8 });
-  assert(blocked.levels.every((level) => codebook.includes(level)));
+  const of = blocked.levels.map((level, i) => level - blocked.lows[i >> 4] + codebook[0]);
+  assert(of.every((level) => codebook.includes(level)));
   assert(blocked.error.final < blocked.error.nearest);
 });
 

@@ -46,6 +46,8 @@ function problem(
     scale,
     block,
     price: random(readings * all, seed + 3).map((value) => 0.2 + Math.abs(value)),
+    // Small enough to leave most weights within the levels.
+    offset: random(all, seed + 5).map((value) => value > 0.5 ? 1 : value < -0.5 ? -1 : 0),
     code: new Float32Array(all * d),
     h,
     u,
@@ -71,14 +73,15 @@ const SHAPES = [
 
 /** Σ price · (ŵ − w) H (ŵ − w)ᵀ of each row. */
 function objective(args: ReturnType<typeof problem>): number[] {
-  const { groups, rows, d, readings, values, target, scale, block, price, code, h } = args;
+  const { groups, rows, d, readings, values, offset, target, scale, block, price, code, h } = args;
   const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
   return Array.from({ length: all }, (_, row) => {
     let sum = 0;
     for (let b = 0; b < readings; b++) {
       const error = Float64Array.from({ length: d }, (_, i) => {
         const s = scale[(b * all + row) * blocks + Math.floor(i / block)];
-        return s * values[b * codes + code[row * d + i]] - target[(b * all + row) * d + i];
+        return s * (values[b * codes + code[row * d + i]] + offset[row]) -
+          target[(b * all + row) * d + i];
       });
       const metric = h.subarray((b * groups + Math.floor(row / rows)) * d * d);
       for (let i = 0; i < d; i++) {
@@ -102,7 +105,10 @@ Deno.test("codesSequential: agrees with the twin, with and without draws", () =>
 });
 
 Deno.test("codesSequential: one reading of all integers is the nearest plane", () => {
-  const args = problem({ groups: 2, rows: 5, d: 40, readings: 1 });
+  const args = {
+    ...problem({ groups: 2, rows: 5, d: 40, readings: 1 }),
+    offset: new Float32Array(10),
+  };
   const { code } = onKernel("codesSequential", args).args;
   const { q } = onKernel("sequential", {
     ...args,
@@ -125,6 +131,7 @@ Deno.test("codes: among equal ones the lowest, at ties as elsewhere", () => {
     target,
     scale: one,
     price: one,
+    offset: new Float32Array(1),
     u: identity,
     h: identity,
   };
@@ -195,6 +202,7 @@ Deno.test("codes: to the last bit the same, however rows and groups are split", 
         target: ofRows(whole.target),
         scale: ofRows(whole.scale),
         price: ofRows(whole.price),
+        offset: whole.offset.slice(first, last),
         u: ofGroups(whole.u),
         h: ofGroups(whole.h),
         spread: ofGroups(whole.spread),

@@ -80,7 +80,7 @@ export function onGrid(bias: Float32Array, steps: Float32Array | undefined): Flo
  */
 function raiseScales(
   layer: LayerPlan,
-  { levels, scales, codebook }: Rounding,
+  { levels, scales, lows, codebook }: Rounding,
   bias: Float32Array,
   steps: Float32Array,
 ): number {
@@ -92,7 +92,7 @@ function raiseScales(
     if (!(factors[row] > 1)) continue;
     if (scales.length > 1) scales[row] *= factors[row];
     else if (row === 0) scales[0] *= factors[0];
-    const nearest = codebook ? nearestLevel(codebook) : Math.round;
+    const nearest = codebook ? nearestLevel(codebook, lows[row]) : Math.round;
     for (let i = row * depth; i < (row + 1) * depth; i++) {
       levels[i] = nearest(levels[i] / factors[row]);
     }

@@ -50,7 +50,7 @@ export interface RoundedLayer {
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;
-  /** The levels that there are, where they are not all integers of the width. */
+  /** The levels of a row that begins where they do, where they are not all integers of the window. */
   readonly codebook?: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
   readonly error: {

@@ -37,7 +37,10 @@ export interface Rounding {
   readonly lows: Int8Array;
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
-  /** The levels that there are, rising, where they are not all from the smallest to the largest. */
+  /**
+   * The levels of a row that begins where they do, rising; those of other rows are moved along with
+   * their smallest. Undefined where they are all integers of the window.
+   */
   readonly codebook?: Int8Array;
   /** The biases in models that are cut to fewer bits, where the plan has nested grids. */
   readonly cuts?: readonly Cut[];

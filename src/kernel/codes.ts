@@ -23,6 +23,8 @@ export interface Codes {
   readonly readings: number;
   /** What each code stands for, as multiples of the scale: readings × codes, a multiple of 4 of them. */
   readonly values: Buffer;
+  /** What a row adds to the values of all codes: groups·rows. */
+  readonly offset: Buffer;
   /** Wanted weights: readings × (groups·rows) × d. */
   readonly target: Buffer;
   /** Scales: readings × (groups·rows) × ⌈d / block⌉, positive. */
@@ -97,7 +99,7 @@ export class CodeKernel extends ElementKernel {
 }
 
 function pointers(args: Codes): number[] {
-  const { groups, rows, d, readings, values, target, scale, block, price } = args;
+  const { groups, rows, d, readings, values, offset, target, scale, block, price } = args;
   const all = readings * groups * rows;
   return [
     at(target, all * d),
@@ -106,6 +108,7 @@ function pointers(args: Codes): number[] {
     at(values, 4 * readings),
     values.length / readings,
     readings,
+    at(offset, groups * rows),
     at(price, all),
   ];
 }

@@ -32,7 +32,7 @@ function choose(choice: Choice): number {
 
 /** Sequential rounding to codes: one row and one input at a time. */
 export function codesSequential(args: Plain<CodeKernel["codesSequential"]>): void {
-  const { groups, rows, d, readings, values, target, scale, block, price, code } = args;
+  const { groups, rows, d, readings, values, offset, target, scale, block, price, code } = args;
   const { u, spread, tau, candidate, seed, stream } = args;
   const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
   for (let row = 0; row < all; row++) {
@@ -48,13 +48,14 @@ export function codesSequential(args: Plain<CodeKernel["codesSequential"]>): voi
         wanted: errors.map((error, b) => {
           let c = target[(b * all + row) * d + i];
           for (let j = i + 1; j < d; j++) c -= factors[b][j] / factors[b][i] * error[j];
-          return c / scales[b] + z * spread[(b * groups + group) * d + i];
+          return c / scales[b] - offset[row] + z * spread[(b * groups + group) * d + i];
         }),
         price: scales.map((s, b) => price[b * all + row] * (factors[b][i] * s) ** 2),
       });
       code[row * d + i] = chosen;
       errors.forEach((error, b) =>
-        error[i] = scales[b] * values[b * codes + chosen] - target[(b * all + row) * d + i]
+        error[i] = scales[b] * (values[b * codes + chosen] + offset[row]) -
+          target[(b * all + row) * d + i]
       );
     }
   }
@@ -62,7 +63,7 @@ export function codesSequential(args: Plain<CodeKernel["codesSequential"]>): voi
 
 /** Coordinate descent over codes: each weight in turn to its best code given all others. */
 export function codesPolish(args: Plain<CodeKernel["codesPolish"]>): void {
-  const { groups, rows, d, readings, values, target, scale, block, price, code } = args;
+  const { groups, rows, d, readings, values, offset, target, scale, block, price, code } = args;
   const { h, sweeps } = args;
   const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
   for (let row = 0; row < all; row++) {
@@ -81,7 +82,7 @@ export function codesPolish(args: Plain<CodeKernel["codesPolish"]>): void {
           wanted: each.map((b) => {
             let slope = 0;
             for (let j = 0; j < d; j++) {
-              const value = scaleOf(b, j) * values[b * codes + code[row * d + j]];
+              const value = scaleOf(b, j) * (values[b * codes + code[row * d + j]] + offset[row]);
               slope += metrics[b][j] * (value - target[(b * all + row) * d + j]);
             }
             return values[b * codes + old] - slope / (metrics[b][i] * scaleOf(b, i));

@@ -17,9 +17,10 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const { lows, codebook } = result.rounding, { span } = layer.windows;
+  const { lows, codebook } = result.rounding;
+  const span = codebook ? codebook.at(-1)! - codebook[0] : layer.windows.span;
   // The levels of some row.
-  const lo = Math.min(...lows), hi = codebook?.at(-1) ?? Math.max(...lows) + span;
+  const lo = Math.min(...lows), hi = Math.max(...lows) + span;
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
   return {
     name: target.name,

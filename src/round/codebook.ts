@@ -9,16 +9,16 @@
  * @module
  */
 
-import type { Buffer, Kernel, Sizes } from "../kernel/kernel.ts";
-import type { Problem } from "./problem.ts";
-import type { ScaleSearch } from "./scales.ts";
+import type { Buffer, Draws, Grid, Kernel, Metric, Result, Sizes } from "../kernel/kernel.ts";
+import type { LevelWindows } from "../plan/levels.ts";
+import type { GridSearch } from "./scales.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */
-const TAIL_STEPS = [2, 3, 4];
+const TAIL_STEPS = [2, 3];
 /** Levels in a tail: this share of all. */
-const TAIL_SHARES = [1 / 16, 1 / 8, 1 / 4];
-/** Scales that are tried per row and shape, down from the one that clips nothing. */
-const SCALES = 40, SHRINK_FROM = 0.2;
+const TAIL_SHARES = [1 / 8, 1 / 4];
+/** Scales that are tried, down from the one that clips nothing; a COARSE-th of them where windows are judged. */
+const SCALES = 40, COARSE = 4, SHRINK_FROM = 0.2;
 /** Candidates per row, at most. */
 const MOST_CANDIDATES = 8;
 
@@ -51,13 +51,24 @@ export function codebooksOf(bits: number): Int8Array[] {
   return books;
 }
 
-/** What a rounding problem is told of `codebook`: its levels, which all rows have. */
-export function codebookProblem(codebook: Int8Array): Pick<Problem, "codebook" | "windows"> {
-  const [lo] = codebook;
-  return { codebook, windows: { span: codebook[codebook.length - 1] - lo, lows: [lo] } };
+/**
+ * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's levels are
+ * those of the codebook, moved as far as they still are dense around zero.
+ */
+export function codebookProblem(
+  codebook: Int8Array,
+): { readonly codebook: Int8Array; readonly windows: LevelWindows } {
+  const usual = codebook[0], span = codebook[codebook.length - 1] - usual;
+  // The middle is −dense … dense − 1.
+  const dense = (codebook.filter((level, i) => codebook[i + 1] === level + 1).length + 1) / 2;
+  const lows = [usual];
+  for (let away = 1; away < dense; away++) {
+    lows.push(...[usual + away, usual - away].filter((lo) => lo >= -128 && lo + span <= 127));
+  }
+  return { codebook, windows: { span, lows } };
 }
 
-/** Looks up the level nearest to a number; between two, one of them. */
+/** Looks up levels of a codebook that is moved by an offset. */
 class Lookup {
   readonly #levels: Int8Array;
   readonly #lo: number;
@@ -81,156 +92,154 @@ class Lookup {
     );
   }
 
-  /** The level nearest to `value`. */
-  nearest(value: number): number {
-    if (!(value > this.#lo)) return this.#lo;
-    return value >= this.#hi ? this.#hi : this.#nearest[Math.floor(2 * (value - this.#lo))];
+  /** The level nearest to `value`; between two, one of them. */
+  nearest(value: number, offset: number): number {
+    const place = value - offset;
+    if (!(place > this.#lo)) return this.#lo + offset;
+    if (place >= this.#hi) return this.#hi + offset;
+    return this.#nearest[Math.floor(2 * (place - this.#lo))] + offset;
   }
 
   /** The smallest scale with which none of `weights` is clipped. */
-  fullScale(weights: Float32Array): number {
+  #fullScale(weights: Float32Array, offset: number): number {
+    const lo = this.#lo + offset, hi = this.#hi + offset;
     let full = 0;
-    for (const w of weights) full = Math.max(full, w < 0 ? w / this.#lo : w / this.#hi);
+    for (const w of weights) full = Math.max(full, w < 0 ? w / lo : w / hi);
     return full;
   }
 
   /** Σ h (s·q − w)² with the nearest levels. */
-  error(weights: Float32Array, importance: Float32Array, scale: number): number {
+  #error(weights: Float32Array, importance: Float32Array, scale: number, offset: number): number {
     let error = 0;
     for (let j = 0; j < weights.length; j++) {
-      error += importance[j] * (scale * this.nearest(weights[j] / scale) - weights[j]) ** 2;
+      const value = scale * this.nearest(weights[j] / scale, offset);
+      error += importance[j] * (value - weights[j]) ** 2;
     }
     return error;
   }
 
-  /** The scale of least error, and that error; a scale of 1 where all weights are 0. */
-  scaleOf(weights: Float32Array, importance: Float32Array): { scale: number; error: number } {
-    const full = this.fullScale(weights);
-    let best = { scale: 1, error: 0 };
-    if (!(full > 1e-30)) return best;
-    best = { scale: full, error: Infinity };
-    for (let i = 1; i <= SCALES; i++) {
-      const scale = Math.fround(full * (SHRINK_FROM + (1 - SHRINK_FROM) * i / SCALES));
-      const error = this.error(weights, importance, scale);
+  /** The best of `count` scales, and its error; a scale of 1 where all weights are 0. */
+  scaleOf(
+    weights: Float32Array,
+    importance: Float32Array,
+    offset: number,
+    count: number,
+  ): { readonly scale: number; readonly error: number } {
+    const full = this.#fullScale(weights, offset);
+    if (!(full > 1e-30)) return { scale: 1, error: 0 };
+    let best = { scale: full, error: Infinity };
+    for (let i = 1; i <= count; i++) {
+      const scale = Math.fround(full * (SHRINK_FROM + (1 - SHRINK_FROM) * i / count));
+      const error = this.#error(weights, importance, scale, offset);
       if (error <= best.error) best = { scale, error };
     }
     return best;
   }
 }
 
-/** What gives the one of `levels` that is nearest to a number. */
-export function nearestLevel(levels: Int8Array): (value: number) => number {
-  const lookup = new Lookup(levels);
-  return (value) => lookup.nearest(value);
+/** What gives the one of `levels`, moved to begin at `lo`, that is nearest to a number. */
+export function nearestLevel(levels: Int8Array, lo: number): (value: number) => number {
+  const lookup = new Lookup(levels), offset = lo - levels[0];
+  return (value) => lookup.nearest(value, offset);
 }
 
-/** Visits the weights that share a scale, in the order of scales. */
-function forEachScale(
-  { target, importance, groups, rows, d, block }: Omit<ScaleSearch, "scale">,
-  visit: (weights: Float32Array, importance: Float32Array, index: number) => void,
-): void {
-  const weights = target.view, weighting = importance.view;
-  for (let row = 0, index = 0; row < groups * rows; row++) {
-    const group = Math.floor(row / rows) * d;
-    for (let from = 0; from < d; from += block, index++) {
-      const to = Math.min(d, from + block);
-      visit(
-        weights.subarray(row * d + from, row * d + to),
-        weighting.subarray(group + from, group + to),
-        index,
-      );
-    }
-  }
-}
-
-/** Writes the scales of least weighted squared error on `levels` into `scale`. */
-export function codebookScales(levels: Int8Array, args: ScaleSearch): void {
-  const lookup = new Lookup(levels), scales = args.scale.view;
-  forEachScale(args, (weights, importance, index) => {
-    scales[index] = lookup.scaleOf(weights, importance).scale;
-  });
-}
-
-/** What {@linkcode codebookScales} leaves: the weighted squared error of all weights on `levels`. */
-export function codebookError(levels: Int8Array, args: Omit<ScaleSearch, "scale">): number {
-  const lookup = new Lookup(levels);
+/**
+ * Writes the windows and scales of least weighted squared error on the levels of a problem into `lo` and
+ * `scale`; returns that error.
+ */
+export function codebookGrids(
+  { codebook, windows: { lows } }: ReturnType<typeof codebookProblem>,
+  { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
+): number {
+  const lookup = new Lookup(codebook), blocks = Math.ceil(d / block);
+  const weights = target.view, weighting = importance.view, scales = scale.view, places = lo.view;
   let sum = 0;
-  forEachScale(args, (weights, importance) => sum += lookup.scaleOf(weights, importance).error);
+  for (let row = 0; row < groups * rows; row++) {
+    const group = Math.floor(row / rows) * d;
+    /** The error of a place; its scales are kept. */
+    const errorAt = (low: number, count: number) => {
+      let error = 0;
+      for (let from = 0, b = 0; from < d; from += block, b++) {
+        const to = Math.min(d, from + block);
+        const found = lookup.scaleOf(
+          weights.subarray(row * d + from, row * d + to),
+          weighting.subarray(group + from, group + to),
+          low - codebook[0],
+          count,
+        );
+        scales[row * blocks + b] = found.scale;
+        error += found.error;
+      }
+      return error;
+    };
+    let best = lows[0], least = Infinity;
+    for (const low of lows.length > 1 ? lows : []) {
+      const error = errorAt(low, SCALES / COARSE);
+      if (error < least) [best, least] = [low, error];
+    }
+    places[row] = best;
+    sum += errorAt(best, SCALES);
+  }
   return sum;
 }
 
 /** The nearest of `levels` for every weight, into `q`. */
 export function nearestOf(
   levels: Int8Array,
-  { target, scale, block, d, q }: Omit<ScaleSearch, "importance" | "groups" | "rows"> & {
+  { target, scale, lo, block, d, q }: Omit<GridSearch, "importance" | "groups" | "rows"> & {
     /** Where levels go: (groups·rows) × d. */
     readonly q: Buffer;
   },
 ): void {
   const lookup = new Lookup(levels), blocks = Math.ceil(d / block);
-  const weights = target.view, scales = scale.view, out = q.view;
+  const weights = target.view, scales = scale.view, lows = lo.view, out = q.view;
   for (let i = 0; i < out.length; i++) {
-    const s = scales[Math.floor(i / d) * blocks + Math.floor(i % d / block)];
-    out[i] = lookup.nearest(weights[i] / s);
+    const row = Math.floor(i / d), s = scales[row * blocks + Math.floor(i % d / block)];
+    out[i] = lookup.nearest(weights[i] / s, lows[row] - levels[0]);
   }
 }
 
-/** How a row is rounded to a codebook. */
-export interface CodebookRounding extends Sizes {
-  readonly target: Buffer;
-  readonly scale: Buffer;
-  readonly block: number;
-  readonly h: Buffer;
+/** How rows are rounded to a codebook. */
+export type CodebookRounding = Grid & Sizes & Result & Metric & Draws & {
+  /** Factors of H: groups × d × d. */
   readonly u: Buffer;
   /** Relative spread of draws: groups × d. */
   readonly spread: Buffer;
   /** Spread per candidate; the first is 0. */
   readonly taus: Float32Array;
-  readonly seed: number;
-  readonly stream: number;
+  /** Sweeps of coordinate descent, at most. */
   readonly sweeps: number;
-  /** Where levels and losses go. */
-  readonly q: Buffer;
-  readonly loss: Buffer;
-}
+};
 
 /** Attention Round's sequential form on `levels`: the best of a few candidates, polished. */
 export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: CodebookRounding): void {
-  const { groups, rows, d, q, loss, taus } = args, all = groups * rows;
-  const price = kernel.f32(all);
-  price.view.fill(1);
-  const codes = {
-    ...args,
-    readings: 1,
-    values: kernel.f32(Float32Array.from(levels)),
-    price,
-    code: kernel.f32(all * d),
+  const { groups, rows, d, lo, taus } = args, all = groups * rows;
+  const price = kernel.f32(new Float32Array(all).fill(1));
+  const offset = kernel.f32(lo.view.map((low) => low - levels[0]));
+  const values = kernel.f32(Float32Array.from(levels));
+  const codes = { ...args, readings: 1, values, offset, price, code: kernel.f32(all * d) };
+  /** Writes the levels of the codes, and their losses. */
+  const evaluate = (result: Result) => {
+    const moved = offset.view, { view } = result.q;
+    codes.code.view.forEach((code, i) => view[i] = levels[code] + moved[Math.floor(i / d)]);
+    kernel.loss({ ...args, ...result });
   };
-  const trial = {
-    ...args,
-    lo: price,
-    span: 0,
-    q: kernel.f32(all * d),
-    loss: kernel.f32(all),
-  };
-  const best = { code: new Float32Array(all * d), loss: new Float32Array(all).fill(Infinity) };
+  const trial = { q: kernel.f32(all * d), loss: kernel.f32(all) };
+  const best = new Float32Array(all * d), least = new Float32Array(all).fill(Infinity);
   const count = Math.min(taus.length, MOST_CANDIDATES);
   for (let candidate = 0; candidate < count; candidate++) {
     // As wide as the widest that was asked for, in fewer steps.
     const tau = taus[Math.floor(candidate * taus.length / count)];
     kernel.codesSequential({ ...codes, tau, candidate });
-    const found = codes.code.view;
-    trial.q.view.set(found.map((code) => levels[code]));
-    kernel.loss(trial);
-    const losses = trial.loss.view;
+    evaluate(trial);
+    const found = codes.code.view, losses = trial.loss.view;
     for (let row = 0; row < all; row++) {
-      if (!(losses[row] < best.loss[row])) continue;
-      best.loss[row] = losses[row];
-      best.code.set(found.subarray(row * d, (row + 1) * d), row * d);
+      if (!(losses[row] < least[row])) continue;
+      least[row] = losses[row];
+      best.set(found.subarray(row * d, (row + 1) * d), row * d);
     }
   }
-  codes.code.view.set(best.code);
+  codes.code.view.set(best);
   kernel.codesPolish(codes);
-  q.view.set(codes.code.view.map((code) => levels[code]));
-  kernel.loss({ ...trial, q, loss });
+  evaluate(args);
 }

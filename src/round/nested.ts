@@ -189,6 +189,7 @@ class NestedSolver {
       readings: this.#widths.length,
       values: kernel.f32(joined(books)),
       price: kernel.f32(joined(price)),
+      offset: kernel.f32(this.#rows),
       scale: kernel.f32(joined(scales)),
       code: kernel.f32(start ?? this.#rows * d),
       target: this.#target,

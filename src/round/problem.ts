@@ -50,7 +50,7 @@ export interface Problem {
   readonly depth: number;
   /** The levels that a row may have. */
   readonly windows: LevelWindows;
-  /** The levels of the only window, rising, where they are not all of its integers. */
+  /** The levels of the first window, rising, where they are not all of its integers. */
   readonly codebook?: Int8Array;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;

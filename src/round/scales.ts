@@ -5,7 +5,7 @@
  */
 
 import type { Buffer, Kernel, Sizes } from "../kernel/kernel.ts";
-import { codebookError, codebookScales } from "./codebook.ts";
+import { codebookGrids, codebookProblem } from "./codebook.ts";
 import type { Problem } from "./problem.ts";
 import { damped } from "./shift.ts";
 import { ternaryScales } from "./ternary.ts";
@@ -49,7 +49,7 @@ export function searchGrids(
   const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
   const { scale, lo } = buffers, { span } = windows;
   lo.view.fill(windows.lows[0]);
-  if (codebook) codebookScales(codebook, search);
+  if (codebook) codebookGrids({ codebook, windows }, search);
   else if (span === 2) ternaryScales(search);
   else {
     const lows = kernel.f32(Float32Array.from(windows.lows));
@@ -81,7 +81,10 @@ export function codebookErrors(
     searchGrids(kernel, problem, own);
     const uniform = windowError(own, problem.windows.span);
     const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
-    return Float64Array.of(uniform, ...codebooks.map((levels) => codebookError(levels, search)));
+    return Float64Array.of(
+      uniform,
+      ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook), search)),
+    );
   } finally {
     kernel.reset(mark);
   }
