@@ -7,6 +7,7 @@
 import { AttuneError, checkAborted } from "./errors.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated, LoadedBatches } from "./calibrate/job.ts";
+import { roundTables } from "./calibrate/round_tables.ts";
 import { LANES } from "./calibrate/engine.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
@@ -90,9 +91,11 @@ export async function quantize(
   const { checkpoint, resume = false } = options;
   const identity = await identityOf(plan, settings, loaded.samples, digest);
   const saved = resume ? checkpoint?.load() : undefined;
+  const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
+    tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
     state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
     onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
   });
@@ -122,6 +125,18 @@ export async function quantize(
     samples: { calibration: loaded.samples, heldOut: heldOut.length, skipped: 0 },
     size: plan.size,
     layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    tables: plan.tables.map((
+      { nodes, weight, shape, bits, blockSize, bytesBefore, bytesAfter },
+    ) => ({
+      nodes,
+      weight,
+      shape,
+      bits,
+      granularity: `block:${blockSize}`,
+      bytesBefore,
+      bytesAfter,
+      error: tables.get(weight)!.error,
+    })),
     blocks: calibrated.blocks,
     skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
     warnings: [...calibrated.warnings],

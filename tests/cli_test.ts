@@ -151,6 +151,7 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
       [[model, ...data, ...output, "--fast"], /--fast/],
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
+      [[model, ...data, ...output, "--format", "zip"], /--format zip.*packed/],
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
       [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
       [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
@@ -172,6 +173,29 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
       assert(!existsSync(out) && !readdirSync(folder).some((name) => name.endsWith(".tmp")), shown);
     }
+  }));
+
+Deno.test("a packed file has the size of its bits, computes what was simulated, and is refused again", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx");
+    const job = [model, "--bits", "3", "--format", "packed", "--activation-bits", "none"];
+    const planned = JSON.parse((await attune(...job, "--dry-run", "--json")).stdout);
+    assertEquals(planned.layers[3].storage, {
+      kind: "packed",
+      layout: { kind: "planes", widths: [2, 1] },
+    });
+    const shown = await attune(model, "--format", "matmulnbits", "--dry-run");
+    assert(/packed: MatMulNBits is no Conv/.test(shown.stdout), shown.stdout);
+    const made = await attune(...job, "--data", calib, "--limit", "64", "-o", out, "--json");
+    assertEquals(made.code, 0, made.stderr);
+    const { file, size, check, layers } = JSON.parse(made.stdout);
+    assertEquals(size, planned.size);
+    assert(file.after > size.after && file.after - size.after < 10_000, JSON.stringify(file));
+    assert(check.mseToSimulation < 1e-10, `${check.mseToSimulation}`);
+    assertEquals([layers[3].storage, layers[3].storedBits], ["packed", 3]);
+    const again = await attune(out, "--dry-run");
+    assertEquals(again.code, 2);
+    assert(/quantized already \(attune .* made it\)/.test(again.stderr), again.stderr);
   }));
 
 Deno.test("one corrupt image among good ones is left out, with a warning", () =>

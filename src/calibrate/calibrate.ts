@@ -79,7 +79,8 @@ class Calibration {
   }
 
   get #parts(): Parts {
-    return { roundings: this.#roundings, grids: this.#grids };
+    const { tables } = this.#options;
+    return { roundings: this.#roundings, grids: this.#grids, tables };
   }
 
   async run(): Promise<Calibrated> {

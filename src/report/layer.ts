@@ -15,7 +15,7 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 /** The report of one layer of `calibrated`. */
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
-  const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
+  const { target, bits, storage, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
   const { lows } = result.rounding, { span } = layer.windows;
   // The levels of some row.
   const lo = Math.min(...lows), hi = Math.max(...lows) + span;
@@ -28,6 +28,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     groups: target.groups,
     bits,
     storedBits,
+    storage: storage.kind,
     granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,
     bytesBefore,
     bytesAfter,
