@@ -23,6 +23,7 @@ import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
+import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
   type CheckpointStore,
@@ -54,6 +55,8 @@ export interface QuantizeOptions {
   checkpoint?: CheckpointStore;
   /** Goes on from the state in `checkpoint`, if there is one. Default: false. */
   resume?: boolean;
+  /** When the job began, by `performance.now()`: what a time budget counts from. Default: now. */
+  started?: number;
   /** Decides every random choice. Default: 0. */
   seed?: number;
   /** Stops the job; it then fails with `aborted`. */
@@ -84,9 +87,9 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(plan, options);
   const { signal, onProgress } = settings;
-  const started = performance.now();
+  const called = performance.now(), { started = called } = options;
   const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
-  const loadSeconds = (performance.now() - started) / 1000;
+  const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const { checkpoint, resume = false } = options;
   const identity = await identityOf(plan, settings, loaded.samples, digest);
@@ -139,7 +142,7 @@ export async function quantize(
     })),
     blocks: calibrated.blocks,
     skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings],
+    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,
     peakMemory: 0,
@@ -280,6 +283,15 @@ async function checkResult(
 function rowsOf(values: Float32Array, count: number): Float32Array[] {
   const width = values.length / count;
   return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
+}
+
+/** What there was no time for. */
+function timeWarnings({ blocks }: Calibrated, settings: Settings): string[] {
+  const left = blocks.filter(({ note }) => note === NO_TIME).length;
+  return left === 0 ? [] : [
+    `${left} of ${blocks.length} blocks were not learned: rounding the layers took all of the ` +
+    `${settings.blocks?.timeBudget} seconds; give more, or fewer samples`,
+  ];
 }
 
 /** The options as the report and the model's metadata tell them. */

@@ -302,7 +302,8 @@ Deno.test("checkpoint: every cut and every other file is refused", () => {
 });
 
 Deno.test("Budget: blocks share what is left, by cost and by how far off they are", () => {
-  const budget = new Budget(100, 0, [1, 1, 2]);
+  const costs = [[1, 1], [1, 1], [2, 2]].map(([rounding, learning]) => ({ rounding, learning }));
+  const budget = new Budget(100, 0, costs);
   // A second for the first block's rounding, so three more for the others'; 97 seconds are there.
   const first = budget.deadline(0, 0.1, 1000);
   assertEquals(Math.round(first), 1000 + Math.round((97000 - 1000 - 3000) / 4));
@@ -315,7 +316,34 @@ Deno.test("Budget: blocks share what is left, by cost and by how far off they ar
   budget.learned(second - now);
   const last = budget.deadline(2, 0.1, second + 2000);
   assert(Math.abs(last - 97000) < 1, "the last block gets all that is left");
-  assertEquals(new Budget(Infinity, 0, [1]).deadline(0, 1, 5), Infinity);
+  assertEquals(new Budget(Infinity, 0, costs).deadline(0, 1, 5), Infinity);
+});
+
+Deno.test("Budget: layers that are dear to round, and the check, leave less to learn in", () => {
+  const cost = (rounding: number) => ({ rounding, learning: 1 });
+  // Nine seconds of rounding are to come where the first second was a tenth of it.
+  const deadline = (last: number, after = 0) =>
+    new Budget(100, 0, [cost(1), cost(last)], after).deadline(0, 1, 1000);
+  assertEquals(Math.round(deadline(9)), 1000 + (97000 - 1000 - 9000) / 2);
+  assertEquals(Math.round(deadline(9, 7)), 1000 + (97000 - 1000 - 16000) / 2);
+  assertEquals(deadline(200), 1000, "no time to learn");
+});
+
+Deno.test("a time budget that is spent leaves layers as they were rounded; one that is not, does not", async () => {
+  // Nothing depends on the clock: one budget was over before the job began, the other is endless.
+  for (const [timeBudget, ago] of [[100, 1e9], [1e6, 0]]) {
+    const { report } = await run(residual(), {
+      reconstruction: { kind: "blocks", timeBudget, steps: 3 },
+      heldOut: 8,
+      started: performance.now() - ago,
+    });
+    const expected = ago > 0 ? { steps: 0, note: "no time left" } : { steps: 3 };
+    for (const { steps, note } of report.blocks) {
+      assertEquals(steps, expected.steps);
+      assertEquals(note === "no time left", ago > 0);
+    }
+    assertEquals(report.warnings.some((text) => /not learned/.test(text)), ago > 0);
+  }
 });
 
 Deno.test("BlockSamples: all samples once before any twice, none that is judged by", () => {

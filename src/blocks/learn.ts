@@ -68,6 +68,8 @@ export interface Learned {
   readonly report: Omit<BlockReport, "layers">;
 }
 
+/** Why a block is not learned once the time budget is spent. */
+export const NO_TIME = "no time left";
 /** Steps that the step sizes are made for; with a quarter of them they are twice as long. */
 const USUAL_STEPS = 500;
 /** How much longer, or shorter, they get. */
@@ -91,6 +93,11 @@ export async function learnBlock(
   } finally {
     await pool.close();
   }
+}
+
+/** A block stays as its layers were rounded. */
+function nothing(report: Learned["report"]): Learned {
+  return { roundings: new Map(), steps: new Map(), report };
 }
 
 class Learning {
@@ -145,12 +152,19 @@ class Learning {
 
   async run(): Promise<Learned> {
     const { steps, deadline, onShare, signal } = this.#options;
+    const opened = performance.now();
     const gradients = await this.#open();
+    const ready = performance.now();
     const before = await this.#judge();
+    const started = performance.now();
+    // The last judgement must be done by then, too.
+    const end = deadline(before) - (started - ready);
+    // What took as long to begin with as there is time left is not worth it.
+    if (end - started < started - opened) {
+      return nothing({ steps: 0, note: NO_TIME });
+    }
     let best = { error: before, restore: this.#save(), steps: 0 };
-    const started = performance.now(), end = deadline(before);
-    const every = Math.ceil(steps / JUDGEMENTS);
-    let done = 0, share = 0, expected = steps;
+    let done = 0, share = 0, expected = steps, judged = 0;
     while (share < 1) {
       checkAborted(signal);
       const speed = Math.sqrt(USUAL_STEPS / expected);
@@ -159,19 +173,20 @@ class Learning {
         speed: Math.min(MOST_SPEED, Math.max(1 / MOST_SPEED, speed)),
       };
       await this.#step(done++, pace, gradients);
-      // By time where that is what ends it.
-      const spent = (performance.now() - started) / (end - started);
-      if (end !== Infinity) expected = Math.min(steps, done / spent);
-      share = Math.min(1, Math.max(done / steps, end === Infinity ? 0 : spent));
+      // By time where that is what ends it, with time for one more step.
+      const spent = performance.now() - started, each = spent / done;
+      if (end !== Infinity) expected = Math.min(steps, (end - started) / each);
+      const byTime = end - started - spent < each ? 1 : spent / (end - started);
+      share = Math.min(1, Math.max(done / steps, byTime));
       onShare(share);
-      if (share < 1 && done % every !== 0) continue;
+      if (share < 1 && Math.floor(share * JUDGEMENTS) === judged) continue;
+      judged = Math.floor(share * JUDGEMENTS);
       const error = await this.#judge();
       if (error < best.error) best = { error, restore: this.#save(), steps: done };
     }
     best.restore();
     const report = { steps: done, error: { before, after: best.error } };
-    if (best.steps > 0) return { ...this.#result(), report };
-    return { roundings: new Map(), steps: new Map(), report: { ...report, note: "no gain" } };
+    return best.steps > 0 ? { ...this.#result(), report } : nothing({ ...report, note: "no gain" });
   }
 
   /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */

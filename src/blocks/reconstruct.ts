@@ -7,7 +7,6 @@
 
 import { fixedBatch } from "../calibrate/batches.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import { secondsOf } from "../calibrate/segments.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
@@ -16,9 +15,9 @@ import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { Budget } from "./budget.ts";
+import { Budget, costOfCheck, costsOf } from "./budget.ts";
 import { type Block, cutBlocks } from "./cut.ts";
-import { learnBlock } from "./learn.ts";
+import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
 import { BlockSamples } from "./samples.ts";
@@ -66,13 +65,9 @@ export class BlockLearner {
       fixed: fixed !== undefined,
       seed: settings.seed,
     });
-    const costs = this.blocks.map(({ start, end }) =>
-      plan.graph.nodes.slice(start, end).reduce(
-        (sum, node) => sum + secondsOf(node, plan, loaded.shapes),
-        0,
-      )
-    );
-    this.#budget = new Budget(settings.timeBudget, settings.started, costs);
+    const costs = costsOf(plan, loaded, this.blocks);
+    const check = costOfCheck(plan, loaded, settings.heldOut, pool.clients.length);
+    this.#budget = new Budget(settings.timeBudget, settings.started, costs, check);
   }
 
   /** Learns block `index`, whose layers have been rounded in `parts`. */
@@ -90,6 +85,7 @@ export class BlockLearner {
       return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
+    if (this.#budget.left(index, started) === 0) return stay(NO_TIME);
     const model = blockModel(this.#plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
     if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
@@ -134,6 +130,8 @@ export class BlockLearner {
 export interface LearnerSettings extends BlockSettings {
   /** Decides every random choice. */
   readonly seed: number;
+  /** Samples that the result is checked on, at most. */
+  readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
   /** Stops the job. */

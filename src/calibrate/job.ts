@@ -26,6 +26,8 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly blocks?: BlockSettings;
   /** Rounded embedding tables, by the initializer's name. */
   readonly tables: ReadonlyMap<string, Rounding>;
+  /** Samples that the result is checked on, at most. */
+  readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
   /** What an interrupted job had found. */

@@ -70,7 +70,11 @@ export const quantizeCommand: Command = {
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
-    steps: { value: "N", help: "gradient steps of learned rounding [1000], of a block [300]" },
+    steps: {
+      value: "N",
+      help:
+        "gradient steps of learned rounding [1000], of a block [300; all that a time budget allows]",
+    },
     blocks: { help: "learn blocks of layers by gradients once they are rounded" },
     "time-budget": { value: "TIME", help: "as 90s or 10m: learn blocks, but end on time" },
     range: {
@@ -129,6 +133,8 @@ export const quantizeCommand: Command = {
       scaleRefit: parsed.on("refit"),
       damping: parsed.number("damping"),
       seed: parsed.number("seed"),
+      // The time that a user waits began with the program.
+      started: 0,
       signal: context.signal,
     };
     const samples = await samplesOf(parsed, plan.graph.inputs, context, {
