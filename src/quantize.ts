@@ -92,7 +92,9 @@ export async function quantize(
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const { checkpoint, resume = false } = options;
-  const identity = await identityOf(plan, settings, loaded.samples, digest);
+  const backend = await pool.clients[0].call("runtimeName", []);
+  const data = `${loaded.samples} (${digest})`;
+  const identity = await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
@@ -322,15 +324,14 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
 async function identityOf(
   plan: Plan,
   settings: Settings,
-  samples: number,
-  digest: string,
+  job: { samples: string; backend: string },
 ): Promise<Identity> {
   const bytes = Uint8Array.from(serializeModel(plan.model));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return {
     version: VERSION,
     model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
-    samples: `${samples} (${digest})`,
+    ...job,
     seed: settings.seed,
     heldOut: settings.heldOut,
     ...describeOptions(plan, settings),

@@ -260,7 +260,8 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
     const controller = new AbortController(), checkpoint = memoryStore(1, controller);
     const stopped = { ...options, checkpoint, signal: controller.signal };
     await assertRejects(() => run(residual(), stopped), AttuneError, "Stopped");
-    const resumed = await run(residual(), { ...options, checkpoint, resume: true });
+    const again = { ...options, checkpoint, resume: true };
+    const resumed = await run(residual(), again);
     assertEquals(serializeModel(resumed.model), whole);
     const other = { ...options, checkpoint, resume: true, seed: 7 };
     const error = await assertRejects(
@@ -269,6 +270,30 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
       "seed was 0, is 7",
     );
     assertEquals(error.code, "bad-option");
+    // What another runtime goes on with would not be the bytes of an undisturbed run.
+    using inline = inlinePool(await loadBackend("web"));
+    using pool = inlinePool({ ...await loadBackend("web"), name: "other" });
+    await assertRejects(
+      () =>
+        quantize(plan(residual(), { bits: 2, activationBits: "none" }), samples(160), pool, again),
+      AttuneError,
+      'backend was "web", is "other"',
+    );
+    // Other weights, other samples.
+    const changed = residual(), [weight] = changed.proto.graph.initializer;
+    weight.rawData = weight.rawData.map((byte, i) => i === 0 ? byte ^ 1 : byte);
+    await assertRejects(() => run(changed, again), AttuneError, "model was");
+    await assertRejects(
+      () =>
+        quantize(
+          plan(residual(), { bits: 2, activationBits: "none" }),
+          samples(152),
+          inline,
+          again,
+        ),
+      AttuneError,
+      "samples was",
+    );
   }
 });
 

@@ -69,7 +69,7 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
     if (ports.length === 0) {
       const module = relaxedSimd ? await relaxedModule() : undefined;
       const spools = cachedSpools(memory, fileSpools(folder));
-      const inline = inlinePool(await loadBackend(backend), spools, module);
+      const inline = inlinePool(await loadBackend(backend, relaxedSimd), spools, module);
       return new EnginePool(inline.clients, cleanUp);
     }
     const setup: WorkerSetup = { backend, folder, relaxedSimd, memory: memory / ports.length };
