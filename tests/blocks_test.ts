@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
 import { Budget } from "../src/blocks/budget.ts";
-import { cutBlocks } from "../src/blocks/cut.ts";
+import { batchesThatFit, cutBlocks, type CutOptions } from "../src/blocks/cut.ts";
 import { resolveBlocks } from "../src/blocks/options.ts";
 import { BlockSamples } from "../src/blocks/samples.ts";
 import {
@@ -123,8 +123,18 @@ Deno.test("cutBlocks: a chain is cut into threes where its tensors are small", (
       { dims: [1, widths[i], 4, 4], type: 1, bytes: 64 * widths[i] },
     ]),
   );
-  const blocks = cutBlocks(made, shapes);
-  assertEquals(blocks.map(({ steps }) => steps.length), [1, 3, 3]);
+  const lengths = (options: CutOptions) =>
+    cutBlocks(made, { shapes, ...options }).map(({ steps }) => steps.length);
+  assertEquals(lengths({}), [1, 3, 3]);
+  // The second block holds 64 · (16 + 16 + 4) bytes, four times over, per sample.
+  const bytes = 4 * 64 * 36;
+  assertEquals(lengths({ samples: 8, memory: 8 * bytes }), [1, 3, 3]);
+  // A byte less, and it is split.
+  const split = lengths({ samples: 8, memory: 8 * bytes - 1 });
+  assert(split.length > 3 && split.every((length) => length < 3), `${split}`);
+  assertEquals(lengths({ memory: 0 }), [1, 1, 1, 1, 1, 1, 1]);
+  assertEquals(batchesThatFit(made, shapes, 4 * 64 * 16 * 5), 5);
+  assertEquals(batchesThatFit(made, shapes, 1), 1);
 });
 
 Deno.test("cutBlocks: long skips make one block of what cannot be cut cleanly, up to a limit", () => {

@@ -108,6 +108,32 @@ Deno.test("help names every command, and each has an example", async () => {
   assertEquals(found.layers.length, 10);
 });
 
+Deno.test("inspect cuts blocks where they would be learned: at small tensors", () =>
+  inFolder(async (folder) => {
+    const widths = [3, 4, 16, 16, 4, 16, 16, 4];
+    const chain = (side: number | string) =>
+      build({
+        opset: 13,
+        inputs: { x: ["N", 3, side, 8] },
+        nodes: widths.slice(1).map((_, i) =>
+          makeNode("Conv", `c${i + 1}`, [i === 0 ? "x" : `t${i}`, `w${i + 1}`], [`t${i + 1}`])
+        ),
+        initializers: widths.slice(1).map((width, i) =>
+          floatTensor(`w${i + 1}`, [width, widths[i], 1, 1], noise(width * widths[i], i))
+        ),
+        outputs: ["t7"],
+      });
+    const path = join(folder, "chain.onnx");
+    const blocks = async (side: number | string) => {
+      writeFileSync(path, serializeModel(chain(side)));
+      const { stdout } = await attune("inspect", path, "--json");
+      return JSON.parse(stdout).blocks.map(({ layers }: { layers: string[] }) => layers.length);
+    };
+    assertEquals(await blocks(8), [1, 3, 3]);
+    // Without a size, all tensors count alike.
+    assertEquals((await blocks("height")).reduce((a: number, b: number) => a + b), 7);
+  }));
+
 Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
   inFolder(async (folder) => {
     const file = (name: string, content: Uint8Array | string) => {

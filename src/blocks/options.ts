@@ -16,6 +16,8 @@ export type Reconstruction =
 /** How roundings are learned; see {@linkcode BlockReconstruction}. */
 export type LearnRule = "erf" | "straight-through" | "adaround";
 
+/** Samples of a step. */
+export const BATCH = 32;
 /** Steps of a block, at most: without a time budget, and where that is what ends them. */
 const STEPS = 300, STEPS_IN_TIME = 20_000;
 
@@ -59,7 +61,7 @@ export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "drop" |
  * @throws {AttuneError} `bad-option` naming the option, its value and what is allowed.
  */
 export function resolveBlocks(options: BlockReconstruction): BlockSettings {
-  const { timeBudget = Infinity, batch = 32 } = options;
+  const { timeBudget = Infinity, batch = BATCH } = options;
   const { steps = timeBudget === Infinity ? STEPS : STEPS_IN_TIME } = options;
   const { rule = "straight-through", tau = 0.5, learningRate = 0.005, drop, onGraph } = options;
   checkCount("steps", steps);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fixedBatch } from "../calibrate/batches.ts";
+import { fixedBatch, type TensorInfo } from "../calibrate/batches.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
@@ -16,7 +16,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { Budget, costOfCheck, costsOf } from "./budget.ts";
-import { type Block, cutBlocks } from "./cut.ts";
+import { batchesThatFit, type Block, cutBlocks } from "./cut.ts";
 import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
@@ -40,6 +40,24 @@ export interface LearnedBlock {
 /** Hears that a share of a block's work is done, and of which layers. */
 export type OnShare = (share: number, detail: string) => void;
 
+/**
+ * The blocks of `plan` as they are learned, and how many samples run at a time.
+ *
+ * @param shapes every tensor of the float model, from a run on one batch: of one sample, unless the model
+ * is `fixed` to another size.
+ * @param batch samples of a step.
+ */
+export function planBlocks(
+  plan: Plan,
+  shapes: ReadonlyMap<string, TensorInfo>,
+  batch: number,
+): { blocks: Block[]; size: number; fixed: boolean } {
+  const fixed = fixedBatch(plan.graph.inputs);
+  const size = fixed ?? Math.min(SHARD, batch, batchesThatFit(plan, shapes));
+  const blocks = cutBlocks(plan, { shapes, samples: fixed === undefined ? size : 1 });
+  return { blocks, size, fixed: fixed !== undefined };
+}
+
 /** Learns the blocks of a plan, one after another. */
 export class BlockLearner {
   /** The blocks, in their order. */
@@ -56,13 +74,12 @@ export class BlockLearner {
     this.#plan = plan;
     this.#pool = pool;
     this.#settings = settings;
-    this.blocks = cutBlocks(plan, loaded.shapes);
-    const fixed = fixedBatch(plan.graph.inputs);
-    const size = fixed ?? Math.min(SHARD, settings.batch);
+    const { blocks, size, fixed } = planBlocks(plan, loaded.shapes, settings.batch);
+    this.blocks = blocks;
     this.#shards = Math.ceil(settings.batch / size);
     this.#samples = new BlockSamples(loaded, {
       size,
-      fixed: fixed !== undefined,
+      fixed,
       seed: settings.seed,
     });
     const costs = costsOf(plan, loaded, this.blocks);
