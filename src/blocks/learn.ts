@@ -9,7 +9,7 @@
 import { onGrid } from "../calibrate/bias.ts";
 import type { BlockRequest } from "../calibrate/engine.ts";
 import type { Batch } from "../calibrate/spool.ts";
-import { AttuneError, checkAborted } from "../errors.ts";
+import { checkAborted } from "../errors.ts";
 import {
   type ActivationGrid,
   biasScales,
@@ -18,7 +18,7 @@ import {
   stepName,
 } from "../emit/build.ts";
 import { Kernel } from "../kernel/kernel.ts";
-import { differentiate } from "../gradient/differentiate.ts";
+import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
@@ -26,6 +26,7 @@ import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { SoftRoundingParameter } from "./adaround.ts";
+import { notBySample } from "../calibrate/spool.ts";
 import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,
@@ -50,6 +51,8 @@ export interface LearnOptions extends LearnTuning {
   readonly seed: number;
   /** When to stop, by `performance.now()`, given the block's relative error at the start. */
   readonly deadline: (error: number) => number;
+  /** The shape of a tensor for so many samples, if they lie along its first axis. */
+  readonly dimsOf: (name: string, samples: number) => readonly number[] | undefined;
   /** Gets the gradient graph. */
   readonly onGraph: (model: Model) => void;
   /** Stops the job. */
@@ -192,9 +195,8 @@ class Learning {
   /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */
   async #open(): Promise<ReadonlyMap<string, string>> {
     const { model } = this.#block, wrt = [...this.#parameters.keys()];
-    const { targets, gradients, model: graph } = differentiate(model, await this.#shapes(), {
-      wrt,
-    });
+    const { shapes, values } = await this.#tensors();
+    const { targets, gradients, model: graph } = differentiate(model, shapes, { wrt, values });
     this.#options.onGraph(graph);
     this.#targets = targets;
     await this.#pool.open("gradient", sessionBytes(graph), { simulate: true });
@@ -202,25 +204,36 @@ class Learning {
     return gradients;
   }
 
-  /** The shape of every tensor that is computed from a shard. */
-  async #shapes(): Promise<Map<string, readonly number[]>> {
+  /** The shape of every tensor that is computed from a shard, and the values that follow from shapes. */
+  async #tensors(): Promise<
+    { shapes: Map<string, readonly number[]>; values: Map<string, number[]> }
+  > {
     const { model } = this.#block;
     const [{ lane, samples }] = this.#samples.shards(0, 1);
     const client = this.#pool.ofLane(lane);
     const outputs = model.proto.graph.output.map(({ name }) => name);
     const feed = await client.call("pick", [lane, "inputs", samples, this.#inputs]);
     const wanted = await client.call("pick", [lane, "targets", samples, outputs]);
+    for (const [name, { dims }] of Object.entries({ ...feed, ...wanted })) {
+      if (dims.join() !== this.#options.dimsOf(name, samples.length)?.join()) {
+        throw notBySample(name);
+      }
+    }
     const bytes = sessionBytes(withAllOutputs(model));
     await client.call("open", ["shapes", bytes, { optimization: "basic" }]);
-    const all = { ...feed, ...await client.call("run", ["shapes", feed]) };
+    const computed = await client.call("run", ["shapes", feed]);
+    const all = { ...feed, ...computed };
     for (const name of outputs) {
-      if (all[name].dims.join() === wanted[name].dims.join()) continue;
-      throw new AttuneError(
-        "bad-model",
-        `the tensor "${name}" does not have samples along its first axis`,
-      );
+      if (all[name].dims.join() !== wanted[name].dims.join()) throw notBySample(name);
     }
-    return new Map(Object.entries(all).map(([name, { dims }]) => [name, dims]));
+    const steady = shapeValues(model);
+    return {
+      shapes: new Map(Object.entries(all).map(([name, { dims }]) => [name, dims])),
+      values: new Map(
+        Object.entries(computed).filter(([name, { type }]) => steady.has(name) && type === "int64")
+          .map(([name, { data }]) => [name, Array.from(data, Number)]),
+      ),
+    };
   }
 
   #request(shard: Shard, key: string, values: Batch): BlockRequest {

@@ -67,6 +67,7 @@ export class BlockLearner {
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
   readonly #budget: Budget;
+  readonly #shapes: ReadonlyMap<string, TensorInfo>;
   readonly #shards: number;
 
   /** A learner on the samples that `pool` holds. */
@@ -76,6 +77,7 @@ export class BlockLearner {
     this.#settings = settings;
     const { blocks, size, fixed } = planBlocks(plan, loaded.shapes, settings.batch);
     this.blocks = blocks;
+    this.#shapes = loaded.shapes;
     this.#shards = Math.ceil(settings.batch / size);
     this.#samples = new BlockSamples(loaded, {
       size,
@@ -123,6 +125,7 @@ export class BlockLearner {
           // Errors of few levels are large: learning only from them, weights would come to rely on them.
           drop: this.#settings.drop ?? this.#plan.options.activationBits === 4,
           signal,
+          dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
           deadline: (error) => this.#budget.deadline(index, error, performance.now()),
           onShare: (share) => {
@@ -140,6 +143,12 @@ export class BlockLearner {
       onShare(1 - shared, layers[0]);
       this.#budget.learned(performance.now() - started);
     }
+  }
+
+  #dimsOf(name: string, samples: number): number[] | undefined {
+    const [first, ...rest] = this.#shapes.get(name)?.dims ?? [];
+    const profiled = fixedBatch(this.#plan.graph.inputs) ?? 1;
+    return first === undefined ? undefined : [first / profiled * samples, ...rest];
   }
 }
 
