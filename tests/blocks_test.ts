@@ -176,10 +176,13 @@ Deno.test("blocks: learning makes the model better, the same for any number of w
   }
   assert(blocks.some(({ error }) => error!.after < error!.before));
   assert(learned.report.check!.mseToSimulation < 1e-6);
-  using pool = await startPool({ threads: 2 });
-  const made = plan(residual(), { bits: 2, activationBits: "none" });
-  const { model } = await quantize(made, samples(400), pool, learning);
-  assertEquals(serializeModel(model), serializeModel(learned.model));
+  for (const threads of [2, 3]) {
+    using pool = await startPool({ threads });
+    assertEquals(pool.clients.length, threads);
+    const made = plan(residual(), { bits: 2, activationBits: "none" });
+    const { model } = await quantize(made, samples(400), pool, learning);
+    assertEquals(serializeModel(model), serializeModel(learned.model));
+  }
 });
 
 Deno.test("blocks: steps of 4-bit activations are learned, too", async () => {
@@ -285,7 +288,7 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
     using pool = inlinePool({ ...await loadBackend("web"), name: "other" });
     await assertRejects(
       () =>
-        quantize(plan(residual(), { bits: 2, activationBits: "none" }), samples(160), pool, again),
+        quantize(plan(residual(), { bits: 2, activationBits: "none" }), samples(400), pool, again),
       AttuneError,
       'backend was "web", is "other"',
     );
@@ -297,7 +300,7 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
       () =>
         quantize(
           plan(residual(), { bits: 2, activationBits: "none" }),
-          samples(152),
+          samples(392),
           inline,
           again,
         ),
