@@ -42,15 +42,23 @@ export type {
   RoundingMethod,
   Width,
 } from "./src/plan/options.ts";
+export type { Layout, NBits, PlaneWidth, Storage } from "./src/plan/storage.ts";
+export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
-export { cut } from "./src/emit/cut.ts";
+export { cut, type CutOptions } from "./src/emit/cut.ts";
+export type { NestedFormat } from "./src/emit/nested.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";
 export { evaluate, type EvaluateOptions } from "./src/evaluate/evaluate.ts";
 export { Comparison, type Evaluation, type Interval } from "./src/evaluate/metrics.ts";
-export { type BlockReport, type LayerReport, type Report } from "./src/report/report.ts";
+export {
+  type BlockReport,
+  type LayerReport,
+  type Report,
+  type TableReport,
+} from "./src/report/report.ts";
 export { renderReport } from "./src/report/html.ts";
 export { openSamples, type OpenSamplesOptions } from "./src/samples/open.ts";
 export type {

@@ -6,7 +6,7 @@
  */
 
 import { rmSync } from "node:fs";
-import { cut, cutWeight } from "../src/emit/cut.ts";
+import { cut, Cutter } from "../src/emit/cut.ts";
 import type { Evaluation } from "../src/evaluate/metrics.ts";
 import { raiseOpset } from "../src/graph/raise_opset.ts";
 import { copyModel, type Model } from "../src/onnx/model.ts";
@@ -87,8 +87,9 @@ function highBits({ model }: Subject, path: string, bits: number): Model {
   const made = copyModel(readModel(path));
   raiseOpset(made, 21);
   const { layers } = plan(readModel(model), { bits, activationBits: "none" });
+  const cutter = new Cutter(made, "qdq");
   for (const { target, note } of layers) {
-    if (note === undefined) cutWeight(made, target.weight, 8, bits);
+    if (note === undefined) cutter.cutWeight(target.weight, 8, bits);
   }
-  return made;
+  return cutter.finish();
 }

@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
+import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
 import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
@@ -30,6 +31,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   blocks,
   budgets,
   ablation,
+  formats,
   grids,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);

@@ -95,6 +95,29 @@ export interface Outcome {
   readonly seconds: number;
 }
 
+/** Quantizes a model with `flags` into the file `output`. */
+export function quantizeTo(
+  subject: Subject,
+  output: string,
+  flags: readonly string[],
+  { samples, backend }: BenchOptions,
+): Promise<Outcome["report"]> {
+  return attune([
+    "quantize",
+    subject.model,
+    "--data",
+    subject.calib,
+    ...subject.flags,
+    "--limit",
+    String(samples),
+    "--backend",
+    backend,
+    ...flags,
+    "-o",
+    output,
+  ]);
+}
+
 /**
  * Quantizes a model with `flags` and evaluates the written file; `onFile` may look at it before it is
  * removed.
@@ -106,22 +129,9 @@ export async function quantizeAndEvaluate(
   onFile: (path: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<Outcome> {
   const output = join(tmpdir(), `attune-bench-${crypto.randomUUID()}.onnx`);
-  const backend = ["--backend", options.backend];
   try {
     const start = performance.now();
-    const report = await attune<Outcome["report"]>([
-      "quantize",
-      subject.model,
-      "--data",
-      subject.calib,
-      ...subject.flags,
-      "--limit",
-      String(options.samples),
-      ...backend,
-      ...flags,
-      "-o",
-      output,
-    ]);
+    const report = await quantizeTo(subject, output, flags, options);
     const seconds = (performance.now() - start) / 1000;
     const evaluation = await evaluateFile(subject, output, options);
     await onFile(output);

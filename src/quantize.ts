@@ -7,6 +7,7 @@
 import { AttuneError, checkAborted } from "./errors.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated, LoadedBatches } from "./calibrate/job.ts";
+import { roundTables } from "./calibrate/round_tables.ts";
 import { LANES } from "./calibrate/engine.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
@@ -22,6 +23,7 @@ import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
+import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
   type CheckpointStore,
@@ -53,6 +55,8 @@ export interface QuantizeOptions {
   checkpoint?: CheckpointStore;
   /** Goes on from the state in `checkpoint`, if there is one. Default: false. */
   resume?: boolean;
+  /** When the job began, by `performance.now()`: what a time budget counts from. Default: now. */
+  started?: number;
   /** Decides every random choice. Default: 0. */
   seed?: number;
   /** Stops the job; it then fails with `aborted`. */
@@ -83,16 +87,20 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(plan, options);
   const { signal, onProgress } = settings;
-  const started = performance.now();
+  const called = performance.now(), { started = called } = options;
   const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
-  const loadSeconds = (performance.now() - started) / 1000;
+  const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const { checkpoint, resume = false } = options;
-  const identity = await identityOf(plan, settings, loaded.samples, digest);
+  const backend = await pool.clients[0].call("runtimeName", []);
+  const data = `${loaded.samples} (${digest})`;
+  const identity = await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
+  const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
+    tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
     state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
     onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
   });
@@ -122,9 +130,21 @@ export async function quantize(
     samples: { calibration: loaded.samples, heldOut: heldOut.length, skipped: 0 },
     size: plan.size,
     layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    tables: plan.tables.map((
+      { nodes, weight, shape, bits, blockSize, bytesBefore, bytesAfter },
+    ) => ({
+      nodes,
+      weight,
+      shape,
+      bits,
+      granularity: `block:${blockSize}`,
+      bytesBefore,
+      bytesAfter,
+      error: tables.get(weight)!.error,
+    })),
     blocks: calibrated.blocks,
     skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings],
+    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,
     peakMemory: 0,
@@ -284,6 +304,15 @@ function rowsOf(values: Float32Array, count: number): Float32Array[] {
   return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
+/** What there was no time for. */
+function timeWarnings({ blocks }: Calibrated, settings: Settings): string[] {
+  const left = blocks.filter(({ note }) => note === NO_TIME).length;
+  return left === 0 ? [] : [
+    `${left} of ${blocks.length} blocks were not learned: rounding the layers took all of the ` +
+    `${settings.blocks?.timeBudget} seconds; give more, or fewer samples`,
+  ];
+}
+
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
   const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
@@ -314,15 +343,14 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
 async function identityOf(
   plan: Plan,
   settings: Settings,
-  samples: number,
-  digest: string,
+  job: { samples: string; backend: string },
 ): Promise<Identity> {
   const bytes = Uint8Array.from(serializeModel(plan.model));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return {
     version: VERSION,
     model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
-    samples: `${samples} (${digest})`,
+    ...job,
     seed: settings.seed,
     heldOut: settings.heldOut,
     ...describeOptions(plan, settings),

@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
 import { Budget } from "../src/blocks/budget.ts";
-import { cutBlocks } from "../src/blocks/cut.ts";
+import { batchesThatFit, cutBlocks, type CutOptions } from "../src/blocks/cut.ts";
 import { resolveBlocks } from "../src/blocks/options.ts";
 import { BlockSamples } from "../src/blocks/samples.ts";
 import {
@@ -123,8 +123,18 @@ Deno.test("cutBlocks: a chain is cut into threes where its tensors are small", (
       { dims: [1, widths[i], 4, 4], type: 1, bytes: 64 * widths[i] },
     ]),
   );
-  const blocks = cutBlocks(made, shapes);
-  assertEquals(blocks.map(({ steps }) => steps.length), [1, 3, 3]);
+  const lengths = (options: CutOptions) =>
+    cutBlocks(made, { shapes, ...options }).map(({ steps }) => steps.length);
+  assertEquals(lengths({}), [1, 3, 3]);
+  // The second block holds 64 · (16 + 16 + 4) bytes, four times over, per sample.
+  const bytes = 4 * 64 * 36;
+  assertEquals(lengths({ samples: 8, memory: 8 * bytes }), [1, 3, 3]);
+  // A byte less, and it is split.
+  const split = lengths({ samples: 8, memory: 8 * bytes - 1 });
+  assert(split.length > 3 && split.every((length) => length < 3), `${split}`);
+  assertEquals(lengths({ memory: 0 }), [1, 1, 1, 1, 1, 1, 1]);
+  assertEquals(batchesThatFit(made, shapes, 4 * 64 * 16 * 5), 5);
+  assertEquals(batchesThatFit(made, shapes, 1), 1);
 });
 
 Deno.test("cutBlocks: long skips make one block of what cannot be cut cleanly, up to a limit", () => {
@@ -166,10 +176,13 @@ Deno.test("blocks: learning makes the model better, the same for any number of w
   }
   assert(blocks.some(({ error }) => error!.after < error!.before));
   assert(learned.report.check!.mseToSimulation < 1e-6);
-  using pool = await startPool({ threads: 2 });
-  const made = plan(residual(), { bits: 2, activationBits: "none" });
-  const { model } = await quantize(made, samples(400), pool, learning);
-  assertEquals(serializeModel(model), serializeModel(learned.model));
+  for (const threads of [2, 3]) {
+    using pool = await startPool({ threads });
+    assertEquals(pool.clients.length, threads);
+    const made = plan(residual(), { bits: 2, activationBits: "none" });
+    const { model } = await quantize(made, samples(400), pool, learning);
+    assertEquals(serializeModel(model), serializeModel(learned.model));
+  }
 });
 
 Deno.test("blocks: steps of 4-bit activations are learned, too", async () => {
@@ -260,7 +273,8 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
     const controller = new AbortController(), checkpoint = memoryStore(1, controller);
     const stopped = { ...options, checkpoint, signal: controller.signal };
     await assertRejects(() => run(residual(), stopped), AttuneError, "Stopped");
-    const resumed = await run(residual(), { ...options, checkpoint, resume: true });
+    const again = { ...options, checkpoint, resume: true };
+    const resumed = await run(residual(), again);
     assertEquals(serializeModel(resumed.model), whole);
     const other = { ...options, checkpoint, resume: true, seed: 7 };
     const error = await assertRejects(
@@ -269,6 +283,30 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
       "seed was 0, is 7",
     );
     assertEquals(error.code, "bad-option");
+    // What another runtime goes on with would not be the bytes of an undisturbed run.
+    using inline = inlinePool(await loadBackend("web"));
+    using pool = inlinePool({ ...await loadBackend("web"), name: "other" });
+    await assertRejects(
+      () =>
+        quantize(plan(residual(), { bits: 2, activationBits: "none" }), samples(400), pool, again),
+      AttuneError,
+      'backend was "web", is "other"',
+    );
+    // Other weights, other samples.
+    const changed = residual(), [weight] = changed.proto.graph.initializer;
+    weight.rawData = weight.rawData.map((byte, i) => i === 0 ? byte ^ 1 : byte);
+    await assertRejects(() => run(changed, again), AttuneError, "model was");
+    await assertRejects(
+      () =>
+        quantize(
+          plan(residual(), { bits: 2, activationBits: "none" }),
+          samples(392),
+          inline,
+          again,
+        ),
+      AttuneError,
+      "samples was",
+    );
   }
 });
 
@@ -302,7 +340,8 @@ Deno.test("checkpoint: every cut and every other file is refused", () => {
 });
 
 Deno.test("Budget: blocks share what is left, by cost and by how far off they are", () => {
-  const budget = new Budget(100, 0, [1, 1, 2]);
+  const costs = [[1, 1], [1, 1], [2, 2]].map(([rounding, learning]) => ({ rounding, learning }));
+  const budget = new Budget(100, 0, costs);
   // A second for the first block's rounding, so three more for the others'; 97 seconds are there.
   const first = budget.deadline(0, 0.1, 1000);
   assertEquals(Math.round(first), 1000 + Math.round((97000 - 1000 - 3000) / 4));
@@ -315,7 +354,34 @@ Deno.test("Budget: blocks share what is left, by cost and by how far off they ar
   budget.learned(second - now);
   const last = budget.deadline(2, 0.1, second + 2000);
   assert(Math.abs(last - 97000) < 1, "the last block gets all that is left");
-  assertEquals(new Budget(Infinity, 0, [1]).deadline(0, 1, 5), Infinity);
+  assertEquals(new Budget(Infinity, 0, costs).deadline(0, 1, 5), Infinity);
+});
+
+Deno.test("Budget: layers that are dear to round, and the check, leave less to learn in", () => {
+  const cost = (rounding: number) => ({ rounding, learning: 1 });
+  // Nine seconds of rounding are to come where the first second was a tenth of it.
+  const deadline = (last: number, after = 0) =>
+    new Budget(100, 0, [cost(1), cost(last)], after).deadline(0, 1, 1000);
+  assertEquals(Math.round(deadline(9)), 1000 + (97000 - 1000 - 9000) / 2);
+  assertEquals(Math.round(deadline(9, 7)), 1000 + (97000 - 1000 - 16000) / 2);
+  assertEquals(deadline(200), 1000, "no time to learn");
+});
+
+Deno.test("a time budget that is spent leaves layers as they were rounded; one that is not, does not", async () => {
+  // Nothing depends on the clock: one budget was over before the job began, the other is endless.
+  for (const [timeBudget, ago] of [[100, 1e9], [1e6, 0]]) {
+    const { report } = await run(residual(), {
+      reconstruction: { kind: "blocks", timeBudget, steps: 3 },
+      heldOut: 8,
+      started: performance.now() - ago,
+    });
+    const expected = ago > 0 ? { steps: 0, note: "no time left" } : { steps: 3 };
+    for (const { steps, note } of report.blocks) {
+      assertEquals(steps, expected.steps);
+      assertEquals(note === "no time left", ago > 0);
+    }
+    assertEquals(report.warnings.some((text) => /not learned/.test(text)), ago > 0);
+  }
 });
 
 Deno.test("BlockSamples: all samples once before any twice, none that is judged by", () => {

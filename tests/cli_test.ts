@@ -111,6 +111,32 @@ Deno.test("help names every command, and each has an example", async () => {
   assertEquals(found.layers.length, 10);
 });
 
+Deno.test("inspect cuts blocks where they would be learned: at small tensors", () =>
+  inFolder(async (folder) => {
+    const widths = [3, 4, 16, 16, 4, 16, 16, 4];
+    const chain = (side: number | string) =>
+      build({
+        opset: 13,
+        inputs: { x: ["N", 3, side, 8] },
+        nodes: widths.slice(1).map((_, i) =>
+          makeNode("Conv", `c${i + 1}`, [i === 0 ? "x" : `t${i}`, `w${i + 1}`], [`t${i + 1}`])
+        ),
+        initializers: widths.slice(1).map((width, i) =>
+          floatTensor(`w${i + 1}`, [width, widths[i], 1, 1], noise(width * widths[i], i))
+        ),
+        outputs: ["t7"],
+      });
+    const path = join(folder, "chain.onnx");
+    const blocks = async (side: number | string) => {
+      writeFileSync(path, serializeModel(chain(side)));
+      const { stdout } = await attune("inspect", path, "--json");
+      return JSON.parse(stdout).blocks.map(({ layers }: { layers: string[] }) => layers.length);
+    };
+    assertEquals(await blocks(8), [1, 3, 3]);
+    // Without a size, all tensors count alike.
+    assertEquals((await blocks("height")).reduce((a: number, b: number) => a + b), 7);
+  }));
+
 Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
   inFolder(async (folder) => {
     const file = (name: string, content: Uint8Array | string) => {
@@ -158,6 +184,7 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [["cut", model, ...output], /--bits 4/],
       [[model, ...data, ...output, "--fast"], /--fast/],
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
+      [[model, ...data, ...output, "--format", "zip"], /--format zip.*packed/],
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
       [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
       [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
@@ -193,6 +220,29 @@ Deno.test("a nested file is cut to fewer bits", () =>
     assert(size(small) < 0.75 * size(out), `${size(small)} of ${size(out)} bytes`);
     const judged = await attune("evaluate", small, "--reference", model, "--data", val, "--json");
     assert(JSON.parse(judged.stdout).top1 > 90, judged.stdout);
+  }));
+
+Deno.test("a packed file has the size of its bits, computes what was simulated, and is refused again", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx");
+    const job = [model, "--bits", "3", "--format", "packed", "--activation-bits", "none"];
+    const planned = JSON.parse((await attune(...job, "--dry-run", "--json")).stdout);
+    assertEquals(planned.layers[3].storage, {
+      kind: "packed",
+      layout: { kind: "planes", widths: [2, 1] },
+    });
+    const shown = await attune(model, "--format", "matmulnbits", "--dry-run");
+    assert(/packed: MatMulNBits is no Conv/.test(shown.stdout), shown.stdout);
+    const made = await attune(...job, "--data", calib, "--limit", "64", "-o", out, "--json");
+    assertEquals(made.code, 0, made.stderr);
+    const { file, size, check, layers } = JSON.parse(made.stdout);
+    assertEquals(size, planned.size);
+    assert(file.after > size.after && file.after - size.after < 10_000, JSON.stringify(file));
+    assert(check.mseToSimulation < 1e-10, `${check.mseToSimulation}`);
+    assertEquals([layers[3].storage, layers[3].storedBits], ["packed", 3]);
+    const again = await attune(out, "--dry-run");
+    assertEquals(again.code, 2);
+    assert(/quantized already \(attune .* made it\)/.test(again.stderr), again.stderr);
   }));
 
 Deno.test("one corrupt image among good ones is left out, with a warning", () =>

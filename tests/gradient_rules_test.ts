@@ -5,7 +5,7 @@ import { assertThrows } from "std/assert/throws.js";
 import { differentiate, unsupported } from "../src/gradient/differentiate.ts";
 import { AttuneError } from "../src/errors.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
-import { floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
+import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import { build, noise, runModel } from "./helpers/models.ts";
 import { type Case, checkGradients } from "./helpers/central_differences.ts";
 
@@ -142,6 +142,8 @@ suite("element-wise operators of two inputs, with broadcasting", {
   ...pair("Max"),
   PRelu: single("PRelu", [[2, 3, 4], [3, 1]]),
   Sum: single("Sum", [[2, 3], [3], [1, 3]]),
+  Mean: single("Mean", [[2, 3], [2, 3], [2, 3]]),
+  "Mul of one with itself": single("Mul", [[5]], {}, { inputs: ["a", "a"] }),
 });
 
 suite("element-wise operators of one input", {
@@ -176,6 +178,18 @@ suite("element-wise operators of one input", {
       floatTensor("hi", [], Float32Array.of(0.4)),
     ],
   }),
+  "Clip, below only": single("Clip", [[3, 7]], {}, {
+    inputs: ["a", "lo"],
+    values: { a: noise(21, 4) },
+    constants: [floatTensor("lo", [], Float32Array.of(-0.3))],
+  }),
+  "Clip, above only": single("Clip", [[3, 7]], {}, {
+    inputs: ["a", "", "hi"],
+    values: { a: noise(21, 4) },
+    constants: [floatTensor("hi", [], Float32Array.of(0.3))],
+  }),
+  "HardSigmoid, alpha and beta": one("HardSigmoid", { alpha: 0.4, beta: 0.3 }),
+  "Elu, alpha": one("Elu", { alpha: 0.6 }),
   Pow: single("Pow", [[6]], {}, {
     inputs: ["a", "e"],
     values: { a: positive(6, 2) },
@@ -211,6 +225,18 @@ suite("operators that move values", {
     constants: [list("list0", 2, 3, 1)],
     outputs: ["y", "z", "w"],
   }),
+  "Split, equal parts": single("Split", [[5, 4]], { axis: 0n, num_outputs: 2n }, {
+    outputs: ["y", "z"],
+  }),
+  "Slice, axes left out": moved("Slice", [5, 6], {}, [1, -5], [4, 6]),
+  "Slice, beyond the ends": moved("Slice", [5, 6], {}, [-9, 2], [3, 99], [0, 1]),
+  "Pad, some axes": single("Pad", [[2, 3, 2]], {}, {
+    inputs: ["a", "list0", "", "list1"],
+    constants: [list("list0", 1, 0, 2, 3), list("list1", 0, -1)],
+  }),
+  DepthToSpace: moved("DepthToSpace", [2, 8, 2, 3], { blocksize: 2n }),
+  "DepthToSpace, CRD": moved("DepthToSpace", [1, 8, 2, 3], { blocksize: 2n, mode: "CRD" }),
+  SpaceToDepth: moved("SpaceToDepth", [2, 2, 4, 6], { blocksize: 2n }),
   Resize: single("Resize", [[1, 2, 3, 4]], { mode: "nearest" }, {
     inputs: ["a", "", "scales"],
     constants: [floatTensor("scales", [4], Float32Array.of(1, 1, 2, 3))],
@@ -221,6 +247,12 @@ suite("reductions and normalisations", {
   ReduceSum: moved("ReduceSum", [2, 3, 4], { keepdims: 0n }, [1]),
   ReduceMean: moved("ReduceMean", [2, 3, 4], {}, [0, -1]),
   "ReduceMean of all": moved("ReduceMean", [2, 3], { keepdims: 0n }),
+  ReduceMax: moved("ReduceMax", [2, 3, 4], {}, [-1]),
+  ReduceMin: moved("ReduceMin", [2, 3, 4], { keepdims: 0n }, [0, 2]),
+  ReduceL1: moved("ReduceL1", [2, 3, 4], {}, [1]),
+  ReduceL2: moved("ReduceL2", [2, 3, 4], { keepdims: 0n }, [1, 2]),
+  ReduceSumSquare: moved("ReduceSumSquare", [2, 3, 4], {}, [0]),
+  "ReduceSum of nothing": moved("ReduceSum", [2, 3], { noop_with_empty_axes: 1n }),
   GlobalAveragePool: moved("GlobalAveragePool", [2, 3, 4, 2], {}),
   GlobalMaxPool: moved("GlobalMaxPool", [2, 3, 4, 2], {}),
   Softmax: moved("Softmax", [3, 5], {}),
@@ -263,6 +295,111 @@ suite("pooling", {
     count_include_pad: 1n,
   }),
 });
+
+/** Whole numbers from `low` to `high` that are the same at each run. */
+function dice(seed: number): (low: number, high: number) => number {
+  const draws = noise(64, seed);
+  let next = 0;
+  return (low, high) => low + Math.floor((draws[next++] + 1) / 2 * (high - low + 1));
+}
+
+/** Operators whose shapes are drawn; convolutions have a test of their own. */
+const DRAWN: Record<string, (roll: ReturnType<typeof dice>) => Case> = {
+  ConvTranspose: (roll) => {
+    const groups = roll(1, 3), inputs = groups * roll(1, 2), outputs = roll(1, 2);
+    const strides = [roll(1, 3), roll(1, 3)];
+    return single("ConvTranspose", [
+      [roll(1, 2), inputs, roll(2, 4), roll(2, 4)],
+      [inputs, outputs, roll(1, 3), roll(1, 3)],
+      [groups * outputs],
+    ], {
+      group: BigInt(groups),
+      strides: ints(...strides),
+      dilations: ints(roll(1, 2), roll(1, 2)),
+      output_padding: ints(...strides.map((stride) => roll(0, stride - 1))),
+    });
+  },
+  MatMul: (roll) => {
+    const [m, k, n] = [roll(1, 4), roll(1, 4), roll(1, 4)], stack = [roll(1, 3), roll(1, 3)];
+    // Each side leaves out axes of the stack, or has 1 in their place.
+    const part = () => stack.slice(roll(0, 2)).map((size) => roll(0, 1) === 0 ? 1 : size);
+    return single("MatMul", [[...part(), m, k], [...part(), k, n]]);
+  },
+  Gemm: (roll) => {
+    const [m, k, n] = [roll(1, 4), roll(1, 4), roll(1, 4)], [a, b] = [roll(0, 1), roll(0, 1)];
+    const c = [[n], [m, n], [1, n], [m, 1], [1]][roll(0, 4)];
+    return single("Gemm", [a ? [k, m] : [m, k], b ? [n, k] : [k, n], c], {
+      transA: BigInt(a),
+      transB: BigInt(b),
+      alpha: roll(1, 4) / 2,
+      beta: roll(1, 4) / 2,
+    });
+  },
+  ...Object.fromEntries(["Add", "Sub", "Mul", "Div"].map((op) => [op, (roll) => {
+    const whole = [roll(1, 3), roll(1, 3), roll(1, 3), roll(1, 3)];
+    const part = () => whole.slice(roll(0, 4)).map((size) => roll(0, 1) === 0 ? 1 : size);
+    const shapes = [part(), part()];
+    const count = shapes[1].reduce((a, b) => a * b, 1);
+    return single(op, shapes, {}, { values: { b: positive(count, 3) } });
+  }])),
+  MaxPool: (roll) =>
+    single("MaxPool", [[roll(1, 2), roll(1, 2), roll(4, 7), roll(4, 7)]], {
+      kernel_shape: ints(roll(2, 3), roll(2, 3)),
+      strides: ints(roll(1, 3), roll(1, 3)),
+      pads: ints(roll(0, 1), roll(0, 1), roll(0, 1), roll(0, 1)),
+      ceil_mode: BigInt(roll(0, 1)),
+    }),
+  AveragePool: (roll) =>
+    single("AveragePool", [[roll(1, 2), roll(1, 2), roll(4, 7), roll(4, 7)]], {
+      kernel_shape: ints(roll(2, 3), roll(2, 3)),
+      strides: ints(roll(1, 3), roll(1, 3)),
+      pads: ints(roll(0, 1), roll(0, 1), roll(0, 1), roll(0, 1)),
+      count_include_pad: BigInt(roll(0, 1)),
+    }),
+  Softmax: (roll) => {
+    const rank = roll(1, 4);
+    return single("Softmax", [Array.from({ length: rank }, () => roll(2, 4))], {
+      axis: BigInt(roll(-rank, rank - 1)),
+    });
+  },
+  LayerNormalization: (roll) => {
+    const shape = [roll(1, 3), roll(2, 4), roll(2, 4)], axis = roll(1, 2);
+    return single("LayerNormalization", [shape, shape.slice(axis), shape.slice(axis)], {
+      axis: BigInt(axis),
+    });
+  },
+  Slice: (roll) => {
+    const step = [1, 2, 3, -1, -2][roll(0, 4)], first = step > 0 ? roll(-6, 2) : roll(-2, 5);
+    return moved("Slice", [6, roll(1, 3)], {}, [first], [step > 0 ? 6 : -9], [0], [step]);
+  },
+  ReduceMean: (roll) =>
+    moved("ReduceMean", [roll(1, 3), roll(1, 3), roll(1, 3)], { keepdims: BigInt(roll(0, 1)) }, [
+      roll(-3, 2),
+    ]),
+  Transpose: (roll) => {
+    const perm = [0, 1, 2, 3].map((axis) => [roll(0, 1e6), axis]).sort(([a], [b]) => a - b);
+    return moved("Transpose", perm.map(() => roll(1, 3)), { perm: perm.map(([, a]) => BigInt(a)) });
+  },
+  Concat: (roll) => {
+    const shape = [roll(1, 3), roll(1, 3), roll(1, 3)], axis = roll(-3, 2);
+    const parts = Array.from({ length: roll(1, 4) }, () => shape.with((axis + 3) % 3, roll(1, 3)));
+    return single("Concat", parts, { axis: BigInt(axis) });
+  },
+};
+
+suite(
+  "shapes, strides, dilations, pads and broadcasting by chance",
+  Object.fromEntries(
+    Object.entries(DRAWN).flatMap(([op, draw]) =>
+      Array.from({ length: 6 }, (_, i) => {
+        const test = draw(dice(37 * i + op.length));
+        const { tensors, nodes: [{ attribute }] } = test;
+        const what = attribute.map(({ name, i, ints }) => `${name} ${ints.length ? ints : i}`);
+        return [`${op} ${i}: ${JSON.stringify(tensors)} ${what}`, test];
+      })
+    ),
+  ),
+);
 
 Deno.test("a grid of Div, Round, Clip and Mul has LSQ's gradient for its step", async () => {
   const step = 0.3, lo = -2, hi = 3, x = noise(64, 8).map((value) => 1.4 * value);
@@ -336,4 +473,35 @@ Deno.test("what has no gradient is named; what does not matter is zero", async (
   const feeds = { x: ones, w: ones, unused: ones, [targets.get("y")!]: ones };
   const found = await runModel(graph, feeds);
   assertEquals([...found[gradients.get("unused")!].data], [0, 0]);
+});
+
+Deno.test("gradients that would be wrong are refused: of an exponent, of places in the data, of a second output", () => {
+  const refuse = (message: string, op: string, inputs: string[], outputs = ["y"]) => {
+    const model = build({
+      opset: 21,
+      inputs: { x: [4], i: [1] },
+      types: { i: DataType.INT64 },
+      nodes: [
+        makeNode(op, "node", inputs, outputs),
+        makeNode("Neg", "neg", [outputs.at(-1)!], ["z"]),
+      ],
+      initializers: [
+        floatTensor("w", [4], noise(4)),
+        floatTensor("g", [4], noise(4)),
+        int64Tensor("one", [1], [1]),
+      ],
+      outputs: ["z"],
+    });
+    const shapes = new Map(["x", "w", "g", "y", "u", "v", "z"].map((name) => [name, [4]]));
+    const error = assertThrows(
+      () => differentiate(model, shapes, { wrt: ["w"] }),
+      AttuneError,
+      message,
+    );
+    assertEquals(error.code, "bad-model");
+  };
+  refuse("gradient of its input 1", "Pow", ["x", "w"]);
+  refuse("input 1 depends on the data", "Slice", ["w", "i", "one"]);
+  refuse("input 1 depends on the data", "Gather", ["w", "i"]);
+  refuse("gradient of its output 1", "LayerNormalization", ["w", "g"], ["y", "u"]);
 });

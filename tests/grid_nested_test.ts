@@ -207,37 +207,79 @@ Deno.test("a nested plan: edges are not cut below their width, overrides are not
   assertThrows(() => plan(model(), { nested: WIDTHS, bits: 8 }), AttuneError, "leave bits out");
 });
 
-Deno.test("a nested file is cut to each width, and each is near the float model", async () => {
-  for (
-    const options of [
-      { activationBits: "none" },
-      { activationBits: 8 },
-      { activationBits: "none", granularity: { kind: "block", size: 8 } },
-      { activationBits: 8, granularity: { kind: "tensor" } },
-      { activationBits: "none", nested: [4, 3] },
-    ] as const
-  ) {
+for (
+  const options of [
+    { activationBits: "none" },
+    { activationBits: 8 },
+    { activationBits: "none", granularity: { kind: "block", size: 8 } },
+    { activationBits: 8, granularity: { kind: "tensor" } },
+    { activationBits: "none", nested: [4, 3] },
+    { activationBits: "none", format: "packed" },
+    { activationBits: 8, format: "packed" },
+    {
+      activationBits: "none",
+      format: "packed",
+      nested: [6, 3],
+      granularity: { kind: "block", size: 8 },
+    },
+  ] satisfies PlanOptions[]
+) {
+  const what = JSON.stringify(options);
+  Deno.test(`a nested file is cut to each width, and each is near the float model: ${what}`, async () => {
     const { model: whole, report } = await quantized(options);
-    const what = JSON.stringify(options);
-    assert(report.check!.mseToSimulation < 1e-4, `${what}: ${report.check!.mseToSimulation}`);
+    assert(report.check!.mseToSimulation < 1e-4, `${report.check!.mseToSimulation}`);
     // Read as a user's file is.
-    const file = parseModel(serializeModel(whole));
+    const file = parseModel(serializeModel(whole)),
+      bytes = (model: Model) => serializeModel(model).length;
     let before = await distance(file, model());
-    const { nested = WIDTHS } = options as PlanOptions;
-    assert(before < (nested[0] === 8 ? 0.005 : 0.05), `${what}: ${before}`);
+    const { nested = WIDTHS, format = "qdq" } = options as PlanOptions;
+    assert(before < { 8: 0.005, 6: 0.005, 4: 0.05 }[nested[0]]!, `${before}`);
     for (const bits of nested.slice(1)) {
-      const small = cut(file, bits);
-      const error = await distance(small, model());
-      assert(error < 3 * 4 ** (4 - bits) * 0.02 + 0.005, `${what}, ${bits} bits: ${error}`);
+      const small = cut(file, bits), error = await distance(small, model());
+      assert(error < 3 * 4 ** (4 - bits) * 0.02 + 0.005, `${bits} bits: ${error}`);
       // Up to what 8-bit activations hide.
-      assert(error > 0.8 * before, `${what}, ${bits} bits: ${error} after ${before}`);
+      assert(error > 0.8 * before, `${bits} bits: ${error} after ${before}`);
       before = error;
+      assertThrows(() => cut(small, bits), AttuneError, "no nested levels");
+      if (format === "packed") {
+        assertThrows(() => cut(file, bits, { format: "qdq" }), AttuneError, "it is packed");
+        continue;
+      }
+      assert(bytes(small) < bytes(file) || nested[0] === 4);
       const stored = small.proto.graph.initializer.find((t) => t.name === "deep_w_quantized")!;
       assertEquals(stored.dataType, bits <= 4 ? DataType.INT4 : DataType.INT8);
-      assert(serializeModel(small).length < serializeModel(file).length);
-      assertThrows(() => cut(small, bits), AttuneError, "no nested levels");
+      const packed = cut(file, bits, { format: "packed" });
+      assert(await distance(packed, small) < 1e-10, `${bits} bits, packed`);
+    }
+  });
+}
+
+Deno.test("what is cut to packed takes as many bits as it has", async () => {
+  const wide = (width: number) =>
+    build({
+      opset: 13,
+      inputs: { x: ["N", 64] },
+      nodes: ["a", "b", "c"].map((name, i) =>
+        makeNode("MatMul", name, [i === 0 ? "x" : `${i}`, `${name}_w`], [`${i + 1}`])
+      ),
+      initializers: [
+        floatTensor("a_w", [64, width], noise(64 * width, 1)),
+        floatTensor("b_w", [width, width], noise(width * width, 2)),
+        floatTensor("c_w", [width, 4], noise(4 * width, 3)),
+      ],
+      outputs: ["3"],
+    });
+  using pool = inlinePool(await loadBackend("web"));
+  async function* rows() {
+    for (let i = 0; i < 32; i++) {
+      yield { inputs: { x: { dims: [64], data: noise(64, i + 1) } }, source: `noise ${i}` };
     }
   }
+  const made = plan(wide(128), { nested: [8, 3], activationBits: "none", format: "packed" });
+  const { model: file } = await quantize(made, rows(), pool);
+  const saved = serializeModel(file).length - serializeModel(cut(file, 3)).length;
+  // Five bits of each weight of the middle, less the nodes that unpack.
+  assert(saved > 128 * 128 * 5 / 8 - 3000, `${saved} bytes`);
 });
 
 Deno.test("biases of the widths are their own, and better than those of the widest", async () => {
@@ -267,7 +309,7 @@ Deno.test("what cannot be cut is refused, by name", async () => {
   const entry = ({ proto }: Model) => proto.metadataProps.find(({ key }) => key === NESTED_KEY)!;
   damage((copy) => entry(copy).value = "{");
   damage((copy) => entry(copy).value = "null");
-  damage((copy) => entry(copy).value = `{"widths":[6,4],"layers":[{"weight":1}]}`);
+  damage((copy) => entry(copy).value = `{"format":"qdq","widths":[6,4],"layers":[{"weight":1}]}`);
   damage((copy) => entry(copy).value = entry(copy).value.replace("deep_w", "gone_w"));
   damage((copy) => entry(copy).value = entry(copy).value.replace(/("biases":\{"3":")/, "$1!"));
   damage((copy) => {

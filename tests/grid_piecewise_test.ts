@@ -262,6 +262,8 @@ Deno.test("a piecewise file computes what was simulated, with less error than a 
       { activationBits: "none" },
       { activationBits: 8, granularity: { kind: "tensor" } },
       { activationBits: "none", granularity: { kind: "block", size: 18 } },
+      { activationBits: "none", format: "packed" },
+      { activationBits: 8, format: "packed" },
     ] as const
   ) {
     const run = async (grid: "uniform" | "piecewise") => {

@@ -8,8 +8,8 @@ import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { level } from "../src/kernel/reference.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
-import { DataType, floatTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { floatTensor } from "../src/onnx/tensor.ts";
+import { plan, type PlanOptions } from "../mod.ts";
 import { quantize } from "../src/quantize.ts";
 import { ternaryScale, ternaryScales } from "../src/round/ternary.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
@@ -95,28 +95,35 @@ Deno.test("a plan of ternary layers, all or some", () => {
   assertEquals(error.code, "bad-option");
 });
 
-Deno.test("a ternary file has three levels, and computes what was simulated", async () => {
-  const runtime = await loadBackend("web");
-  for (
-    const granularity of [{ kind: "channel" }, { kind: "tensor" }, {
-      kind: "block",
-      size: 18,
-    }] as const
-  ) {
-    for (const activationBits of [8, "none"] as const) {
-      using pool = inlinePool(runtime);
-      const made = plan(model(), { bits: "ternary", edgeBits: 2, granularity, activationBits });
-      const { model: small, report } = await quantize(made, samples(), pool);
-      const { error, levels, grid } = report.layers[0];
-      assertEquals([levels, grid], [{ lo: -1, hi: 1 }, "ternary"]);
-      assert(error.final < error.nearest, `${error.final} of ${error.nearest}`);
-      assert(report.check!.mseToSimulation < 1e-3, `${report.check!.mseToSimulation}`);
-      const stored = small.proto.graph.initializer.find((t) => t.name === "one_w_quantized")!;
-      assertEquals(stored.dataType, DataType.INT4);
-      const nibbles = [...stored.rawData].flatMap((byte) => [byte & 15, byte >> 4]);
-      assertEquals(new Set(nibbles), new Set([0, 1, 15]));
-      const { y } = await runModel(small, { x: value([1, 6, 8, 8]) });
-      assertEquals([...y.dims], [1, 5, 6, 6]);
-    }
-  }
+for (
+  const options of [
+    {},
+    { granularity: { kind: "tensor" }, activationBits: 8 },
+    { granularity: { kind: "block", size: 18 } },
+    { format: "packed" },
+    { format: "packed", activationBits: 8 },
+    { format: "packed", granularity: { kind: "block", size: 18 } },
+  ] satisfies PlanOptions[]
+) {
+  const what = JSON.stringify(options);
+  Deno.test(`a ternary file has three levels, and computes what was simulated: ${what}`, async () => {
+    using pool = inlinePool(await loadBackend("web"));
+    const all = { activationBits: "none", bits: "ternary", edgeBits: 2, ...options } as const;
+    const made = plan(model(), all);
+    const { model: small, report } = await quantize(made, samples(), pool);
+    const { error, levels, grid } = report.layers[0];
+    assertEquals([levels, grid], [{ lo: -1, hi: 1 }, "ternary"]);
+    assert(error.final < error.nearest, `${error.final} of ${error.nearest}`);
+    assert(report.check!.mseToSimulation < 1e-3, `${report.check!.mseToSimulation}`);
+    const { y } = await runModel(small, { x: value([1, 6, 8, 8]) });
+    assertEquals([...y.dims], [1, 5, 6, 6]);
+  });
+}
+
+Deno.test("packed ternary levels take five to a byte", () => {
+  const made = plan(model(), { bits: "ternary", edgeBits: 2, format: "packed" });
+  assertEquals(made.layers.map(({ storedBits, bytesAfter }) => [storedBits, bytesAfter]), [
+    [1.6, Math.ceil(432 / 5) + 32],
+    [1.6, 8 + 20],
+  ]);
 });

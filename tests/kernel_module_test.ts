@@ -1,10 +1,12 @@
+import { Buffer } from "node:buffer";
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
-import { sourceHash } from "../src/kernel/build.ts";
+import { compileKernel, sourceHash } from "../src/kernel/build.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { MODULE, SOURCE_HASH } from "../src/kernel/module.ts";
+import { MODULE as RELAXED } from "../src/kernel/module_relaxed.ts";
 
 Deno.test("module: was compiled from the sources, imports nothing, and is small", () => {
   assertEquals(SOURCE_HASH, sourceHash(), 'run "deno task kernel"');
@@ -20,6 +22,16 @@ Deno.test("module: was compiled from the sources, imports nothing, and is small"
   for (const name of names) {
     const used = new RegExp(`call\\(\\s*"${name}"|exports\\.${name}\\b`).test(source);
     assert(used, `${name} is exported and not used`);
+  }
+});
+
+Deno.test("modules: what is committed is what the sources compile to, byte for byte", async () => {
+  for (const [build, committed] of [["strict", MODULE], ["relaxed", RELAXED]] as const) {
+    const bytes = await compileKernel(build);
+    assert(
+      bytes.length > 0 && Buffer.from(bytes).toString("base64") === committed,
+      `${build}: run "deno task kernel"`,
+    );
   }
 });
 

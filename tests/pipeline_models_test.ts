@@ -110,6 +110,18 @@ for (const granularity of GRANULARITIES) {
   }
 }
 
+for (const format of ["packed", "matmulnbits"] as const) {
+  for (const activationBits of ["none", 8, 4] as const) {
+    Deno.test(`a ${format} file agrees with its simulation: activations ${activationBits}`, async () => {
+      for (const bits of [3, 8]) {
+        const { report } = await run(classifier(), [3, 8, 8], { bits, activationBits, format });
+        const most = activationBits === "none" ? 1e-10 : 1e-3;
+        assert(report.check!.mseToSimulation < most, `${report.check!.mseToSimulation}`);
+      }
+    });
+  }
+}
+
 for (
   const kind of ["nearest", "stochastic", "adaround", "attention", "attention:gradient"] as const
 ) {

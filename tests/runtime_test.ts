@@ -1,15 +1,19 @@
-/** Runtimes: an accelerator that is not there. */
+/** Runtimes: an accelerator that is not there, workers that do not start. */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import * as ort from "onnxruntime-web/wasm";
 import { AttuneError } from "../src/errors.ts";
-import { makeNode } from "../src/onnx/model.ts";
+import { makeNode, serializeModel } from "../src/onnx/model.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
+import { floatTensor } from "../src/onnx/tensor.ts";
+import { plan } from "../src/plan/plan.ts";
+import { quantize } from "../src/quantize.ts";
+import { startPool } from "../src/runtime/start.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { onnxruntime, type OnnxRuntimeModule } from "../src/runtime/session.ts";
-import { build } from "./helpers/models.ts";
+import { build, noise } from "./helpers/models.ts";
 
 Deno.test("a failing accelerator: one note, and the processor from then on", async () => {
   await loadBackend("web"); // Sets the module up.
@@ -33,4 +37,52 @@ Deno.test("a failing accelerator: one note, and the processor from then on", asy
   assertEquals(notes.length, 1);
   assert(notes[0].startsWith("webgpu does not work here"), notes[0]);
   await assertRejects(() => runtime.open(new Uint8Array([1, 2, 3])), AttuneError, "Cannot open");
+});
+
+/** Runs `work` with another Worker. */
+async function withWorker(Other: typeof Worker, work: () => Promise<void>): Promise<void> {
+  const own = globalThis.Worker;
+  globalThis.Worker = Other;
+  try {
+    await work();
+  } finally {
+    globalThis.Worker = own;
+  }
+}
+
+Deno.test("where no worker starts, or none loads, all work is done in this thread", async () => {
+  const none = class {
+    constructor() {
+      throw new Error("no workers here");
+    }
+  };
+  const broken = class extends Worker {
+    constructor() {
+      super("data:text/javascript,throw new Error('blocked')", { type: "module" });
+    }
+  };
+  const model = build({
+    opset: 13,
+    inputs: { x: ["N", 2] },
+    nodes: [makeNode("MatMul", "product", ["x", "w"], ["y"])],
+    initializers: [floatTensor("w", [2, 3], noise(6))],
+    outputs: ["y"],
+  });
+  async function* samples() {
+    for (let i = 0; i < 20; i++) {
+      yield { source: `${i}`, inputs: { x: { dims: [2], data: noise(2, i + 1) } } };
+    }
+  }
+  const run = async (threads: number) => {
+    using pool = await startPool({ threads });
+    const { model: made } = await quantize(plan(model, { edgeBits: 3, bits: 3 }), samples(), pool);
+    return { workers: pool.clients.length, bytes: serializeModel(made) };
+  };
+  const two = await run(2);
+  assertEquals(two.workers, 2);
+  for (const Other of [none, broken]) {
+    await withWorker(Other as unknown as typeof Worker, async () => {
+      assertEquals(await run(2), { workers: 1, bytes: two.bytes });
+    });
+  }
 });

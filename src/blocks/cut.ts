@@ -38,6 +38,24 @@ const MOST_LAYERS_UNCUT = 12;
 /** How much dearer a cut is for each further tensor that crosses it. */
 const CROSSING_PRICE = 100;
 
+/** Bytes that the tensors of a block may take while it is learned, in each worker: of 4 GiB in a browser. */
+const MOST_BYTES = 2 ** 30;
+/** Times that a block's tensors are there while it is learned: themselves, gradients, grids, taps. */
+const COPIES = 4;
+
+/** What is known of a model's tensors. */
+export interface CutOptions {
+  /**
+   * Sizes of the tensors: between two places that are alike otherwise the smaller tensor decides.
+   * Default: not known.
+   */
+  readonly shapes?: ReadonlyMap<string, TensorInfo>;
+  /** How many times as large tensors are while blocks are learned. Default: 1. */
+  readonly samples?: number;
+  /** Bytes that a block's tensors may take then. Default: 1 GiB. */
+  readonly memory?: number;
+}
+
 /** A place between two steps. */
 interface Place {
   /** Index of the node after it. */
@@ -48,17 +66,15 @@ interface Place {
   readonly price: number;
 }
 
-/**
- * The blocks of `plan`, in their order; together they hold all of its nodes.
- *
- * @param shapes sizes of the tensors, where they are known: between two places that are alike otherwise
- * the smaller tensor decides.
- */
-export function cutBlocks(plan: Plan, shapes?: ReadonlyMap<string, TensorInfo>): Block[] {
+/** The blocks of `plan`, in their order; together they hold all of its nodes. */
+export function cutBlocks(plan: Plan, options: CutOptions = {}): Block[] {
+  const { shapes, samples = 1, memory = MOST_BYTES } = options;
   const { graph } = plan;
   const steps = findSteps(plan);
   const places = placesBetween(graph, steps, shapes);
   const counts = steps.map((step) => step.length);
+  const tooLarge = (start: number, end: number) =>
+    shapes !== undefined && samples * learnedBytes(plan, shapes, { start, end }) > memory;
 
   // least[j]: the lowest price of cutting steps 0 … j − 1; from[j]: where their last block begins.
   const least = [0, ...steps.map(() => Infinity)], from = [0, ...steps.map(() => 0)];
@@ -71,6 +87,7 @@ export function cutBlocks(plan: Plan, shapes?: ReadonlyMap<string, TensorInfo>):
       if (i < j - 1 && layers > (clean ? MOST_LAYERS : MOST_LAYERS_UNCUT)) break;
       const place = places[i];
       if (place === undefined) continue;
+      if (i < j - 1 && tooLarge(place.at, places[j]!.at)) break;
       const price = least[i] + places[j]!.price;
       if (price < least[j]) [least[j], from[j]] = [price, i];
       clean ||= place.crossing.length === 1;
@@ -93,6 +110,30 @@ export function cutBlocks(plan: Plan, shapes?: ReadonlyMap<string, TensorInfo>):
     });
   }
   return blocks;
+}
+
+/** Bytes of the tensors between two nodes while a block of them is learned, for the batch of `shapes`. */
+function learnedBytes(
+  { graph }: Plan,
+  shapes: ReadonlyMap<string, TensorInfo>,
+  { start, end }: Pick<Block, "start" | "end">,
+): number {
+  const names = graph.nodes.slice(start, end).flatMap(({ output }) => output);
+  return COPIES * names.reduce((sum, name) => sum + (shapes.get(name)?.bytes ?? 0), 0);
+}
+
+/**
+ * How many times the batch of `shapes` fits into memory while the largest part of `plan` that cannot be
+ * split is learned; 1 at least.
+ */
+export function batchesThatFit(
+  plan: Plan,
+  shapes: ReadonlyMap<string, TensorInfo>,
+  memory: number = MOST_BYTES,
+): number {
+  const parts = cutBlocks(plan, { shapes, memory: 0 });
+  const largest = Math.max(...parts.map((part) => learnedBytes(plan, shapes, part)));
+  return Math.max(1, Math.floor(memory / largest));
 }
 
 /** The cheapest place before each step, and after the last; undefined where steps interleave. */

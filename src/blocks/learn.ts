@@ -9,7 +9,7 @@
 import { onGrid } from "../calibrate/bias.ts";
 import type { BlockRequest } from "../calibrate/engine.ts";
 import type { Batch } from "../calibrate/spool.ts";
-import { AttuneError, checkAborted } from "../errors.ts";
+import { checkAborted } from "../errors.ts";
 import {
   type ActivationGrid,
   biasScales,
@@ -18,7 +18,7 @@ import {
   stepName,
 } from "../emit/build.ts";
 import { Kernel } from "../kernel/kernel.ts";
-import { differentiate } from "../gradient/differentiate.ts";
+import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
@@ -26,6 +26,7 @@ import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { SoftRoundingParameter } from "./adaround.ts";
+import { notBySample } from "../calibrate/spool.ts";
 import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,
@@ -50,6 +51,8 @@ export interface LearnOptions extends LearnTuning {
   readonly seed: number;
   /** When to stop, by `performance.now()`, given the block's relative error at the start. */
   readonly deadline: (error: number) => number;
+  /** The shape of a tensor for so many samples, if they lie along its first axis. */
+  readonly dimsOf: (name: string, samples: number) => readonly number[] | undefined;
   /** Gets the gradient graph. */
   readonly onGraph: (model: Model) => void;
   /** Stops the job. */
@@ -68,6 +71,8 @@ export interface Learned {
   readonly report: Omit<BlockReport, "layers">;
 }
 
+/** Why a block is not learned once the time budget is spent. */
+export const NO_TIME = "no time left";
 /** Steps that the step sizes are made for; with a quarter of them they are twice as long. */
 const USUAL_STEPS = 500;
 /** How much longer, or shorter, they get. */
@@ -91,6 +96,11 @@ export async function learnBlock(
   } finally {
     await pool.close();
   }
+}
+
+/** A block stays as its layers were rounded. */
+function nothing(report: Learned["report"]): Learned {
+  return { roundings: new Map(), steps: new Map(), report };
 }
 
 class Learning {
@@ -145,12 +155,19 @@ class Learning {
 
   async run(): Promise<Learned> {
     const { steps, deadline, onShare, signal } = this.#options;
+    const opened = performance.now();
     const gradients = await this.#open();
+    const ready = performance.now();
     const before = await this.#judge();
+    const started = performance.now();
+    // The last judgement must be done by then, too.
+    const end = deadline(before) - (started - ready);
+    // What took as long to begin with as there is time left is not worth it.
+    if (end - started < started - opened) {
+      return nothing({ steps: 0, note: NO_TIME });
+    }
     let best = { error: before, restore: this.#save(), steps: 0 };
-    const started = performance.now(), end = deadline(before);
-    const every = Math.ceil(steps / JUDGEMENTS);
-    let done = 0, share = 0, expected = steps;
+    let done = 0, share = 0, expected = steps, judged = 0;
     while (share < 1) {
       checkAborted(signal);
       const speed = Math.sqrt(USUAL_STEPS / expected);
@@ -159,27 +176,27 @@ class Learning {
         speed: Math.min(MOST_SPEED, Math.max(1 / MOST_SPEED, speed)),
       };
       await this.#step(done++, pace, gradients);
-      // By time where that is what ends it.
-      const spent = (performance.now() - started) / (end - started);
-      if (end !== Infinity) expected = Math.min(steps, done / spent);
-      share = Math.min(1, Math.max(done / steps, end === Infinity ? 0 : spent));
+      // By time where that is what ends it, with time for one more step.
+      const spent = performance.now() - started, each = spent / done;
+      if (end !== Infinity) expected = Math.min(steps, (end - started) / each);
+      const byTime = end - started - spent < each ? 1 : spent / (end - started);
+      share = Math.min(1, Math.max(done / steps, byTime));
       onShare(share);
-      if (share < 1 && done % every !== 0) continue;
+      if (share < 1 && Math.floor(share * JUDGEMENTS) === judged) continue;
+      judged = Math.floor(share * JUDGEMENTS);
       const error = await this.#judge();
       if (error < best.error) best = { error, restore: this.#save(), steps: done };
     }
     best.restore();
     const report = { steps: done, error: { before, after: best.error } };
-    if (best.steps > 0) return { ...this.#result(), report };
-    return { roundings: new Map(), steps: new Map(), report: { ...report, note: "no gain" } };
+    return best.steps > 0 ? { ...this.#result(), report } : nothing({ ...report, note: "no gain" });
   }
 
   /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */
   async #open(): Promise<ReadonlyMap<string, string>> {
     const { model } = this.#block, wrt = [...this.#parameters.keys()];
-    const { targets, gradients, model: graph } = differentiate(model, await this.#shapes(), {
-      wrt,
-    });
+    const { shapes, values } = await this.#tensors();
+    const { targets, gradients, model: graph } = differentiate(model, shapes, { wrt, values });
     this.#options.onGraph(graph);
     this.#targets = targets;
     await this.#pool.open("gradient", sessionBytes(graph), { simulate: true });
@@ -187,25 +204,36 @@ class Learning {
     return gradients;
   }
 
-  /** The shape of every tensor that is computed from a shard. */
-  async #shapes(): Promise<Map<string, readonly number[]>> {
+  /** The shape of every tensor that is computed from a shard, and the values that follow from shapes. */
+  async #tensors(): Promise<
+    { shapes: Map<string, readonly number[]>; values: Map<string, number[]> }
+  > {
     const { model } = this.#block;
     const [{ lane, samples }] = this.#samples.shards(0, 1);
     const client = this.#pool.ofLane(lane);
     const outputs = model.proto.graph.output.map(({ name }) => name);
     const feed = await client.call("pick", [lane, "inputs", samples, this.#inputs]);
     const wanted = await client.call("pick", [lane, "targets", samples, outputs]);
+    for (const [name, { dims }] of Object.entries({ ...feed, ...wanted })) {
+      if (dims.join() !== this.#options.dimsOf(name, samples.length)?.join()) {
+        throw notBySample(name);
+      }
+    }
     const bytes = sessionBytes(withAllOutputs(model));
     await client.call("open", ["shapes", bytes, { optimization: "basic" }]);
-    const all = { ...feed, ...await client.call("run", ["shapes", feed]) };
+    const computed = await client.call("run", ["shapes", feed]);
+    const all = { ...feed, ...computed };
     for (const name of outputs) {
-      if (all[name].dims.join() === wanted[name].dims.join()) continue;
-      throw new AttuneError(
-        "bad-model",
-        `the tensor "${name}" does not have samples along its first axis`,
-      );
+      if (all[name].dims.join() !== wanted[name].dims.join()) throw notBySample(name);
     }
-    return new Map(Object.entries(all).map(([name, { dims }]) => [name, dims]));
+    const steady = shapeValues(model);
+    return {
+      shapes: new Map(Object.entries(all).map(([name, { dims }]) => [name, dims])),
+      values: new Map(
+        Object.entries(computed).filter(([name, { type }]) => steady.has(name) && type === "int64")
+          .map(([name, { data }]) => [name, Array.from(data, Number)]),
+      ),
+    };
   }
 
   #request(shard: Shard, key: string, values: Batch): BlockRequest {

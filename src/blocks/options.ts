@@ -16,11 +16,16 @@ export type Reconstruction =
 /** How roundings are learned; see {@linkcode BlockReconstruction}. */
 export type LearnRule = "erf" | "straight-through" | "adaround";
 
+/** Samples of a step. */
+export const BATCH = 32;
+/** Steps of a block, at most: without a time budget, and where that is what ends them. */
+const STEPS = 300, STEPS_IN_TIME = 20_000;
+
 /** How blocks are learned. */
 export interface BlockReconstruction {
   /** Blocks are learned by the gradients of their outputs. */
   readonly kind: "blocks";
-  /** Gradient steps of a block, at most. Default: 300. */
+  /** Gradient steps of a block, at most. Default: 300, with a time budget as many as it allows. */
   readonly steps?: number;
   /** Seconds that the whole job may take; steps are spread over blocks such that it ends on time. Default: no limit. */
   readonly timeBudget?: number;
@@ -56,7 +61,8 @@ export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "drop" |
  * @throws {AttuneError} `bad-option` naming the option, its value and what is allowed.
  */
 export function resolveBlocks(options: BlockReconstruction): BlockSettings {
-  const { steps = 300, timeBudget = Infinity, batch = 32 } = options;
+  const { timeBudget = Infinity, batch = BATCH } = options;
+  const { steps = timeBudget === Infinity ? STEPS : STEPS_IN_TIME } = options;
   const { rule = "straight-through", tau = 0.5, learningRate = 0.005, drop, onGraph } = options;
   checkCount("steps", steps);
   checkCount("batch", batch);

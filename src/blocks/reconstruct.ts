@@ -5,9 +5,8 @@
  * @module
  */
 
-import { fixedBatch } from "../calibrate/batches.ts";
+import { fixedBatch, type TensorInfo } from "../calibrate/batches.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import { secondsOf } from "../calibrate/segments.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
@@ -16,9 +15,9 @@ import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { Budget } from "./budget.ts";
-import { type Block, cutBlocks } from "./cut.ts";
-import { learnBlock } from "./learn.ts";
+import { Budget, costOfCheck, costsOf } from "./budget.ts";
+import { batchesThatFit, type Block, cutBlocks } from "./cut.ts";
+import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
 import { BlockSamples } from "./samples.ts";
@@ -41,6 +40,24 @@ export interface LearnedBlock {
 /** Hears that a share of a block's work is done, and of which layers. */
 export type OnShare = (share: number, detail: string) => void;
 
+/**
+ * The blocks of `plan` as they are learned, and how many samples run at a time.
+ *
+ * @param shapes every tensor of the float model, from a run on one batch: of one sample, unless the model
+ * is `fixed` to another size.
+ * @param batch samples of a step.
+ */
+export function planBlocks(
+  plan: Plan,
+  shapes: ReadonlyMap<string, TensorInfo>,
+  batch: number,
+): { blocks: Block[]; size: number; fixed: boolean } {
+  const fixed = fixedBatch(plan.graph.inputs);
+  const size = fixed ?? Math.min(SHARD, batch, batchesThatFit(plan, shapes));
+  const blocks = cutBlocks(plan, { shapes, samples: fixed === undefined ? size : 1 });
+  return { blocks, size, fixed: fixed !== undefined };
+}
+
 /** Learns the blocks of a plan, one after another. */
 export class BlockLearner {
   /** The blocks, in their order. */
@@ -50,6 +67,7 @@ export class BlockLearner {
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
   readonly #budget: Budget;
+  readonly #shapes: ReadonlyMap<string, TensorInfo>;
   readonly #shards: number;
 
   /** A learner on the samples that `pool` holds. */
@@ -57,22 +75,18 @@ export class BlockLearner {
     this.#plan = plan;
     this.#pool = pool;
     this.#settings = settings;
-    this.blocks = cutBlocks(plan, loaded.shapes);
-    const fixed = fixedBatch(plan.graph.inputs);
-    const size = fixed ?? Math.min(SHARD, settings.batch);
+    const { blocks, size, fixed } = planBlocks(plan, loaded.shapes, settings.batch);
+    this.blocks = blocks;
+    this.#shapes = loaded.shapes;
     this.#shards = Math.ceil(settings.batch / size);
     this.#samples = new BlockSamples(loaded, {
       size,
-      fixed: fixed !== undefined,
+      fixed,
       seed: settings.seed,
     });
-    const costs = this.blocks.map(({ start, end }) =>
-      plan.graph.nodes.slice(start, end).reduce(
-        (sum, node) => sum + secondsOf(node, plan, loaded.shapes),
-        0,
-      )
-    );
-    this.#budget = new Budget(settings.timeBudget, settings.started, costs);
+    const costs = costsOf(plan, loaded, this.blocks);
+    const check = costOfCheck(plan, loaded, settings.heldOut, pool.clients.length);
+    this.#budget = new Budget(settings.timeBudget, settings.started, costs, check);
   }
 
   /** Learns block `index`, whose layers have been rounded in `parts`. */
@@ -90,6 +104,7 @@ export class BlockLearner {
       return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
+    if (this.#budget.left(index, started) === 0) return stay(NO_TIME);
     const model = blockModel(this.#plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
     if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
@@ -110,6 +125,7 @@ export class BlockLearner {
           // Errors of few levels are large: learning only from them, weights would come to rely on them.
           drop: this.#settings.drop ?? this.#plan.options.activationBits === 4,
           signal,
+          dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
           deadline: (error) => this.#budget.deadline(index, error, performance.now()),
           onShare: (share) => {
@@ -128,12 +144,20 @@ export class BlockLearner {
       this.#budget.learned(performance.now() - started);
     }
   }
+
+  #dimsOf(name: string, samples: number): number[] | undefined {
+    const [first, ...rest] = this.#shapes.get(name)?.dims ?? [];
+    const profiled = fixedBatch(this.#plan.graph.inputs) ?? 1;
+    return first === undefined ? undefined : [first / profiled * samples, ...rest];
+  }
 }
 
 /** What a learner goes by. */
 export interface LearnerSettings extends BlockSettings {
   /** Decides every random choice. */
   readonly seed: number;
+  /** Samples that the result is checked on, at most. */
+  readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
   /** Stops the job. */

@@ -72,6 +72,7 @@ export class ByteSpool implements Spool {
   pick(samples: readonly SampleAt[], names: readonly string[]): Batch {
     return Object.fromEntries(names.map((name) => {
       const first = this.#index[samples[0].batch][name], { of } = samples[0];
+      const dims = stackedDims(name, first.dims, of, samples.length);
       const size = first.bytes / of, read = new Uint8Array(size * samples.length);
       samples.forEach(({ batch, row }, i) => {
         const { offset } = this.#index[batch][name];
@@ -79,7 +80,7 @@ export class ByteSpool implements Spool {
       });
       return [name, {
         type: first.type,
-        dims: stackedDims(first.dims, of, samples.length),
+        dims,
         data: new first.ArrayType(read.buffer),
       }];
     }));

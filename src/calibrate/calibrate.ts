@@ -18,6 +18,7 @@ import { biasOf, canCorrectBias } from "./bias.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
+import { mostColumns } from "./columns.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import { RangeObserver } from "./range.ts";
@@ -33,12 +34,6 @@ import { addSums, finish, type LayerSums, type Statistics } from "./statistics.t
 
 /** Samples that the ranges of activations are observed on, at most. */
 const RANGE_SAMPLES = 256;
-/** Columns that a layer's statistics are made of, over all samples: this many per unknown… */
-const COLUMNS_PER_INPUT = 64;
-/** …but at least and at most so many. */
-const LEAST_COLUMNS = 16384, MOST_COLUMNS = 131072;
-/** Output positions per sample, at least: what one sample shows is worth a few looks. */
-const LEAST_POSITIONS = 16;
 
 /** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
 const VALIDATION_LANES = 4;
@@ -89,7 +84,8 @@ class Calibration {
   }
 
   get #parts(): Parts {
-    return { roundings: this.#roundings, grids: this.#grids };
+    const { tables } = this.#options;
+    return { roundings: this.#roundings, grids: this.#grids, tables };
   }
 
   async run(): Promise<Calibrated> {
@@ -258,17 +254,13 @@ class Calibration {
     const { batches, samples } = this.#loaded;
     const layers = step.map((layer) => {
       const { geometry, groups, rows, depth, input, output } = layer.target;
-      const columns = Math.min(
-        MOST_COLUMNS,
-        Math.max(LEAST_COLUMNS, COLUMNS_PER_INPUT * depth, LEAST_POSITIONS * samples),
-      );
       return {
         shape: { geometry, groups, rows, depth },
         input: tensorAsRead(plan, this.#parts, input),
         output,
         gramBlock: layer.gram.kind === "full" ? depth : layer.gram.size,
         cross: layer.gram.kind === "full",
-        positions: Math.ceil(columns / batches),
+        positions: Math.ceil(mostColumns(depth, samples) / batches),
         seed: this.#options.seed + 1000003 * plan.layers.indexOf(layer),
       };
     });

@@ -9,6 +9,13 @@
 import type { Value } from "../runtime/session.ts";
 import type { Geometry } from "../plan/targets.ts";
 
+/** Columns that a layer's statistics are made of, over all samples: this many per unknown… */
+const COLUMNS_PER_INPUT = 64;
+/** …but at least and at most so many. */
+const LEAST_COLUMNS = 16384, MOST_COLUMNS = 131072;
+/** Output positions per sample, at least: what one sample shows is worth a few looks. */
+const LEAST_POSITIONS = 16;
+
 /** A layer as far as its columns go. */
 export interface ColumnShape {
   /** How columns are gathered. */
@@ -19,6 +26,12 @@ export interface ColumnShape {
   readonly rows: number;
   /** Inputs times kernel positions, per group. */
   readonly depth: number;
+}
+
+/** The number of columns, of as many as there are, that a layer of `depth` inputs is learned from. */
+export function mostColumns(depth: number, samples: number): number {
+  const wanted = Math.max(LEAST_COLUMNS, COLUMNS_PER_INPUT * depth, LEAST_POSITIONS * samples);
+  return Math.min(MOST_COLUMNS, wanted);
 }
 
 /** The number of output positions in `y`, over the whole batch. */

@@ -100,6 +100,11 @@ export class Engine {
     this.#newSpool = newSpool;
   }
 
+  /** What computes: the runtime's name. Another one gives other last bits. */
+  runtimeName(): string {
+    return this.#runtime.name;
+  }
+
   /** Opens a model under the name `key`. */
   async open(key: string, bytes: Uint8Array, options: OpenOptions): Promise<void> {
     await this.#sessions.get(key)?.release();

@@ -24,6 +24,10 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly seed: number;
   /** How blocks are learned; undefined leaves what was rounded layer by layer. */
   readonly blocks?: BlockSettings;
+  /** Rounded embedding tables, by the initializer's name. */
+  readonly tables: ReadonlyMap<string, Rounding>;
+  /** Samples that the result is checked on, at most. */
+  readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
   /** What an interrupted job had found. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { AttuneError } from "../errors.ts";
 import type { TypedArray } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
 
@@ -33,9 +34,27 @@ export interface SampleAt {
   readonly of: number;
 }
 
-/** The shape of `count` samples, where `of` of them have the shape `dims`. */
-export function stackedDims(dims: readonly number[], of: number, count: number): number[] {
+/**
+ * The shape of `count` samples of the tensor `name`, where `of` of them have the shape `dims`.
+ *
+ * @throws {AttuneError} `bad-model` where the first axis cannot be that of the samples.
+ */
+export function stackedDims(
+  name: string,
+  dims: readonly number[],
+  of: number,
+  count: number,
+): number[] {
+  if (dims.length === 0 || dims[0] % of !== 0) throw notBySample(name);
   return [dims[0] / of * count, ...dims.slice(1)];
+}
+
+/** Says that samples cannot be told apart in the tensor `name`. */
+export function notBySample(name: string): AttuneError {
+  return new AttuneError(
+    "bad-model",
+    `the tensor "${name}" does not have samples along its first axis`,
+  );
 }
 
 /** Makes a new, empty spool. */
@@ -108,6 +127,7 @@ export function memorySpool(): Spool {
     pick(samples, names) {
       return Object.fromEntries(names.map((name) => {
         const { type, dims, data } = batches[samples[0].batch][name];
+        const taken = stackedDims(name, dims, samples[0].of, samples.length);
         const size = data.length / samples[0].of;
         const ArrayType = data.constructor as new (length: number) => TypedArray;
         const stacked = new ArrayType(size * samples.length);
@@ -115,11 +135,7 @@ export function memorySpool(): Spool {
           const from = batches[batch][name].data as typeof stacked;
           stacked.set(from.subarray(row * size, (row + 1) * size) as never, i * size);
         });
-        return [name, {
-          type,
-          dims: stackedDims(dims, samples[0].of, samples.length),
-          data: stacked,
-        }];
+        return [name, { type, dims: taken, data: stacked }];
       }));
     },
     [Symbol.dispose]: () => void (batches.length = 0),

@@ -53,6 +53,12 @@ export function copySums(sums: LayerSums): LayerSums {
   };
 }
 
+/**
+ * Variance relative to E[x²] below which float32 sums of squares say nothing: such an input is constant,
+ * and its covariances are rounding errors, which would make H indefinite.
+ */
+const NOISE = 1e-5;
+
 /** Means from sums; `depth` and `rows` are per group. The sums are overwritten. */
 export function finish(
   sums: LayerSums,
@@ -71,7 +77,18 @@ export function finish(
     }
   };
   const block = gram.length / inputMean.length;
+  const squares = inputMean.map((_, i) => gram[i * block + i % block] / count);
   centre(gram, inputMean, block, block);
   centre(cross, outputMean, rows, depth);
+  squares.forEach((square, i) => {
+    if (!centred || gram[i * block + i % block] > NOISE * square) return;
+    const first = i - i % block;
+    for (let j = 0; j < block; j++) {
+      gram[i * block + j] = gram[(first + j) * block + i % block] = 0;
+    }
+    // Empty where only blocks are kept.
+    const group = Math.floor(i / depth), top = group * rows * depth + i % depth;
+    for (let r = 0; r < rows && cross.length > 0; r++) cross[top + r * depth] = 0;
+  });
   return { count, gram, cross, inputMean, outputMean };
 }

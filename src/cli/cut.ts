@@ -24,6 +24,7 @@ export const cutCommand: Command = {
   ],
   flags: {
     bits: { value: "N", help: "one of the narrower widths of the file" },
+    format: { value: "NAME", help: "qdq, or packed: as many bits as levels have [as the file]" },
     output: { value: "PATH", help: "where the cut model goes", short: "o" },
   },
   async run(parsed, context) {
@@ -34,7 +35,8 @@ export const cutCommand: Command = {
     }
     const output = required(parsed, "output", "where the cut model goes, as in -o small.onnx");
     checkWritable(output);
-    writeModel(cut(readModel(path), bits), output);
+    const format = parsed.choice("format", ["qdq", "packed"]);
+    writeModel(cut(readModel(path), bits, { format }), output);
     const before = (await stat(path)).size, after = (await stat(output)).size;
     context.say(`${output}: ${bits} bits, ${bytes(before)} → ${bytes(after)}`);
   },

@@ -9,15 +9,16 @@ import type { Block } from "../blocks/cut.ts";
 import type { GramPlan } from "../plan/memory.ts";
 import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { Storage } from "../plan/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
 import { table } from "./table.ts";
 
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {
-  const { layers, skipped, activations, prepared, size } = plan;
+  const { layers, tables, skipped, activations, prepared, size } = plan;
   const rows = layers.map((layer) => {
-    const { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note } = layer;
+    const { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter } = layer;
     return [
       target.name,
       target.op,
@@ -27,14 +28,19 @@ export function describePlan(plan: Plan): string {
       granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
       bytes(bytesBefore),
       bytes(bytesAfter),
-      [note, gramNote(gram)].filter(Boolean).join(", "),
+      [layer.note, storageNote(storage), gramNote(gram)].filter(Boolean).join(", "),
     ];
   });
+  const embeddings = tables.map(({ nodes, weight, shape, bits, bytesBefore, bytesAfter }) =>
+    `embedding table: ${nodes.join(", ")} (${weight}, ${shape.join("×")}): ${bits} bits, ` +
+    `${bytes(bytesBefore)} → ${bytes(bytesAfter)}`
+  );
   const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
   const quantized = activations.own.length + activations.shared.size;
   return [
     table(head, rows),
     "",
+    ...embeddings,
     ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
     ...prepared,
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
@@ -57,6 +63,11 @@ export function describeBlocks(blocks: readonly Block[]): string {
     outputs.join(", "),
   ]);
   return table(["block", "layers", "reads", "gives"], rows);
+}
+
+/** What a plan says of a layer that is not kept as the format asks for. */
+function storageNote(storage: Storage): string {
+  return storage.kind === "packed" && storage.fallback ? `packed: ${storage.fallback}` : "";
 }
 
 /** What a plan says of a layer whose Gram matrix does not fit into the kernel's memory. */

@@ -4,10 +4,18 @@
  * @module
  */
 
-import { cutBlocks } from "../blocks/cut.ts";
+import { type Block, cutBlocks } from "../blocks/cut.ts";
+import { BATCH } from "../blocks/options.ts";
+import { planBlocks } from "../blocks/reconstruct.ts";
+import { profile } from "../calibrate/batches.ts";
+import type { Batch } from "../calibrate/spool.ts";
+import { AttuneError } from "../errors.ts";
 import { readModel } from "../onnx/file.ts";
 import { opsetOf } from "../onnx/model.ts";
-import { plan } from "../plan/plan.ts";
+import { sizeOf, typeNamed, zerosOf } from "../onnx/tensor.ts";
+import { type Plan, plan } from "../plan/plan.ts";
+import { loadBackend } from "../runtime/backends.ts";
+import { inlinePool } from "../runtime/pool.ts";
 import { type Command, modelPath } from "./command.ts";
 import { describeBlocks, describePlan } from "./describe.ts";
 
@@ -20,9 +28,9 @@ export const inspectCommand: Command = {
   flags: {
     json: { help: "print the list as JSON to stdout" },
   },
-  run(parsed, context) {
+  async run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
-    const found = plan(model), blocks = cutBlocks(found);
+    const found = plan(model), blocks = await blocksOf(found);
     if (parsed.on("json")) {
       context.print(JSON.stringify({
         model: model.name,
@@ -49,6 +57,32 @@ export const inspectCommand: Command = {
         skipped: found.skipped,
       }));
     } else context.print(`${describePlan(found)}\n\n${describeBlocks(blocks)}`);
-    return Promise.resolve();
   },
 };
+
+/** The blocks as they would be learned: where they are cut depends on the sizes of tensors. */
+async function blocksOf(plan: Plan): Promise<Block[]> {
+  const zeros = zerosFor(plan);
+  if (zeros === undefined) return cutBlocks(plan);
+  using pool = inlinePool(await loadBackend("web"));
+  try {
+    return planBlocks(plan, await profile(plan, zeros, pool), BATCH).blocks;
+  } catch (error) {
+    // Some models take no zeros; what they consist of can be listed all the same.
+    if (!(error instanceof AttuneError)) throw error;
+    return cutBlocks(plan);
+  }
+}
+
+/** A batch of zeros for the inputs of `plan`, one sample where the model leaves it open. */
+function zerosFor({ graph }: Plan): Batch | undefined {
+  const batch: Batch = {};
+  for (const { name, type, dims } of graph.inputs) {
+    const sizes = dims.map((size, axis) => typeof size === "number" ? size : axis === 0 ? 1 : NaN);
+    if (sizes.some(Number.isNaN)) return undefined;
+    const data = zerosOf(typeNamed(type), sizeOf(sizes));
+    if (data === undefined) return undefined;
+    batch[name] = { type, dims: sizes, data };
+  }
+  return batch;
+}

@@ -12,13 +12,14 @@ import { AttuneError } from "../errors.ts";
 import type { Reconstruction } from "../blocks/options.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
-import type {
-  ActivationBits,
-  Granularity,
-  Override,
-  RangeMethod,
-  RoundingMethod,
-  Width,
+import {
+  type ActivationBits,
+  FORMATS,
+  type Granularity,
+  type Override,
+  type RangeMethod,
+  type RoundingMethod,
+  type Width,
 } from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { quantize } from "../quantize.ts";
@@ -47,6 +48,10 @@ export const quantizeCommand: Command = {
       "Blocks learned together, in ten minutes",
       "attune model.onnx --data ./images --bits 3 --time-budget 10m -o model.q.onnx",
     ],
+    [
+      "A file of 3 bits per weight, at the speed of integers",
+      "attune model.onnx --data ./images --bits 3 --format packed -o model.q.onnx",
+    ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
   flags: {
@@ -72,7 +77,11 @@ export const quantizeCommand: Command = {
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
-    steps: { value: "N", help: "gradient steps of learned rounding [1000], of a block [300]" },
+    steps: {
+      value: "N",
+      help:
+        "gradient steps of learned rounding [1000], of a block [300; all that a time budget allows]",
+    },
     blocks: { help: "learn blocks of layers by gradients once they are rounded" },
     "time-budget": { value: "TIME", help: "as 90s or 10m: learn blocks, but end on time" },
     range: {
@@ -83,7 +92,10 @@ export const quantizeCommand: Command = {
     "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
     refit: { help: "scales are fitted to the levels [on; --no-refit]" },
     damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
-    format: { value: "NAME", help: "qdq, or float to study what rounding does [qdq]" },
+    format: {
+      value: "NAME",
+      help: "qdq, packed (true size), matmulnbits, or float to study rounding [qdq]",
+    },
     resume: { help: "go on where an interrupted run with the same output stopped" },
     "debug-graphs": { value: "DIR", help: "write the gradient graph of each block there" },
     "dry-run": { help: "print the plan and stop" },
@@ -104,7 +116,7 @@ export const quantizeCommand: Command = {
       granularity: granularity(parsed),
       symmetric: parsed.on("symmetric"),
       overrides: parsed.texts("override").map(override),
-      format: parsed.choice("format", ["qdq", "float"]),
+      format: parsed.choice("format", FORMATS),
     });
     if (parsed.on("dry-run")) {
       context.print(parsed.on("json") ? planJson(plan) : describePlan(plan));
@@ -130,6 +142,8 @@ export const quantizeCommand: Command = {
       scaleRefit: parsed.on("refit"),
       damping: parsed.number("damping"),
       seed: parsed.number("seed"),
+      // The time that a user waits began with the program.
+      started: 0,
       signal: context.signal,
     };
     const samples = await samplesOf(parsed, plan.graph.inputs, context, {
@@ -169,10 +183,10 @@ export const quantizeCommand: Command = {
 };
 
 function planJson(plan: ReturnType<typeof makePlan>): string {
-  const { layers, skipped, activations, prepared, size } = plan;
+  const { layers, tables, skipped, activations, prepared, size } = plan;
   return JSON.stringify({
     layers: layers.map((
-      { target, bits, grid, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
+      { target, bits, grid, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
     ) => ({
       name: target.name,
       op: target.op,
@@ -180,6 +194,7 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
       shape: target.shape,
       bits,
       grid,
+      storage,
       storedBits,
       granularity,
       gram,
@@ -187,6 +202,7 @@ function planJson(plan: ReturnType<typeof makePlan>): string {
       bytesAfter,
       note,
     })),
+    tables,
     skipped,
     activations: [...activations.own, ...activations.shared.keys()],
     prepared,

@@ -6,7 +6,7 @@
 
 import { cutBits, cutLevel } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { Parts, Rounding } from "./build.ts";
+import type { Parts, Rounding } from "./parts.ts";
 
 /** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */
 export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number): Rounding {

@@ -11,8 +11,7 @@ import { AttuneError } from "../errors.ts";
 import { StringStringEntryProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import type { Model } from "../onnx/model.ts";
 import { bytesOf } from "../onnx/tensor.ts";
-import type { Plan } from "../plan/plan.ts";
-import type { Parts } from "./build.ts";
+import type { Draft } from "./draft.ts";
 
 /** The key of the entry. */
 export const NESTED_KEY = "attune.nested";
@@ -29,30 +28,29 @@ export interface NestedLayer {
   readonly biases: Readonly<Record<number, string>>;
 }
 
+/** How a file keeps levels that can be cut. */
+export type NestedFormat = "qdq" | "packed";
+
 /** The entry. */
 export interface Nested {
+  /** How the file keeps its levels. */
+  readonly format: NestedFormat;
   /** The widths that the model can be cut to, falling. */
   readonly widths: readonly number[];
   /** The layers that were quantized. */
   readonly layers: readonly NestedLayer[];
 }
 
-/**
- * Writes the entry into the quantized `model` of `plan`, if its grids are nested. `biases` are the
- * biases' tensors by layer name.
- */
-export function putNested(
-  model: Model,
-  plan: Plan,
-  parts: Parts,
-  biases: ReadonlyMap<string, string>,
-): void {
+/** Writes the entry into the model of `draft`, if that becomes a file and its grids are nested. */
+export function putNested({ model, plan, parts, format, biases }: Draft): void {
+  if (format === "float" || format === "learnable") return;
   const known = plan.layers.flatMap((layer) => {
     const rounding = parts.roundings.get(layer.target.name);
     return rounding?.cuts === undefined ? [] : [{ layer, cuts: rounding.cuts }];
   });
   if (known.length === 0) return;
   const nested: Nested = {
+    format: format === "qdq" ? format : "packed",
     widths: known[0].cuts.map(({ width }) => width),
     layers: known.map(({ layer: { target, grid, bits }, cuts }) => ({
       weight: target.weight,
@@ -93,10 +91,10 @@ export function readNested({ proto, name }: Model): Nested {
   );
 }
 
-function isNested({ widths, layers }: Nested): boolean {
+function isNested({ format, widths, layers }: Nested): boolean {
   const isWidths = (list: readonly number[]) =>
     list.length > 0 && list.every((bits) => Number.isInteger(bits) && bits >= 2 && bits <= 8);
-  return isWidths(widths) &&
+  return (format === "qdq" || format === "packed") && isWidths(widths) &&
     layers.every((layer) =>
       typeof layer.weight === "string" && isWidths(layer.widths) &&
       Object.values(layer.biases).every((bias) => atob(bias).length % 4 === 0)

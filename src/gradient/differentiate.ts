@@ -11,7 +11,7 @@ import { extract, valueInfo } from "../graph/extract.ts";
 import { isControlFlow, isStandard, nodeName, readsOf, tensorNames } from "../graph/graph.ts";
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
-import { DataType, dimsOf } from "../onnx/tensor.ts";
+import { DataType, dimsOf, readInts } from "../onnx/tensor.ts";
 import { type Rule, Site } from "./rule.ts";
 import { convolution } from "./rules/conv.ts";
 import { elementwise } from "./rules/elementwise.ts";
@@ -39,6 +39,11 @@ export interface GradientOptions {
    * have other values, or inputs.
    */
   readonly wrt: readonly string[];
+  /**
+   * Whole numbers that the model computes from shapes alone, by name: where a Slice begins, for example.
+   * Default: only constants are known.
+   */
+  readonly values?: ReadonlyMap<string, readonly number[]>;
   /** What the loss of an output counts, by the output's name. Default: 1. */
   readonly lossWeights?: ReadonlyMap<string, number>;
 }
@@ -55,11 +60,21 @@ export interface GradientGraph {
   readonly gradients: ReadonlyMap<string, string>;
 }
 
-/** The tensors that depend on one of `wrt`, those included. */
+/** Operators whose outputs do not change where their inputs change by little: shapes, comparisons. */
+const STEADY = new Set([
+  ...["Shape", "Size", "ConstantOfShape", "ArgMax", "ArgMin", "NonZero", "IsNaN", "IsInf"],
+  ...["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not"],
+]);
+
+function isSteady(node: NodeProto): boolean {
+  return isStandard(node) && STEADY.has(node.opType);
+}
+
+/** The tensors that depend on one of `wrt` smoothly, those included. */
 function dependents(model: Model, wrt: readonly string[]): Set<string> {
   const found = new Set(wrt);
   for (const node of model.proto.graph.node) {
-    if (readsOf(node).some((name) => found.has(name))) {
+    if (!isSteady(node) && readsOf(node).some((name) => found.has(name))) {
       for (const name of node.output) found.add(name);
     }
   }
@@ -69,6 +84,23 @@ function dependents(model: Model, wrt: readonly string[]): Set<string> {
 
 function ruleOf(node: NodeProto): Rule | undefined {
   return isStandard(node) && !isControlFlow(node) ? RULES[node.opType] : undefined;
+}
+
+/**
+ * The tensors of `model` that follow from the shapes of its inputs and from constants, so that they are
+ * the same for every batch of a size.
+ */
+export function shapeValues(model: Model): Set<string> {
+  const { input, node, initializer } = model.proto.graph;
+  const varying = new Set(input.map(({ name }) => name));
+  for (const { name } of initializer) varying.delete(name);
+  const found = new Set<string>();
+  for (const each of node) {
+    const ofShape = isStandard(each) && (each.opType === "Shape" || each.opType === "Size");
+    const varies = !ofShape && readsOf(each).some((name) => varying.has(name));
+    for (const name of each.output) (varies ? varying : found).add(name);
+  }
+  return found;
 }
 
 /**
@@ -118,11 +150,15 @@ export function unsupported(model: Model, wrt: readonly string[]): NodeProto | u
 export function differentiate(
   model: Model,
   shapes: ReadonlyMap<string, readonly number[]>,
-  { wrt, lossWeights }: GradientOptions,
+  { wrt, lossWeights, values }: GradientOptions,
 ): GradientGraph {
   const result = copyModel(model), { graph } = result.proto;
   const wanted = dependents(model, wrt);
   const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
+  const ints = (name: string) => {
+    const tensor = constants.get(name);
+    return tensor === undefined ? values?.get(name) : readInts(tensor);
+  };
   const known = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
   const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model), opsetOf(model));
   const targets = new Map<string, string>(), losses: string[] = [];
@@ -143,7 +179,16 @@ export function differentiate(
     const rule = ruleOf(node);
     try {
       if (rule === undefined) throw new Error(`${node.opType} has no gradient here`);
-      rule(new Site(tape, node, gradients, wanted, constants));
+      const further = gradients.findIndex((gradient, i) => i > 0 && gradient !== undefined);
+      if (further > 0 && node.opType !== "Split") {
+        throw new Error(`the gradient of its output ${further} is not known here`);
+      }
+      const terms = node.input.map((name) => tape.terms(name));
+      rule(new Site(tape, node, gradients, wanted, ints));
+      const missed = node.input.findIndex((name, i) =>
+        wanted.has(name) && tape.terms(name) === terms[i]
+      );
+      if (missed >= 0) throw new Error(`the gradient of its input ${missed} is not known here`);
     } catch (cause) {
       if (cause instanceof AttuneError) throw cause;
       throw new AttuneError(

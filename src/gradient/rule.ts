@@ -4,8 +4,7 @@
  * @module
  */
 
-import type { NodeProto, TensorProto } from "../onnx/gen/onnx_pb.ts";
-import { readInts } from "../onnx/tensor.ts";
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { Shape, Tape } from "./tape.ts";
 
 /** A node to differentiate. */
@@ -17,21 +16,21 @@ export class Site {
   /** Gradients of its outputs; undefined for those that nothing depends on. */
   readonly gradients: readonly (string | undefined)[];
   readonly #wanted: ReadonlySet<string>;
-  readonly #constants: ReadonlyMap<string, TensorProto>;
+  readonly #ints: (name: string) => readonly number[] | undefined;
 
-  /** `wanted`: the tensors whose gradients are needed. */
+  /** `wanted`: the tensors whose gradients are needed; `ints`: whole numbers that are known. */
   constructor(
     tape: Tape,
     node: NodeProto,
     gradients: readonly (string | undefined)[],
     wanted: ReadonlySet<string>,
-    constants: ReadonlyMap<string, TensorProto>,
+    ints: (name: string) => readonly number[] | undefined,
   ) {
     this.tape = tape;
     this.node = node;
     this.gradients = gradients;
     this.#wanted = wanted;
-    this.#constants = constants;
+    this.#ints = ints;
   }
 
   /** The gradient of the first output. */
@@ -64,10 +63,17 @@ export class Site {
     if (this.wants(i)) this.tape.add(this.input(i), this.tape.sumTo(gradient(), this.shape(i)));
   }
 
-  /** The whole numbers of the constant input `i`; undefined where it is left out. */
-  ints(i: number): number[] | undefined {
-    const tensor = this.#constants.get(this.node.input[i] ?? "");
-    return tensor && readInts(tensor);
+  /**
+   * The whole numbers of input `i`; undefined where it is left out.
+   *
+   * @throws {Error} where they depend on the data.
+   */
+  ints(i: number): readonly number[] | undefined {
+    const name = this.node.input[i] ?? "";
+    if (name === "") return undefined;
+    const found = this.#ints(name);
+    if (found) return found;
+    throw new Error(`its input ${i} depends on the data, which has no gradient here`);
   }
 }
 

@@ -187,6 +187,11 @@ export class Tape {
     else this.#gradients.set(name, [gradient]);
   }
 
+  /** How many terms the gradient of `name` has. */
+  terms(name: string): number {
+    return this.#gradients.get(name)?.length ?? 0;
+  }
+
   /** The gradient of `name`; undefined where nothing depends on it. */
   gradient(name: string): string | undefined {
     const terms = this.#gradients.get(name);

@@ -45,6 +45,12 @@ const ARRAYS: Partial<Record<DataType, new (buffer: ArrayBuffer) => TypedArray>>
   [DataType.UINT64]: BigUint64Array,
 };
 
+/** `count` zeros of an element type; undefined where no typed array holds such. */
+export function zerosOf(type: DataType, count: number): TypedArray | undefined {
+  const ArrayType = ARRAYS[type] as { BYTES_PER_ELEMENT: number } & (typeof ARRAYS)[DataType];
+  return ArrayType && new ArrayType(new ArrayBuffer(count * ArrayType.BYTES_PER_ELEMENT));
+}
+
 /** ONNX's and onnxruntime's names of an element type differ for floats alone. */
 const FLOAT_NAMES: Record<string, string> = { FLOAT: "float32", DOUBLE: "float64" };
 

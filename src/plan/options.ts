@@ -99,12 +99,24 @@ export interface PlanOptions {
    * narrower width. It replaces `bits`. Default: none.
    */
   nested?: readonly number[];
-  /** What is written: standard QuantizeLinear/DequantizeLinear, or float for study. Default: `"qdq"`. */
+  /** What is written. Default: `"qdq"`. */
   format?: Format;
 }
 
-/** What is written; see {@linkcode PlanOptions}. */
-export type Format = "qdq" | "float";
+/**
+ * What is written.
+ *
+ * - `qdq`: standard QuantizeLinear and DequantizeLinear on integers of 2, 4 or 8 bits.
+ * - `packed`: levels in as many bits as they have, unpacked by standard operators that onnxruntime
+ *   folds when it opens the file. The true size, at the speed of int8 or float.
+ * - `matmulnbits`: onnxruntime's MatMulNBits and GatherBlockQuantized for matrix products and embedding
+ *   tables; the other layers are packed.
+ * - `float`: dequantized weights, for study.
+ */
+export type Format = (typeof FORMATS)[number];
+
+/** Every {@linkcode Format}. */
+export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
 export type ResolvedPlanOptions =
@@ -141,6 +153,12 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const { symmetric = false, grid = "uniform", format = "qdq" } = options;
+  if (!FORMATS.includes(format)) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot write the format ${format}: give one of ${FORMATS.join(", ")}`,
+    );
+  }
   return {
     bits,
     activationBits,

@@ -23,10 +23,12 @@ import {
 } from "./options.ts";
 import type { LevelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
+import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
+import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
-/** The first opset with per-channel QuantizeLinear, and the first with 4-bit integers and blocks. */
-const OPSET_CHANNEL = 13, OPSET_INT4 = 21;
+/** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
+const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;
 /** Operators that only a quantized model has. */
 const QUANTIZED_OPS =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantize|QLinear|QAttention|QGemm|MatMulNBits|MatMulInteger|ConvInteger|GatherBlockQuantized)/;
@@ -41,8 +43,10 @@ export interface LayerPlan {
   readonly grid: Grid;
   /** The levels that a row may have; of a piecewise grid, before its tails are spread out. */
   readonly windows: LevelWindows;
-  /** Bits that the file keeps per level: 4 or 8. */
-  readonly storedBits: 4 | 8;
+  /** How the file keeps it. */
+  readonly storage: Storage;
+  /** Bits that the file keeps per level. */
+  readonly storedBits: number;
   /** How many weights share a scale. */
   readonly granularity: Granularity;
   /** Scales per row of the matrix: 1, or one per block of `blockSize` inputs. */
@@ -69,13 +73,15 @@ export interface Plan {
   readonly options: ResolvedPlanOptions;
   /** The layers to quantize, in the order in which they run. */
   readonly layers: readonly LayerPlan[];
+  /** The embedding tables to quantize, where the format has an operator for them. */
+  readonly tables: readonly TablePlan[];
   /** The layers that stay in float, with reasons. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly (Skipped | SkippedTable)[];
   /** The activations to quantize; none where activations stay in float. */
   readonly activations: Activations;
   /** What preparation changed, in words. */
   readonly prepared: readonly string[];
-  /** Bytes of all initializers, before and after. */
+  /** Bytes of all initializers, before and after; the file holds the graph besides. */
   readonly size: { readonly before: number; readonly after: number };
 }
 
@@ -96,25 +102,14 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   const folded = foldBatchNorm(prepared);
   if (folded.length > 0) changes.push(`${folded.length} BatchNormalization nodes folded`);
 
-  const found = findTargets(new Graph(prepared));
-  checkOverrides(resolved, found.targets, model.name);
-  const opset = neededOpset(resolved, found.targets);
+  const opset = planLayers(new Graph(prepared), resolved).layers
+    .reduce((most, layer) => Math.max(most, neededOpset(resolved, layer)), OPSET_CHANNEL);
   if (opsetOf(prepared) < opset) {
     changes.push(`opset raised from ${opsetOf(prepared)} to ${opset}`);
     changes.push(...raiseOpset(prepared, opset));
   }
   const graph = new Graph(prepared);
-  const { targets, skipped } = findTargets(graph);
-  const edges = edgeTargets(graph, targets);
-  const layers: LayerPlan[] = [];
-  for (const target of targets) {
-    const override = overrideOf(resolved, target);
-    if (override === "skip") {
-      skipped.push({ name: target.name, op: target.op, reason: "override" });
-      continue;
-    }
-    layers.push(layerPlan(resolved, target, override, edges.has(target)));
-  }
+  const { layers, skipped, edges } = planLayers(graph, resolved);
   if (layers.length === 0) {
     throw new AttuneError(
       "bad-model",
@@ -122,38 +117,107 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
         `constant float32 weight left to quantize`,
     );
   }
-  const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
-    0,
-  );
-  const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
-  const saved = [...weights.values()].reduce((sum, l) => sum + l.bytesBefore - l.bytesAfter, 0);
+  const found = resolved.format === "matmulnbits"
+    ? findTables(graph, bitsOf(resolved.bits))
+    : { tables: [], skipped: [] };
+  // A product that onnxruntime's own operator computes takes its input in float.
+  const onGrids = layers.filter(({ storage }) => storage.kind !== "matmulnbits");
   return {
     model: prepared,
     graph,
     options: resolved,
     layers,
-    skipped,
+    tables: found.tables,
+    skipped: [...skipped, ...found.skipped],
     activations: resolved.activationBits === "none"
       ? { own: [], shared: new Map(), bits: new Map() }
       : findActivations(
         graph,
-        layers.map((layer) => layer.target),
+        onGrids.map((layer) => layer.target),
         resolved.activationBits,
         edges,
       ),
     prepared: changes,
-    size: { before, after: before - (resolved.format === "float" ? 0 : saved) },
+    size: sizeOf(graph, resolved, layers, found.tables),
   };
+}
+
+/** What becomes of each layer of `graph`, and which stay in float. */
+function planLayers(
+  graph: Graph,
+  options: ResolvedPlanOptions,
+): { layers: LayerPlan[]; skipped: Skipped[]; edges: Set<Target> } {
+  const { targets, skipped } = findTargets(graph);
+  checkOverrides(options, targets, graph.model.name);
+  const edges = edgeTargets(graph, targets);
+  const layers: LayerPlan[] = [];
+  for (const target of targets) {
+    const override = overrideOf(options, target);
+    if (override === "skip") {
+      skipped.push({ name: target.name, op: target.op, reason: "override" });
+    } else layers.push(layerPlan(options, target, override, edges.has(target)));
+  }
+  return { layers, skipped, edges };
+}
+
+/** Bytes of all initializers of `graph`, before and after; those in external files not counted. */
+function sizeOf(
+  graph: Graph,
+  options: ResolvedPlanOptions,
+  layers: readonly LayerPlan[],
+  tables: readonly TablePlan[],
+): Plan["size"] {
+  const before = graph.proto.initializer.reduce(
+    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
+    0,
+  );
+  if (options.format === "float") return { before, after: before };
+  const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
+  const saved = [...weights.values(), ...tables].reduce(
+    (sum, { bytesBefore, bytesAfter }) => sum + bytesBefore - bytesAfter,
+    0,
+  );
+  const added = layers.reduce((sum, layer) => sum + addedBytes(graph, options, layer), 0);
+  return { before, after: before - saved + added };
+}
+
+/** Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales. */
+function addedBytes(
+  graph: Graph,
+  { activationBits }: ResolvedPlanOptions,
+  { target, storage, windows, granularity, blocksPerRow }: LayerPlan,
+): number {
+  const { op, groups, rows } = target, channels = groups * rows;
+  const scales = granularity.kind === "tensor" ? 1 : channels * blocksPerRow;
+  const zeros = storage.kind === "integer"
+    ? Math.ceil(scales * storage.bits / 8)
+    : storage.kind === "matmulnbits" && windows.lows.length > 1
+    ? rows * Math.ceil(Math.ceil(target.depth / storage.blockSize) * storage.bits / 8)
+    : op === "Gemm" && activationBits === 8
+    ? scales
+    : 0;
+  // Where rows begin their levels: a byte each.
+  const offsets = storage.kind === "packed" && windows.lows.length > 1 &&
+      granularity.kind !== "tensor"
+    ? channels
+    : 0;
+  if (op === "MatMul") return zeros + offsets;
+  // A float bias becomes an int32 one, or there was none.
+  const bias = graph.constant(target.node.input[2] ?? "") ? 0 : 4 * channels;
+  const inIntegers = storage.kind === "integer" && activationBits === 8 && blocksPerRow === 1;
+  return zeros + offsets + bias + (inIntegers ? 4 * channels : 0);
 }
 
 function refuseQuantized(model: Model): void {
   const node = model.proto.graph.node.find((n) => QUANTIZED_OPS.test(n.opType));
-  if (node === undefined) return;
+  // A packed file may have no such operator, but every file of attune says what made it.
+  const made = model.proto.metadataProps.find(({ key }) => key === "attune.version");
+  if (node === undefined && made === undefined) return;
+  const why = node ? `node "${node.name}" is a ${node.opType}` : `attune ${made!.value} made it`;
   throw new AttuneError(
     "bad-model",
-    `Cannot quantize ${model.name}: it is quantized already (node "${node.name}" is a ` +
-      `${node.opType}); give the float32 model that it was made from`,
+    `Cannot quantize ${model.name}: it is quantized already (${why}); give the float32 model ` +
+      `that it was made from`,
   );
 }
 
@@ -178,12 +242,19 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip
   )?.bits;
 }
 
-function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
-  const widths = targets.map((target) => overrideOf(options, target) ?? options.bits);
-  const all = [...widths, ...options.nested ?? [], options.edgeBits];
-  const fine = all.some((width) => width !== "skip" && bitsOf(width) <= 4) ||
-    options.granularity.kind === "block" || options.activationBits === 4;
-  return options.format === "qdq" && fine ? OPSET_INT4 : OPSET_CHANNEL;
+/** The opset of the operators that `layer` needs in the file. */
+function neededOpset(
+  { format, activationBits }: ResolvedPlanOptions,
+  { grid, storage, blocksPerRow }: LayerPlan,
+): number {
+  if (format === "float") return OPSET_CHANNEL;
+  const integers = storage.kind === "integer" ? storage.bits : 8;
+  if (integers === 2) return OPSET_INT2;
+  const asIntegers = storage.kind === "integer" || activationBits !== "none";
+  // What is cut from nested levels has 4-bit integers, or is packed.
+  const fine = integers === 4 || activationBits === 4 || grid.kind === "nested";
+  if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
+  return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
 }
 
 /** The bits that levels of a width take. */
@@ -225,8 +296,6 @@ function layerPlan(
   edge: boolean,
 ): LayerPlan {
   const { bits, grid, note } = gridOf(options, override, edge);
-  // Tails reach beyond the integers of the width.
-  const storedBits = bits <= 4 && grid.kind !== "piecewise" ? 4 : 8;
   const weights = target.groups * target.rows * target.depth;
   // A ConvTranspose with groups has no axis that counts its output channels.
   const granularity: Granularity =
@@ -238,18 +307,21 @@ function layerPlan(
     : target.depth;
   const blocksPerRow = Math.ceil(target.depth / blockSize);
   const scales = granularity.kind === "tensor" ? 1 : target.groups * target.rows * blocksPerRow;
+  const storage = storageOf(options, target, { bits, grid }, granularity);
+  const matrix = { rows: target.groups * target.rows, depth: target.depth };
   return {
     target,
     bits,
     grid,
     windows: windowsOf(grid, bits, options.symmetric),
-    storedBits,
+    storage,
+    storedBits: storedBits(storage),
     granularity,
     blocksPerRow,
     blockSize,
     gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * weights,
-    bytesAfter: Math.ceil(weights * storedBits / 8) + 4 * scales + biasBytes(options, target),
+    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
     note,
   };
 }

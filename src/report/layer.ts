@@ -16,7 +16,7 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 /** The report of one layer of `calibrated`. */
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
-  const { target, bits, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
+  const { target, bits, storage, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
   const { lows, codebook } = result.rounding;
   const span = codebook ? codebook.at(-1)! - codebook[0] : layer.windows.span;
   // The levels of some row.
@@ -31,6 +31,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     bits,
     grid: gridName(layer),
     storedBits,
+    storage: storage.kind,
     granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,
     bytesBefore,
     bytesAfter,

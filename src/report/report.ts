@@ -22,6 +22,8 @@ export interface LayerReport {
   readonly grid: string;
   /** Bits that the file keeps per level. */
   readonly storedBits: number;
+  /** How the file keeps it: `integer`, `packed` or `matmulnbits`. */
+  readonly storage: string;
   /** How many weights share a scale: `tensor`, `channel` or `block:N`. */
   readonly granularity: string;
   /** Bytes of the float weight. */
@@ -48,6 +50,26 @@ export interface LayerReport {
     readonly scale: number;
     readonly zeroPoint: number;
   };
+}
+
+/** One embedding table of a report. */
+export interface TableReport {
+  /** The names of the nodes that take rows of it. */
+  readonly nodes: readonly string[];
+  /** The initializer. */
+  readonly weight: string;
+  /** Rows, and values per row. */
+  readonly shape: readonly number[];
+  /** Bits of a level. */
+  readonly bits: number;
+  /** How many values share a scale: `block:N`. */
+  readonly granularity: string;
+  /** Bytes of the float table. */
+  readonly bytesBefore: number;
+  /** Bytes of levels and scales. */
+  readonly bytesAfter: number;
+  /** Squared error of its values, relative to their power. */
+  readonly error: number;
 }
 
 /** One block of a report: layers that were learned together. */
@@ -87,6 +109,8 @@ export interface Report {
   readonly size: { readonly before: number; readonly after: number };
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
+  /** The quantized embedding tables; none where the format has no operator for them. */
+  readonly tables: readonly TableReport[];
   /** The blocks that were learned, or tried; none where layers stay as they were rounded. */
   readonly blocks: readonly BlockReport[];
   /** The layers that stay in float. */

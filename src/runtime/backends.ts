@@ -12,13 +12,17 @@ import { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./session.ts"
 /** onnxruntime-web (WebAssembly, everywhere) or onnxruntime-node (native, about four times faster). */
 export type Backend = "web" | "node";
 
-/** Loads the runtime of `backend`; single-threaded, since attune runs one per worker. */
-export async function loadBackend(backend: Backend): Promise<Runtime> {
+/**
+ * Loads the runtime of `backend`; single-threaded, since attune runs one per worker. Its name says,
+ * too, if the kernel beside it is the one of relaxed SIMD: either decides the last bits.
+ */
+export async function loadBackend(backend: Backend, relaxedSimd = false): Promise<Runtime> {
+  const name = relaxedSimd ? `${backend}, relaxed SIMD` : backend;
   if (backend === "node") {
     try {
       // Not a literal, so that bundlers and type checks do not need the optional package.
       const specifier = "onnxruntime-node";
-      return onnxruntime(unwrap(await import(specifier)), { name: "node" });
+      return onnxruntime(unwrap(await import(specifier)), { name });
     } catch (cause) {
       throw new AttuneError(
         "bad-option",
@@ -34,7 +38,7 @@ export async function loadBackend(backend: Backend): Promise<Runtime> {
   const wasm = await readFile(fileURLToPath(path));
   ort.env.wasm.wasmBinary = wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.byteLength);
   ort.env.wasm.numThreads = 1;
-  return onnxruntime(ort as unknown as OnnxRuntimeModule, { name: "web" });
+  return onnxruntime(ort as unknown as OnnxRuntimeModule, { name });
 }
 
 /**

@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Engine } from "../calibrate/engine.ts";
 import { LANES } from "../calibrate/engine.ts";
+import { AttuneError } from "../errors.ts";
 import { cachedSpools } from "../calibrate/spool.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
 import { relaxedModule } from "../kernel/relaxed.ts";
@@ -66,18 +67,30 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
       if (port === undefined) break;
       ports.push(port);
     }
-    if (ports.length === 0) {
-      const module = relaxedSimd ? await relaxedModule() : undefined;
-      const spools = cachedSpools(memory, fileSpools(folder));
-      const inline = inlinePool(await loadBackend(backend), spools, module);
-      return new EnginePool(inline.clients, cleanUp);
-    }
     const setup: WorkerSetup = { backend, folder, relaxedSimd, memory: memory / ports.length };
-    await Promise.all(ports.map((port) => whenReady(port, () => port.post(setup))));
-    return new EnginePool(ports.map((port) => new Client<Engine>(port)), cleanUp);
+    if (ports.length > 0 && await allReady(ports, setup)) {
+      return new EnginePool(ports.map((port) => new Client<Engine>(port)), cleanUp);
+    }
+    const module = relaxedSimd ? await relaxedModule() : undefined;
+    const spools = cachedSpools(memory, fileSpools(folder));
+    const inline = inlinePool(await loadBackend(backend, relaxedSimd), spools, module);
+    return new EnginePool(inline.clients, cleanUp);
   } catch (error) {
     for (const port of ports) port.terminate?.();
     cleanUp();
     throw error;
+  }
+}
+
+/** Tells all workers what to work with; false, and none is left, where one could not even load. */
+async function allReady(ports: readonly Port[], setup: WorkerSetup): Promise<boolean> {
+  try {
+    await Promise.all(ports.map((port) => whenReady(port, () => port.post(setup))));
+    return true;
+  } catch (error) {
+    // What a worker says itself, such as that its runtime is missing, would be so in this thread, too.
+    if (!(error instanceof AttuneError) || error.code !== "internal") throw error;
+    for (const port of ports) port.terminate?.();
+    return false;
   }
 }

@@ -21,7 +21,7 @@ port.onMessage(async (message) => {
   try {
     const kernel = Kernel.create(relaxedSimd ? await relaxedModule() : undefined);
     const spools = cachedSpools(memory, fileSpools(folder));
-    serve(new Engine(await loadBackend(backend), spools, kernel), port);
+    serve(new Engine(await loadBackend(backend, relaxedSimd), spools, kernel), port);
     port.post({ ready: true });
   } catch (error) {
     port.post({ ready: false, message: (error as Error).message });

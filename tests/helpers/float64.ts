@@ -153,6 +153,13 @@ const OPS: Record<string, Op> = {
       ),
     };
   },
+  // Of inputs of one shape.
+  Mean: (_, inputs, dims) => ({
+    dims,
+    data: (inputs[0].data as Float64Array).map((_, i) =>
+      inputs.reduce((sum, { data }) => sum + Number(data[i]), 0) / inputs.length
+    ),
+  }),
   Resize: (_, [x], dims) => {
     const data = new Float64Array(dims.reduce((a, c) => a * c, 1));
     let i = 0;

@@ -85,6 +85,10 @@ export const elementwise: Readonly<Record<string, Rule>> = {
     site.give(1, () => site.tape.map("Neg", site.tape.sumTo(site.gradient, site.shape(1))));
   },
   Sum: (site) => site.node.input.forEach((_, i) => site.give(i, () => site.gradient)),
+  Mean: (site) =>
+    site.node.input.forEach((_, i, { length }) =>
+      site.give(i, () => site.tape.times(site.gradient, 1 / length))
+    ),
   Mul: (site) =>
     [0, 1].forEach((i) =>
       site.give(i, () => site.tape.map("Mul", site.gradient, site.input(1 - i)))

@@ -10,21 +10,39 @@ import type { Tape } from "../tape.ts";
 import { indicator } from "./elementwise.ts";
 import { axisOf } from "./shape.ts";
 
-/** Spreads the gradient of a sum, or of a mean, over what was summed. */
-function reduced(mean: boolean): Rule {
+/** What a reduction is over, and its output and gradient with the reduced axes as axes of length 1. */
+interface Reduction {
+  readonly axes: readonly number[];
+  /** Elements that became one. */
+  readonly count: number;
+  readonly y: string;
+  readonly g: string;
+}
+
+/** A rule for a reduction: the gradient of its input, which is spread over that. */
+function reduced(gradient: (site: Site, reduction: Reduction) => string): Rule {
   return (site) =>
     site.give(0, () => {
       const { tape } = site, shape = site.shape(0);
-      const axes = site.ints(1) ?? intsAttribute(site.node, "axes") ?? [];
-      const all = axes.length === 0
+      const given = site.ints(1) ?? intsAttribute(site.node, "axes") ?? [];
+      if (given.length === 0 && intAttribute(site.node, "noop_with_empty_axes", 0) === 1) {
+        return site.gradient;
+      }
+      const axes = given.length === 0
         ? shape.map((_, axis) => axis)
-        : axes.map((axis) => axisOf(axis, shape.length));
-      const kept = shape.map((size, axis) => all.includes(axis) ? 1 : size);
-      const count = all.reduce((product, axis) => product * shape[axis], 1);
-      const g = tape.times(tape.reshape(site.gradient, kept), mean ? 1 / count : 1);
-      return tape.expand(g, shape);
+        : given.map((axis) => axisOf(axis, shape.length));
+      const kept = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
+      const count = axes.reduce((product, axis) => product * shape[axis], 1);
+      const [y, g] = [site.output, site.gradient].map((name) => tape.reshape(name, kept));
+      return tape.expand(gradient(site, { axes, count, y, g }), shape);
     });
 }
+
+/** g goes to the values that were chosen, in equal parts where several are. */
+const extreme = reduced((site, { axes, y, g }) => {
+  const { tape } = site, chosen = indicator(tape, "Equal", site.input(0), y);
+  return tape.map("Mul", chosen, tape.map("Div", g, tape.sum(chosen, axes)));
+});
 
 const globalAverage: Rule = (site) =>
   site.give(0, () => {
@@ -125,8 +143,19 @@ const batchNormalization: Rule = (site) => {
 
 /** Gradients of reductions and normalisations, by operator. */
 export const reduce: Readonly<Record<string, (site: Site) => void>> = {
-  ReduceSum: reduced(false),
-  ReduceMean: reduced(true),
+  ReduceSum: reduced((_, { g }) => g),
+  ReduceMean: reduced(({ tape }, { g, count }) => tape.times(g, 1 / count)),
+  ReduceMax: extreme,
+  ReduceMin: extreme,
+  ReduceL1: reduced((site, { g }) => site.tape.map("Mul", g, site.tape.map("Sign", site.input(0)))),
+  ReduceSumSquare: reduced((site, { g }) =>
+    site.tape.map("Mul", site.tape.times(g, 2), site.input(0))
+  ),
+  // x / ‖x‖, and 0 where all are 0.
+  ReduceL2: reduced((site, { y, g }) => {
+    const { tape } = site, length = tape.map("Max", y, tape.scalar(1e-30));
+    return tape.map("Mul", tape.map("Div", g, length), site.input(0));
+  }),
   GlobalAveragePool: globalAverage,
   GlobalMaxPool: globalMax,
   Softmax: softmax,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { NodeProto } from "../../onnx/gen/onnx_pb.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "../../onnx/model.ts";
 import type { Rule, Site } from "../rule.ts";
 import type { Shape, Tape } from "../tape.ts";
@@ -119,6 +120,30 @@ const transpose: Rule = (site) =>
     return site.tape.transpose(site.gradient, back);
   });
 
+/** Channels and places exchanged back: `order` of the six axes that both shapes are made of. */
+function places(
+  apart: (shape: Shape, block: number) => Shape,
+  order: (node: NodeProto) => Shape,
+): Rule {
+  return (site) =>
+    site.give(0, () => {
+      const { tape, gradient: g } = site, block = intAttribute(site.node, "blocksize", 1);
+      const six = tape.reshape(g, apart(tape.shape(g), block));
+      return tape.reshape(tape.transpose(six, order(site.node)), site.shape(0));
+    });
+}
+
+const depthToSpace = places(
+  ([n, c, h, w], b) => [n, c, h / b, b, w / b, b],
+  (node) =>
+    stringAttribute(node, "mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4],
+);
+
+const spaceToDepth = places(
+  ([n, c, h, w], b) => [n, b, b, c / b ** 2, h, w],
+  () => [0, 3, 4, 1, 5, 2],
+);
+
 /** Gradients of operators that move values, by operator. */
 export const shape: Readonly<Record<string, Rule>> = {
   Reshape: reshaped,
@@ -129,6 +154,8 @@ export const shape: Readonly<Record<string, Rule>> = {
   Concat: concat,
   Slice: slice,
   Split: split,
+  DepthToSpace: depthToSpace,
+  SpaceToDepth: spaceToDepth,
   Pad: pad,
   Expand: (site) => site.give(0, () => site.gradient),
 };

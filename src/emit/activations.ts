@@ -1,0 +1,90 @@
+/**
+ * Activations on their grids: QuantizeLinear and DequantizeLinear after what computes them, or, to be
+ * learned, operators that have gradients.
+ *
+ * @module
+ */
+
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import { makeNode } from "../onnx/model.ts";
+import { floatTensor } from "../onnx/tensor.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Draft } from "./draft.ts";
+import type { Parts } from "./parts.ts";
+
+/** The initializer of a learnable model that holds the step of the activation `name`, a scalar. */
+export function stepName(name: string): string {
+  return `${name}_attune_step`;
+}
+
+/** What a graph input with a grid is called once it went through the grid. */
+const DEQUANTIZED_INPUT = "_attune_dequantized";
+
+/** The tensor that the readers of `name` see in a model of `buildModel`. */
+export function tensorAsRead(plan: Plan, parts: Parts, name: string): string {
+  const isInput = plan.graph.inputs.some((input) => input.name === name);
+  return isInput && parts.grids.has(name) ? name + DEQUANTIZED_INPUT : name;
+}
+
+/** Passes every activation that has a grid through it. */
+export function putActivations(draft: Draft): void {
+  const { plan, parts } = draft;
+  const { graph } = draft.model.proto;
+  const nodes: NodeProto[] = [];
+  for (const input of plan.graph.inputs) {
+    if (!parts.grids.has(input.name)) continue;
+    // An input keeps its name, so its readers move to the dequantized tensor.
+    const to = tensorAsRead(plan, parts, input.name);
+    nodes.push(...throughGrid(draft, input.name, to, input.name));
+    for (const node of graph.node) {
+      node.input = node.input.map((name) => name === input.name ? to : name);
+    }
+  }
+  for (const node of graph.node) {
+    nodes.push(node);
+    node.output = node.output.map((name) => {
+      const source = name === "" ? undefined : draft.gridOf(name);
+      if (source === undefined) return name;
+      const raw = draft.name(`${name}_raw`);
+      nodes.push(...throughGrid(draft, raw, name, source));
+      return raw;
+    });
+  }
+  graph.node = nodes;
+}
+
+/** Nodes that pass `from` through the grid of `source` into `to`. */
+function throughGrid(draft: Draft, from: string, to: string, source: string): NodeProto[] {
+  if (draft.format === "learnable") return learnableGrid(draft, from, to, source);
+  const quantized = draft.name(`${source}_quantized`);
+  const { scale, zero } = draft.gridNames(source);
+  return [
+    makeNode("QuantizeLinear", draft.name(`${from}_quantize`), [from, scale, zero], [quantized]),
+    makeNode("DequantizeLinear", draft.name(`${to}_dequantize`), [quantized, scale, zero], [to]),
+  ];
+}
+
+/**
+ * Nodes that pass `from` through the grid of `source` into `to`: clip(round(x / s), −z, p − z) · s. The
+ * clipping may come before the offset z, so that a straight-through Round leaves the gradients of LSQ.
+ */
+function learnableGrid(draft: Draft, from: string, to: string, source: string): NodeProto[] {
+  const { bits, scale, zeroPoint } = draft.parts.grids.get(source)!;
+  const { initializer } = draft.model.proto.graph;
+  const step = stepName(source);
+  if (!initializer.some((tensor) => tensor.name === step)) {
+    initializer.push(floatTensor(step, [], Float32Array.of(scale)));
+  }
+  const bound = (end: string, value: number) =>
+    draft.put(floatTensor(draft.name(`${to}_${end}`), [], Float32Array.of(value)));
+  const [ratio, whole, level] = ["ratio", "whole", "level"].map((stage) =>
+    draft.name(`${to}_${stage}`)
+  );
+  const bounds = [bound("least", -zeroPoint), bound("most", 2 ** bits - 1 - zeroPoint)];
+  return [
+    makeNode("Div", draft.name(`${to}_divide`), [from, step], [ratio]),
+    makeNode("Round", draft.name(`${to}_round`), [ratio], [whole]),
+    makeNode("Clip", draft.name(`${to}_clip`), [whole, ...bounds], [level]),
+    makeNode("Mul", draft.name(`${to}_scale`), [level, step], [to]),
+  ];
+}

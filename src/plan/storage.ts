@@ -1,0 +1,160 @@
+/**
+ * How the file keeps the levels of a layer, and how many bytes that takes.
+ *
+ * @module
+ */
+
+import type { GridOfBits } from "./grid.ts";
+import type { Granularity, ResolvedPlanOptions } from "./options.ts";
+import type { Target } from "./targets.ts";
+
+/** Bits of one field of a byte. */
+export type PlaneWidth = 1 | 2 | 4 | 8;
+
+/**
+ * How levels lie in bytes.
+ *
+ * *Planes*: a level's code of b bits is cut into fields of `widths`, the highest bits first; a plane
+ * holds one field of every level. In a plane of width w, level j has bits (j mod 8/w)·w and following
+ * of byte ⌊j·w/8⌋, so that a table of 256 entries turns a byte into its levels. Planes are filled up
+ * to a multiple of 8 levels.
+ *
+ * *Trits*: five levels −1, 0 or 1 to a byte, Σ (qⱼ mod 3)·3ʲ.
+ */
+export type Layout =
+  | {
+    /** Fields of bits. */
+    readonly kind: "planes";
+    /** Bits of each plane, the highest of the code first. */
+    readonly widths: readonly PlaneWidth[];
+  }
+  | { /** Digits of base three. */ readonly kind: "trits" };
+
+/** How a layer's weight is kept. */
+export type Storage =
+  | {
+    /** An ONNX integer tensor. */
+    readonly kind: "integer";
+    /** Bits of an element. */
+    readonly bits: 2 | 4 | 8;
+  }
+  | {
+    /** Bytes that standard operators unpack when the file is loaded. */
+    readonly kind: "packed";
+    /** Where the levels are in them. */
+    readonly layout: Layout;
+    /** Why it is not kept as the format asks for, where it is not. */
+    readonly fallback?: string;
+  }
+  | {
+    /** The weight of a MatMulNBits node. */
+    readonly kind: "matmulnbits";
+    /** Bits of a level. */
+    readonly bits: NBits;
+    /** Weights of a row that share a scale, a power of two of at least 16. */
+    readonly blockSize: number;
+  };
+
+/** The widths that onnxruntime's MatMulNBits and GatherBlockQuantized take. */
+export type NBits = 2 | 4 | 8;
+
+/** Weights that share a scale in a MatMulNBits node, where the plan does not say. */
+export const NBITS_BLOCK = 32;
+
+/** The block sizes that MatMulNBits and GatherBlockQuantized take. */
+const NBITS_BLOCKS = [16, 32, 64, 128, 256];
+
+/** The planes of a width. One table look-up per plane: fewer planes are fewer operators. */
+const PLANES: Readonly<Record<number, readonly PlaneWidth[]>> = {
+  2: [2],
+  3: [2, 1],
+  4: [4],
+  5: [4, 1],
+  6: [4, 2],
+  7: [4, 2, 1],
+  8: [8],
+};
+
+/** The layout of levels of `bits`, 2 to 8. */
+export function planesOf(bits: number): Layout {
+  return { kind: "planes", widths: PLANES[bits] };
+}
+
+/** Levels that fill whole bytes in every plane of `layout`. */
+export function levelsAtOnce(layout: Layout): number {
+  return layout.kind === "trits" ? 5 : layout.widths[0] === 8 ? 1 : 8;
+}
+
+/** Bytes of each plane of `count` levels. */
+export function planeBytes(layout: Layout, count: number): number[] {
+  const unit = levelsAtOnce(layout), units = Math.ceil(count / unit);
+  return layout.kind === "trits" ? [units] : layout.widths.map((width) => units * unit * width / 8);
+}
+
+/** Bits per level that `storage` takes, without what rounding up to bytes adds. */
+export function storedBits(storage: Storage): number {
+  if (storage.kind !== "packed") return storage.bits;
+  const { layout } = storage;
+  return layout.kind === "trits" ? 8 / 5 : layout.widths.reduce<number>((sum, w) => sum + w, 0);
+}
+
+/** What {@linkcode storedBytes} counts. */
+export interface StoredLevels {
+  /** Rows of the matrix, of all groups. */
+  readonly rows: number;
+  /** Levels per row. */
+  readonly depth: number;
+  /** How they are kept. */
+  readonly storage: Storage;
+}
+
+/** Bytes of the levels of a layer in the file, without scales. */
+export function storedBytes({ rows, depth, storage }: StoredLevels): number {
+  if (storage.kind === "packed") {
+    return planeBytes(storage.layout, rows * depth).reduce((a, b) => a + b, 0);
+  }
+  if (storage.kind === "integer") return Math.ceil(rows * depth * storage.bits / 8);
+  return rows * Math.ceil(depth / storage.blockSize) * storage.blockSize * storage.bits / 8;
+}
+
+/** How the weight of `target` is kept, by the format of `options`. */
+export function storageOf(
+  { format, activationBits }: ResolvedPlanOptions,
+  target: Target,
+  { bits, grid }: GridOfBits,
+  granularity: Granularity,
+): Storage {
+  const layout: Layout = grid.kind === "ternary" ? { kind: "trits" } : planesOf(bits);
+  if (format === "packed") return { kind: "packed", layout };
+  if (format === "matmulnbits") {
+    const fallback = nbitsRefusal(target, { bits, grid }, granularity);
+    if (fallback !== undefined) return { kind: "packed", layout, fallback };
+    const blockSize = granularity.kind === "block" ? granularity.size : NBITS_BLOCK;
+    return { kind: "matmulnbits", bits: bits as NBits, blockSize };
+  }
+  // Tails reach beyond the integers of the width.
+  if (grid.kind === "piecewise") return { kind: "integer", bits: 8 };
+  // onnxruntime 1.30 merges int2 weights into integer kernels that do not take them where activations
+  // are quantized, and the model no longer opens; in a Gemm whose columns do not fill whole bytes it
+  // computes something else. What is left works.
+  const int2 = activationBits === "none" && (target.op === "Conv" || target.op === "ConvTranspose");
+  if (bits === 2 && int2) return { kind: "integer", bits: 2 };
+  return { kind: "integer", bits: bits <= 4 ? 4 : 8 };
+}
+
+/** Why `target` cannot be a MatMulNBits node; undefined where it can. */
+function nbitsRefusal(
+  target: Target,
+  { bits, grid }: GridOfBits,
+  granularity: Granularity,
+): string | undefined {
+  if (target.op !== "MatMul") return `MatMulNBits is no ${target.op}`;
+  if (target.weightInput === 0) return "MatMulNBits has its weight on the right";
+  if (grid.kind === "piecewise") return "levels of MatMulNBits are evenly spaced";
+  if (grid.kind === "nested") return "levels of MatMulNBits are not cut";
+  if (bits !== 2 && bits !== 4 && bits !== 8) return "MatMulNBits has 2, 4 or 8 bits";
+  if (granularity.kind === "block" && !NBITS_BLOCKS.includes(granularity.size)) {
+    return `MatMulNBits has blocks of ${NBITS_BLOCKS.join(", ")}`;
+  }
+  return undefined;
+}
