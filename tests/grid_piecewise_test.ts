@@ -68,9 +68,10 @@ Deno.test("nearestLevel: no level is nearer, within and beyond the range, moved 
 Deno.test("codebookProblem: rows may begin where zero is among dense levels, all of them bytes", () => {
   for (const bits of [2, 3, 4, 7]) {
     for (const codebook of codebooksOf(bits)) {
-      const { span, lows } = codebookProblem(codebook).windows;
+      const { span, lows } = codebookProblem(codebook, false).windows;
       assertEquals([lows[0], lows[0] + span], [codebook[0], codebook.at(-1)]);
       assertEquals(new Set(lows).size, lows.length);
+      assertEquals(codebookProblem(codebook, true).windows.lows, [codebook[0]]);
       for (const lo of lows) {
         const offset = lo - lows[0];
         assert(codebook[0] + offset >= -128 && codebook.at(-1)! + offset <= 127);
@@ -85,7 +86,9 @@ Deno.test("codebookProblem: rows may begin where zero is among dense levels, all
 
 Deno.test("codebookGrids: each row by its own weights, and no scale or place that was tried is better", () => {
   using kernel = Kernel.create();
-  const [codebook] = codebooksOf(3), made = codebookProblem(codebook), { lows } = made.windows;
+  const [codebook] = codebooksOf(3),
+    made = codebookProblem(codebook, false),
+    { lows } = made.windows;
   for (
     const [groups, rows, d, block] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]]
   ) {
@@ -176,7 +179,7 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
     const [even, ...errors] = codebookErrors(kernel, plain, codebooks), least = Math.min(...errors);
     const best = codebooks[errors.indexOf(least)], what = JSON.stringify(more);
     assert(least < even, `${what}: ${least}, ${even}`);
-    const found = solveLayer(kernel, { ...plain, ...codebookProblem(best) });
+    const found = solveLayer(kernel, { ...plain, ...codebookProblem(best, false) });
     const of = found.levels.map((level, i) => level - found.lows[Math.floor(i / 48)] + best[0]);
     assert(of.every((level) => best.includes(level)), `${of}`);
     assert(of.includes(best[0]) && of.includes(best.at(-1)!), "the tails are not used");
@@ -190,7 +193,7 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
   using kernel = Kernel.create();
   const plain = problem(2, 20, 40);
   const codebook = Int8Array.of(-4, -3, -2, -1, 0, 1, 2, 3);
-  const found = solveLayer(kernel, { ...plain, ...codebookProblem(codebook) }),
+  const found = solveLayer(kernel, { ...plain, ...codebookProblem(codebook, false) }),
     even = solveLayer(kernel, plain);
   assert(Math.abs(found.error.final / even.error.final - 1) < 0.05);
   // Nearest rounding searches its scales a little otherwise.
@@ -202,7 +205,7 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
 
 Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H keep to the levels", () => {
   using kernel = Kernel.create();
-  const [codebook] = codebooksOf(3), whole = problem(1, 20, 16, codebookProblem(codebook));
+  const [codebook] = codebooksOf(3), whole = problem(1, 20, 16, codebookProblem(codebook, false));
   const found = solveLayer(kernel, whole);
   for (const [from, to] of [[0, 1], [1, 8], [14, 20]]) {
     const weight = whole.weight.slice(from * 16, to * 16);

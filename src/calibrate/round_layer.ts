@@ -116,7 +116,7 @@ export async function roundLayer(
 
 /** The codebook that suits the weights of all shares best; undefined where even levels do. */
 async function codebookFor(
-  { bits }: LayerPlan,
+  { bits, windows }: LayerPlan,
   problems: readonly Problem[],
   pool: EnginePool,
 ): Promise<Pick<Problem, "codebook" | "windows"> | undefined> {
@@ -126,7 +126,7 @@ async function codebookFor(
   );
   const sums = Array.from(errors[0], (_, c) => errors.reduce((sum, own) => sum + own[c], 0));
   const best = sums.indexOf(Math.min(...sums));
-  return best === 0 ? undefined : codebookProblem(codebooks[best - 1]);
+  return best === 0 ? undefined : codebookProblem(codebooks[best - 1], windows.lows.length === 1);
 }
 
 /** The strength of the float-target shift that does best on the validation lanes. */

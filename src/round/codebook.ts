@@ -53,16 +53,18 @@ export function codebooksOf(bits: number): Int8Array[] {
 
 /**
  * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's levels are
- * those of the codebook, moved as far as they still are dense around zero.
+ * those of the codebook, moved as far as they still are dense around zero; not at all where levels shall
+ * be `symmetric`.
  */
 export function codebookProblem(
   codebook: Int8Array,
+  symmetric: boolean,
 ): { readonly codebook: Int8Array; readonly windows: LevelWindows } {
   const usual = codebook[0], span = codebook[codebook.length - 1] - usual;
   // The middle is −dense … dense − 1.
   const dense = (codebook.filter((level, i) => codebook[i + 1] === level + 1).length + 1) / 2;
   const lows = [usual];
-  for (let away = 1; away < dense; away++) {
+  for (let away = 1; away < dense && !symmetric; away++) {
     lows.push(...[usual + away, usual - away].filter((lo) => lo >= -128 && lo + span <= 127));
   }
   return { codebook, windows: { span, lows } };

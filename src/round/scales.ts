@@ -79,11 +79,12 @@ export function codebookErrors(
     const lo = kernel.f32(groups * rows);
     const own = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
     searchGrids(kernel, problem, own);
+    const symmetric = problem.windows.lows.length === 1;
     const uniform = windowError(own, problem.windows.span);
     const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
     return Float64Array.of(
       uniform,
-      ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook), search)),
+      ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook, symmetric), search)),
     );
   } finally {
     kernel.reset(mark);
