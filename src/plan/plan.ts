@@ -12,6 +12,7 @@ import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
+import type { Budget, Strategy } from "./bits.ts";
 import {
   type Granularity,
   matchesPattern,
@@ -51,7 +52,7 @@ export interface LayerPlan {
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
   readonly bytesAfter: number;
-  /** Why the width is not the one asked for, where it is not. */
+  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
   readonly note?: "first or last layer" | "override";
 }
 
@@ -73,6 +74,45 @@ export interface Plan {
   readonly prepared: readonly string[];
   /** Bytes of all initializers, before and after. */
   readonly size: { readonly before: number; readonly after: number };
+  /**
+   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
+   * free layers have the smallest.
+   */
+  readonly allocation?: Allocation;
+}
+
+/** How the widths of a plan were found, and what each layer pays. */
+export interface Allocation {
+  /** What decided: a strategy, clusters, or nothing where all free layers have one width. */
+  readonly strategy: Strategy | "clusters" | "uniform";
+  /** What was to be met; only a strategy has one. */
+  readonly budget?: Budget;
+  /** What it went by: the weights alone, or the outputs of layers on samples. */
+  readonly basis: "weights" | "outputs";
+  /** Bits of a weight on average over the layers whose width was free. */
+  readonly averageBits: number;
+  /** Bytes of the written file, as predicted. */
+  readonly bytes: number;
+  /** Squared error of the model's outputs relative to their power, as predicted; needs samples. */
+  readonly loss?: number;
+  /** Every layer of the plan, in its order. */
+  readonly layers: readonly LayerShare[];
+}
+
+/** What a layer got, and what it pays for that. */
+export interface LayerShare {
+  /** The layer's name. */
+  readonly name: string;
+  /** Its width. */
+  readonly bits: number;
+  /** Whether the width was for the strategy to choose. */
+  readonly free: boolean;
+  /** Its coding length, in bits per weight, at the distortion of the whole model. */
+  readonly codingLength: number;
+  /** Its squared output error relative to its output's power, as predicted; needs samples. */
+  readonly error?: number;
+  /** What that error adds to the loss of the model, as predicted; needs samples. */
+  readonly loss?: number;
 }
 
 /**
@@ -94,7 +134,8 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
 
   const found = findTargets(new Graph(prepared));
   checkOverrides(resolved, found.targets, model.name);
-  const opset = neededOpset(resolved, found.targets);
+  const base = { ...resolved, bits: leastBits(resolved) };
+  const opset = neededOpset(base, found.targets);
   if (opsetOf(prepared) < opset) {
     changes.push(`opset raised from ${opsetOf(prepared)} to ${opset}`);
     changes.push(...raiseOpset(prepared, opset));
@@ -109,7 +150,7 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
       skipped.push({ name: target.name, op: target.op, reason: "override" });
       continue;
     }
-    layers.push(layerPlan(resolved, target, override, edges.has(target)));
+    layers.push(layerPlan(base, target, override, edges.has(target)));
   }
   if (layers.length === 0) {
     throw new AttuneError(
@@ -118,12 +159,6 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
         `constant float32 weight left to quantize`,
     );
   }
-  const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
-    0,
-  );
-  const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
-  const saved = [...weights.values()].reduce((sum, l) => sum + l.bytesBefore - l.bytesAfter, 0);
   return {
     model: prepared,
     graph,
@@ -139,8 +174,46 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
         edges,
       ),
     prepared: changes,
-    size: { before, after: before - (resolved.format === "float" ? 0 : saved) },
+    size: sizeOf(graph, layers, resolved),
   };
+}
+
+/** The bits of every layer that is not told otherwise; of those that are yet to be found, the least. */
+function leastBits({ bits }: ResolvedPlanOptions): number {
+  return typeof bits === "object" ? bits.widths[0] : bits;
+}
+
+/** Bytes of all initializers, before and after. */
+function sizeOf(
+  graph: Graph,
+  layers: readonly LayerPlan[],
+  { format }: ResolvedPlanOptions,
+): Plan["size"] {
+  const before = graph.proto.initializer.reduce(
+    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
+    0,
+  );
+  const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
+  const saved = [...weights.values()].reduce((sum, l) => sum + l.bytesBefore - l.bytesAfter, 0);
+  return { before, after: before - (format === "float" ? 0 : saved) };
+}
+
+/** Whether the width of `layer` is for a budget to choose. */
+export function isFree({ note }: LayerPlan): boolean {
+  return note === undefined;
+}
+
+/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
+export function layerAtWidth(plan: Plan, layer: LayerPlan, bits: number): LayerPlan {
+  return layerPlan({ ...plan.options, bits }, layer.target, undefined, false);
+}
+
+/** `plan` with the widths that `allocation` found. */
+export function withAllocation(plan: Plan, allocation: Allocation): Plan {
+  const layers = plan.layers.map((layer, i) =>
+    isFree(layer) ? layerAtWidth(plan, layer, allocation.layers[i].bits) : layer
+  );
+  return { ...plan, layers, allocation, size: sizeOf(plan.graph, layers, plan.options) };
 }
 
 function refuseQuantized(model: Model): void {
@@ -174,7 +247,10 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): number | "ski
   )?.bits;
 }
 
-function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
+/** Options with one width. */
+type UniformOptions = ResolvedPlanOptions & { readonly bits: number };
+
+function neededOpset(options: UniformOptions, targets: Target[]): number {
   const widths = targets.map((target) => overrideOf(options, target) ?? options.bits);
   const fine = widths.some((bits) => bits !== "skip" && bits <= 4) || options.edgeBits <= 4 ||
     options.granularity.kind === "block" || options.activationBits === 4;
@@ -182,7 +258,7 @@ function neededOpset(options: ResolvedPlanOptions, targets: Target[]): number {
 }
 
 function layerPlan(
-  options: ResolvedPlanOptions,
+  options: UniformOptions,
   target: Target,
   override: number | undefined,
   edge: boolean,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Allocation } from "../plan/plan.ts";
+
 /** One layer of a report. */
 export interface LayerReport {
   /** The node's name. */
@@ -83,6 +85,8 @@ export interface Report {
   };
   /** Bytes of all initializers. */
   readonly size: { readonly before: number; readonly after: number };
+  /** How widths were chosen layer by layer, and what each layer pays; undefined where they were given. */
+  readonly allocation?: Allocation;
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
   /** The blocks that were learned, or tried; none where layers stay as they were rounded. */
