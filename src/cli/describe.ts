@@ -10,13 +10,15 @@ import type { GramPlan } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport, Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
+import { describeAllocation, SHARE_HEAD, shareCells } from "./describe_bits.ts";
 import { table } from "./table.ts";
 
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {
-  const { layers, skipped, activations, prepared, size } = plan;
+  const { layers, skipped, activations, prepared, size, allocation } = plan;
   const rows = layers.map((
     { target, bits, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
+    i,
   ) => [
     target.name,
     target.op,
@@ -26,15 +28,21 @@ export function describePlan(plan: Plan): string {
     granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
     bytes(bytesBefore),
     bytes(bytesAfter),
+    ...(allocation ? shareCells(allocation, i) : []),
     [note, gramNote(gram)].filter(Boolean).join(", "),
   ]);
-  const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
+  const head = [
+    ...["layer", "operator", "weight", "bits", "", "scales", "before", "after"],
+    ...(allocation ? SHARE_HEAD : []),
+    "note",
+  ];
   const quantized = activations.own.length + activations.shared.size;
   return [
     table(head, rows),
     "",
     ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
     ...prepared,
+    ...(allocation ? [describeAllocation(allocation)] : []),
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
     `${
       quantized === 0
@@ -77,6 +85,7 @@ export function describeResult(
     `${layers.length} layers quantized on ${samples.calibration} samples` +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
     (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    ...(report.allocation ? [describeAllocation(report.allocation)] : []),
     ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null
       ? "not checked: give at least 16 samples to have some held out"
