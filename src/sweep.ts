@@ -3,8 +3,8 @@
  *
  * The float model is run once. While a layer's statistics are at hand, the layer is rounded to every
  * width; a budget then only picks from these roundings, and costs no more than running its model on
- * samples that were kept out. Layers are rounded as if those before them were exact, so a job of its own
- * (where each layer repairs the errors before it) does better than the point that stands for it.
+ * samples that were kept out. Layers are rounded as if those before them were exact: a job of its own,
+ * where each layer repairs the errors of those before it, mostly does better than its point.
  *
  * @module
  */

@@ -66,8 +66,8 @@ export function renderSweep(report: SweepReport): string {
 <h2>Size against error</h2>
 <p class="soft">Squared error of the output, relative to the float model’s, on a logarithmic scale:
  filled points have widths chosen by layer, hollow ones a single width. Nothing is smaller with less
- error than the points on the line. A job of its own does better, since each layer then repairs the
- errors of those before it.</p>
+ error than the points on the line. A job of its own mostly does better, since each layer then repairs
+ the errors of those before it.</p>
 ${points.length > 0 ? plot(points) : undefined}
 ${table(report)}
 </section>
