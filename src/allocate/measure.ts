@@ -84,8 +84,8 @@ class Measurement {
   readonly #pool: EnginePool;
   readonly #options: MeasureOptions;
   readonly #lanes: number;
-  /** Batches of a lane that sensitivity is found on. */
-  readonly #probeBatches: number;
+  /** Lanes that sensitivity is found on, and batches of each. */
+  readonly #probes: { readonly lanes: number; readonly batches: number };
   readonly #outputs: readonly string[];
   #done = 0;
   #total = 0;
@@ -96,7 +96,10 @@ class Measurement {
     this.#pool = pool;
     this.#options = options;
     this.#lanes = Math.min(LANES, loaded.batches);
-    this.#probeBatches = Math.ceil(Math.ceil(PROBE_SAMPLES / loaded.batchSize) / this.#lanes);
+    // At least two lanes, so that two workers have something to do.
+    const batches = Math.max(2, Math.ceil(PROBE_SAMPLES / loaded.batchSize));
+    const lanes = Math.min(this.#lanes, batches);
+    this.#probes = { lanes, batches: Math.round(batches / lanes) };
     this.#outputs = [...new Set(plan.graph.outputs)];
   }
 
@@ -106,14 +109,16 @@ class Measurement {
     const segments = findSegments(this.#plan, shapes);
     const distinct = new Set(distinctLayers(this.#plan));
     const work = segments.map((segment) => portions(segment.steps.flat(), distinct));
-    const probes = Math.min(batches, this.#lanes * this.#probeBatches);
+    const probes = Math.min(batches, this.#probes.lanes * this.#probes.batches);
     this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
     await this.#everyLane((client, lane) => client.call("keep", [lane]));
     const inputs = this.#typesAt(0);
     await openPart(this.#pool, "float", this.#plan.model, inputs, this.#outputs);
-    await this.#everyLane((client, lane) =>
-      client.call("remember", [lane, "float", this.#probeBatches])
+    const remembered = this.#pool.perLane(
+      this.#probes.lanes,
+      (client, lane) => client.call("remember", [lane, "float", this.#probes.batches]),
     );
+    for await (const _ of remembered) checkAborted(this.#options.signal);
     const measured: LayerMeasures[] = [];
     for (const [i, segment] of segments.entries()) {
       const types = this.#typesAt(segment.start);
@@ -124,7 +129,7 @@ class Measurement {
           const sensitivity = await probeLayer(
             this.#plan,
             this.#pool,
-            { layer, types, start: segment.start, lanes: this.#lanes, ...probe },
+            { layer, types, start: segment.start, lanes: this.#probes.lanes, ...probe },
             (done) => this.#advanceProgress(done, name),
           );
           measured.push(complete(found, sensitivity));
