@@ -30,7 +30,10 @@ export { type Model, parseModel, type ParseOptions, serializeModel } from "./src
 export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
+export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
+export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
+export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
 export type {
   ActivationBits,
   Format,
@@ -44,6 +47,8 @@ export type { Layout, NBits, PlaneWidth, Storage } from "./src/plan/storage.ts";
 export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
+export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/sweep.ts";
+export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";

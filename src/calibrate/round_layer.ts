@@ -48,11 +48,14 @@ export function allSums({ training, validation }: SplitSums): LayerSums {
   return sums;
 }
 
-/** Rounds `layer` by its `statistics` over all lanes; `split` is used up. */
+/**
+ * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found on, is
+ * used up. Without it there is no shift.
+ */
 export async function roundLayer(
   plan: Plan,
   layer: LayerPlan,
-  split: SplitSums,
+  split: SplitSums | undefined,
   statistics: Statistics,
   pool: EnginePool,
   options: RoundingOptions & {
@@ -63,10 +66,10 @@ export async function roundLayer(
 ): Promise<RoundedLayer> {
   const weight = readWeight(plan.graph, layer.target);
   const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
-  const strength = options.floatTargetShift && layer.gram.kind === "full"
+  const strength = options.floatTargetShift && split && layer.gram.kind === "full"
     ? await strengthOf(layer, shares, weight, split, pool, options.centred)
     : Infinity;
-  const index = plan.layers.indexOf(layer);
+  const index = plan.layers.findIndex(({ target }) => target === layer.target);
   const solutions = await pool.run(shares.map((share) => {
     const problem = problemOf(layer, share, weight, statistics, { ...options, index, strength });
     return (client) => client.call("solve", [problem]);

@@ -23,10 +23,13 @@ import {
 import { plan as makePlan } from "../plan/plan.ts";
 import { quantize } from "../quantize.ts";
 import { renderReport } from "../report/html.ts";
+import { BITS_FLAGS, bitsOf } from "./budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
 import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
-import { describePlan, describeResult } from "./describe.ts";
+import { describeResult } from "./describe.ts";
+import { dryRun } from "./dry_run.ts";
+import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
 
 /** The command. */
 export const quantizeCommand: Command = {
@@ -51,12 +54,21 @@ export const quantizeCommand: Command = {
       "A file of 3 bits per weight, at the speed of integers",
       "attune model.onnx --data ./images --bits 3 --format packed -o model.q.onnx",
     ],
+    [
+      "Bits for each layer, such that the file has 2 MB",
+      "attune model.onnx --data ./images --max-size 2MB --format packed -o model.q.onnx",
+    ],
+    [
+      "Size against accuracy, from one calibration",
+      "attune model.onnx --data ./images --sweep 2..8 --report sweep.html",
+    ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
   flags: {
     output: { value: "PATH", help: "where the quantized model goes", short: "o" },
     ...DATA_FLAGS,
-    bits: { value: "N", help: "bits of a weight, 2 to 8 [4]" },
+    ...BITS_FLAGS,
+    ...SWEEP_FLAGS,
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
@@ -101,7 +113,7 @@ export const quantizeCommand: Command = {
     const path = modelPath(quantizeCommand, parsed);
     const model = readModel(path);
     const plan = makePlan(model, {
-      bits: parsed.number("bits"),
+      bits: bitsOf(parsed),
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),
@@ -110,8 +122,13 @@ export const quantizeCommand: Command = {
       format: parsed.choice("format", FORMATS),
     });
     if (parsed.on("dry-run")) {
-      context.print(parsed.on("json") ? planJson(plan) : describePlan(plan));
-      return;
+      return await dryRun(plan, parsed, context);
+    }
+    if (parsed.text("sweep") !== undefined) {
+      // Levels by the default method would take long for every width.
+      const given = parsed.text("rounding") ?? parsed.text("candidates");
+      const method = given === undefined ? undefined : rounding(parsed);
+      return await runSweep(plan, parsed, context, { rounding: method, range: range(parsed) });
     }
     const output = required(
       parsed,
@@ -172,33 +189,6 @@ export const quantizeCommand: Command = {
     } else context.say(describeResult(complete, output, bytes));
   },
 };
-
-function planJson(plan: ReturnType<typeof makePlan>): string {
-  const { layers, tables, skipped, activations, prepared, size } = plan;
-  return JSON.stringify({
-    layers: layers.map((
-      { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
-    ) => ({
-      name: target.name,
-      op: target.op,
-      weight: target.weight,
-      shape: target.shape,
-      bits,
-      storage,
-      storedBits,
-      granularity,
-      gram,
-      bytesBefore,
-      bytesAfter,
-      note,
-    })),
-    tables,
-    skipped,
-    activations: [...activations.own, ...activations.shared.keys()],
-    prepared,
-    size,
-  });
-}
 
 function activationBits(parsed: Parsed): ActivationBits | undefined {
   const choice = parsed.choice("activation-bits", ["8", "4", "none"]);

@@ -5,6 +5,7 @@
  */
 
 import { AttuneError } from "../errors.ts";
+import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
 
 /** How many weights share one scale. */
 export type Granularity =
@@ -68,8 +69,8 @@ export type ActivationBits = 4 | 8 | "none";
 
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
-  /** Bits of a weight, 2 to 8. Default: 4. */
-  bits?: number;
+  /** Bits of a weight, 2 to 8; or how they are found layer by layer. Default: 4. */
+  bits?: number | MixedBits;
   /**
    * Bits of an activation, or `"none"` to keep activations in float. What the first and last layers
    * read keeps 8. Default: 8.
@@ -106,7 +107,10 @@ export type Format = (typeof FORMATS)[number];
 export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
-export type ResolvedPlanOptions = Required<PlanOptions>;
+export type ResolvedPlanOptions = Required<Omit<PlanOptions, "bits">> & {
+  /** Bits of a weight; or how they are found layer by layer. */
+  readonly bits: number | ResolvedMixedBits;
+};
 
 /**
  * Checks `options` and fills in the defaults.
@@ -121,7 +125,8 @@ export type ResolvedPlanOptions = Required<PlanOptions>;
  * ```
  */
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
-  const bits = checkBits("bits", options.bits ?? 4);
+  const { bits: asked = 4 } = options;
+  const bits = typeof asked === "object" ? resolveMixedBits(asked) : checkBits("bits", asked);
   const activationBits = options.activationBits ?? 8;
   if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
