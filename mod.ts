@@ -31,7 +31,10 @@ export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
 export type { Grid } from "./src/plan/grid.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
+export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
+export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
+export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
 export type {
   ActivationBits,
   Format,
@@ -48,6 +51,8 @@ export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.t
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
 export { cut, type CutOptions } from "./src/emit/cut.ts";
 export type { NestedFormat } from "./src/emit/nested.ts";
+export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/sweep.ts";
+export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";

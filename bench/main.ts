@@ -10,6 +10,7 @@
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { allocators } from "./allocators.ts";
 import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
@@ -33,6 +34,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   ablation,
   formats,
   grids,
+  allocators,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 

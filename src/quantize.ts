@@ -5,10 +5,11 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
+import { chooseWidths, isOpen } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
-import type { Calibrated, LoadedBatches } from "./calibrate/job.ts";
+import type { Calibrated } from "./calibrate/job.ts";
+import { loadSamples } from "./calibrate/load.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
-import { LANES } from "./calibrate/engine.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
 import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
@@ -21,7 +22,7 @@ import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { batchSizeFor, Digest, fixedBatch, profile, stackSamples } from "./calibrate/batches.ts";
+import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
@@ -74,23 +75,26 @@ export interface Quantized {
 }
 
 /**
- * Quantizes the model of `plan` on `samples`, with the engines of `pool`.
+ * Quantizes the model of the plan `given` on `samples`, with the engines of `pool`. Widths that the
+ * plan leaves open are found first.
  *
  * @throws {AttuneError} `bad-data` where there are no samples or they do not fit the model,
- * `aborted` where the signal fired.
+ * `bad-option` where a budget cannot be met, `aborted` where the signal fired.
  */
 export async function quantize(
-  plan: Plan,
+  given: Plan,
   samples: SampleSource,
   pool: EnginePool,
   options: QuantizeOptions = {},
 ): Promise<Quantized> {
-  const settings = resolve(plan, options);
+  const settings = resolve(given, options);
   const { signal, onProgress } = settings;
   const called = performance.now(), { started = called } = options;
-  const { loaded, heldOut, digest } = await load(plan, samples, pool, settings);
+  const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
+  const plan = await chooseWidths(given, loaded, pool, settings);
+  const measureSeconds = (performance.now() - called) / 1000 - loadSeconds;
   const { checkpoint, resume = false } = options;
   const backend = await pool.clients[0].call("runtimeName", []);
   const data = `${loaded.samples} (${digest})`;
@@ -118,6 +122,7 @@ export async function quantize(
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
+    ...(isOpen(given) ? [{ name: "measure", seconds: measureSeconds }] : []),
     ...[...calibrated.seconds].map(([name, seconds]) => ({ name, seconds })),
     { name: "check", seconds: (performance.now() - checkStarted) / 1000 },
   ];
@@ -129,6 +134,7 @@ export async function quantize(
     seed: settings.seed,
     samples: { calibration: loaded.samples, heldOut: heldOut.length, skipped: 0 },
     size: plan.size,
+    allocation: plan.allocation,
     layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
     tables: plan.tables.map((
       { nodes, weight, shape, bits, blockSize, bytesBefore, bytesAfter },
@@ -191,67 +197,12 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
   const other = simple ? undefined : `rounding ${rounding.kind}`;
   const refused = other ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
   if (refused === undefined || (nested === undefined && grid === "uniform")) return;
+  const what = nested ? "nested widths" : "a piecewise grid";
   throw new AttuneError(
     "bad-option",
-    `Cannot use ${refused} with ${
-      nested ? "nested widths" : "a piecewise grid"
-    }: such levels are ` +
-      `found by rounding attention; leave one of the two out`,
+    `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
+      `of the two out`,
   );
-}
-
-/** Streams the samples into the engines' lanes; some stay here to check the result on. */
-async function load(
-  plan: Plan,
-  samples: SampleSource,
-  pool: EnginePool,
-  { heldOut: wanted, signal, onProgress }: Settings,
-): Promise<{ loaded: LoadedBatches; heldOut: Sample[]; digest: string }> {
-  const { inputs } = plan.graph;
-  const fixed = fixedBatch(inputs);
-  const heldOut: Sample[] = [];
-  const digest = new Digest();
-  let batches = 0, count = 0, read = 0, size = fixed ?? 1;
-  let shapes: LoadedBatches["shapes"] | undefined;
-  let pending: Sample[] = [];
-  const flush = async () => {
-    const lane = batches++ % LANES;
-    count += pending.length;
-    const batch = stackSamples(inputs, pending);
-    digest.add(batch);
-    await pool.ofLane(lane).call("load", [lane, batch]);
-    pending = [];
-  };
-  for await (const sample of samples) {
-    checkAborted(signal);
-    read++;
-    onProgress?.({ stage: "read samples", done: read, total: 0, detail: sample.source });
-    // One sample in 16, spread over the set, is not calibrated on.
-    if (read % 16 === 0 && heldOut.length < wanted) {
-      heldOut.push(sample);
-      continue;
-    }
-    pending.push(sample);
-    if (pending.length < size) continue;
-    if (shapes === undefined) {
-      shapes = await profile(plan, stackSamples(inputs, pending), pool);
-      size = fixed ?? batchSizeFor(shapes, pending.length);
-    }
-    if (pending.length === size) await flush();
-  }
-  // A fixed batch is never filled up with repetitions: the last few samples are left out.
-  if (pending.length > 0 && shapes !== undefined && fixed === undefined) await flush();
-  if (shapes === undefined || batches === 0) {
-    throw new AttuneError(
-      "bad-data",
-      `Cannot calibrate ${plan.model.name} on ${read} samples: give at least ${fixed ?? 1}`,
-    );
-  }
-  return {
-    loaded: { batches, samples: count, batchSize: size, shapes },
-    heldOut,
-    digest: digest.value,
-  };
 }
 
 /**
@@ -339,6 +290,11 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
   };
 }
 
+/** The width of each layer by its name. */
+function chosenWidths({ layers }: Plan): Record<string, number> {
+  return Object.fromEntries(layers.map(({ target, bits }) => [target.name, bits]));
+}
+
 /** What a checkpoint must agree on with the job that resumes from it. */
 async function identityOf(
   plan: Plan,
@@ -354,6 +310,7 @@ async function identityOf(
     seed: settings.seed,
     heldOut: settings.heldOut,
     ...describeOptions(plan, settings),
+    ...(plan.allocation && { widths: chosenWidths(plan) }),
   };
 }
 
@@ -370,6 +327,7 @@ function withMetadata(
     "attune.version": VERSION,
     "attune.seed": String(settings.seed),
     "attune.options": JSON.stringify(describeOptions(plan, settings)),
+    ...(plan.allocation && { "attune.widths": JSON.stringify(chosenWidths(plan)) }),
     "attune.calibration.samples": String(samples),
     "attune.calibration.digest": digest,
   };

@@ -2,52 +2,17 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { makeNode, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { buildPackage } from "../src/npm/build.ts";
+import { attune, inFolder, root, run } from "./helpers/command_line.ts";
 import { build, noise } from "./helpers/models.ts";
 
-const root = fileURLToPath(new URL("../", import.meta.url));
 const shapes = join(root, "examples/shapes");
 const model = join(shapes, "shapes.onnx"), calib = join(shapes, "calib"), val = join(shapes, "val");
-
-interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-async function attune(...args: string[]): Promise<Outcome> {
-  return await run(Deno.execPath(), ["run", "-A", join(root, "quantize.ts"), ...args]);
-}
-
-async function run(program: string, args: string[], cwd?: string): Promise<Outcome> {
-  const output = await new Deno.Command(program, {
-    args,
-    cwd,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).output();
-  const [stdout, stderr] = [output.stdout, output.stderr].map((b) => new TextDecoder().decode(b));
-  return { code: output.code, stdout, stderr };
-}
-
-/** Runs `work` in a folder of its own that is removed afterwards. */
-async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "attune-test-"));
-  try {
-    await work(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 Deno.test("quantize, evaluate and report on the carried example", () =>
   inFolder(async (folder) => {

@@ -5,23 +5,21 @@
  * @module
  */
 
-import { AttuneError, checkAborted } from "../errors.ts";
+import { checkAborted } from "../errors.ts";
 import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
 import { cutParts, cutRounding } from "../emit/cut_parts.ts";
-import { ancestors, extract, frontier } from "../graph/extract.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
+import { ancestors, frontier } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
-import { mostColumns } from "./columns.ts";
+import { checkFinite, collectLayer, collectSums, observeRanges } from "./collect.ts";
+import { openPart, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
-import { RangeObserver } from "./range.ts";
 import {
   allSums,
   copySplit,
@@ -30,13 +28,7 @@ import {
   type SplitSums,
 } from "./round_layer.ts";
 import { findSegments, type Segment } from "./segments.ts";
-import { addSums, finish, type LayerSums, type Statistics } from "./statistics.ts";
-
-/** Samples that the ranges of activations are observed on, at most. */
-const RANGE_SAMPLES = 256;
-
-/** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
-const VALIDATION_LANES = 4;
+import { finish } from "./statistics.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
 export async function calibrate(
@@ -191,15 +183,6 @@ class Calibration {
     this.#blocks.push(learned.report);
   }
 
-  /** Opens what `outputs` need, computed from the tensors of `types`, under `key`. */
-  async #open(key: string, model: Model, types: Types, outputs: readonly string[]): Promise<void> {
-    const wanted = [...new Set(outputs)].filter((name) => !types.has(name));
-    // Nothing to compute: the engine passes the spooled tensors on.
-    if (wanted.length === 0) return;
-    const part = extract(model, { inputs: types, outputs: wanted });
-    await this.#pool.open(key, sessionBytes(part), { simulate: true });
-  }
-
   /** What behaves as the quantized model so far; or as the one that is cut to `width` bits. */
   #simulation(width?: number): Model {
     const parts = width === undefined ? this.#parts : cutParts(this.#plan, this.#parts, width);
@@ -221,18 +204,8 @@ class Calibration {
     const names = own.filter((name) => computed.has(name) && !this.#grids.has(name));
     if (names.length === 0) return;
     await this.#timed("ranges", async () => {
-      await this.#open("quantized", this.#simulation(), types, names);
-      const perLane = Math.ceil(
-        RANGE_SAMPLES / this.#loaded.samples * this.#loaded.batches / this.#lanes,
-      );
-      const observers = new Map(names.map((name) => [name, new RangeObserver()]));
-      const states = this.#pool.perLane(
-        this.#lanes,
-        (client, lane) => client.call("observe", [lane, "quantized", names, perLane]),
-      );
-      for await (const state of states) {
-        for (const name of names) observers.get(name)!.merge(state[name]);
-      }
+      await openPart(this.#pool, "quantized", this.#simulation(), types, names);
+      const observers = await observeRanges(this.#pool, this.#loaded, "quantized", names);
       for (const [name, observer] of observers) {
         this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
       }
@@ -250,44 +223,30 @@ class Calibration {
     step: readonly LayerPlan[],
     width?: number,
   ): Promise<SplitSums[]> {
-    const plan = this.#plan;
-    const { batches, samples } = this.#loaded;
+    const plan = this.#plan, loaded = this.#loaded;
     const layers = step.map((layer) => {
-      const { geometry, groups, rows, depth, input, output } = layer.target;
-      return {
-        shape: { geometry, groups, rows, depth },
-        input: tensorAsRead(plan, this.#parts, input),
-        output,
-        gramBlock: layer.gram.kind === "full" ? depth : layer.gram.size,
-        cross: layer.gram.kind === "full",
-        positions: Math.ceil(mostColumns(depth, samples) / batches),
-        seed: this.#options.seed + 1000003 * plan.layers.indexOf(layer),
-      };
+      const input = tensorAsRead(plan, this.#parts, layer.target.input);
+      return collectLayer(plan, layer, loaded, { input, seed: this.#options.seed });
     });
-    await this.#open("float", plan.model, types, layers.map((layer) => layer.output));
-    const inputs = layers.map((layer) => layer.input);
-    await this.#open("quantized", this.#simulation(width), types, inputs);
-    const side = width === undefined ? "quantized" : `cut${width}` as const;
+    await openPart(this.#pool, "float", plan.model, types, layers.map((layer) => layer.output));
+    await openPart(
+      this.#pool,
+      "quantized",
+      this.#simulation(width),
+      types,
+      layers.map((layer) => layer.input),
+    );
     const name = step[0].target.name;
-    const split: { training?: LayerSums; validation?: LayerSums }[] = step.map(() => ({}));
-    let lane = 0;
-    const results = this.#pool.perLane(this.#lanes, (client, lane) =>
-      client.call(
-        "collect",
-        [lane, "float", "quantized", layers, side],
-        (done) => this.#advanceProgress(done, name),
-      ));
-    for await (const sums of results) {
-      const part = lane++ % VALIDATION_LANES === VALIDATION_LANES - 1 ? "validation" : "training";
-      sums.forEach((sum, l) => {
-        const known = split[l][part];
-        if (known === undefined) split[l][part] = sum;
-        else addSums(known, sum);
-      });
-    }
+    const side = width === undefined ? "quantized" : `cut${width}` as const;
+    const sums = await collectSums(
+      this.#pool,
+      this.#lanes,
+      { float: "float", quantized: "quantized", side },
+      layers,
+      (done) => this.#advanceProgress(done, name),
+    );
     await this.#pool.close();
-    // The first lane is one to learn from, so there always are such sums.
-    return split.map(({ training, validation }) => ({ training: training!, validation }));
+    return sums;
   }
 
   /** Rounds `layer` by its sums, and those in the models that are cut to the widths of `cuts`. */
@@ -304,7 +263,7 @@ class Calibration {
     )?.target.name;
     const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
     const statisticsOf = (split: SplitSums) =>
-      checked(layer, finish(allSums(split), target, centred));
+      checkFinite(layer, finish(allSums(split), target, centred));
     const statistics = statisticsOf(split);
     const cutSums = this.#widths.map((width) => {
       const sums = cuts.get(width) ?? split;
@@ -344,7 +303,7 @@ class Calibration {
     await this.#timed("advance", async () => {
       const width = side.startsWith("cut") ? Number(side.slice(3)) : undefined;
       const model = side === "float" ? this.#plan.model : this.#simulation(width);
-      await this.#open(side, model, types, names);
+      await openPart(this.#pool, side, model, types, names);
       const results = this.#pool.perLane(
         this.#lanes,
         (client, lane) =>
@@ -383,21 +342,4 @@ class Calibration {
 function narrowerWidths({ layers }: Plan): number[] {
   const widths = layers.flatMap(({ grid }) => grid.kind === "nested" ? grid.widths.slice(1) : []);
   return [...new Set(widths)].sort((a, b) => b - a);
-}
-
-/** Element types of the tensors that cross into a segment. */
-type Types = ReadonlyMap<string, DataType>;
-
-/** `statistics`, if they are finite. */
-function checked({ target }: LayerPlan, statistics: Statistics): Statistics {
-  const means = { input: statistics.inputMean, output: statistics.outputMean };
-  for (const [what, values] of Object.entries(means)) {
-    if (values.every(Number.isFinite)) continue;
-    throw new AttuneError(
-      "bad-model",
-      `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
-        `data; check the preprocessing, or use --override '${target.name}=skip'`,
-    );
-  }
-  return statistics;
 }

@@ -17,11 +17,18 @@ import { solveBlocked } from "../round/blocked.ts";
 import { solveNested } from "../round/nested.ts";
 import { codebookErrors } from "../round/scales.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
-import { chooseSpread, hash32 } from "../samples/sampling.ts";
+import {
+  spectrumOf,
+  type SpectrumProblem,
+  type WidthErrors,
+  widthErrors,
+} from "../allocate/figures.ts";
+import { chooseSpread } from "../samples/sampling.ts";
 import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
 import { RangeObserver, type RangeState } from "./range.ts";
 import type { Batch, SampleAt, Spool, SpoolFactory } from "./spool.ts";
 import type { LayerSums } from "./statistics.ts";
+import { addErrors, addRowSums, mix } from "./sums.ts";
 
 /** Shares of the samples; more workers than this would stay idle while samples are run. */
 export const LANES = 8;
@@ -54,6 +61,10 @@ interface Lane {
   readonly float: Spool;
   readonly quantized: Spool;
   readonly [cut: `cut${number}`]: Spool;
+  /** The samples, where the lane is to come back to them. */
+  samples?: Spool;
+  /** The float model's outputs on its first batches. */
+  reference?: Batch[];
   /** Of the next segment, as far as they are computed. */
   next?: { [side in Side]?: Spool };
 }
@@ -173,7 +184,8 @@ export class Engine {
       const quantized = spools[side] ?? spools.quantized;
       for (let i = 0; i < float.length; i++) {
         const y = await this.#compute(floatKey, float.read(i));
-        const x = await this.#compute(quantizedKey, quantized.read(i));
+        const same = quantizedKey === floatKey && quantized === float;
+        const x = same ? y : await this.#compute(quantizedKey, quantized.read(i));
         layers.forEach((layer, l) => this.#accumulate(layer, x, y, i * LANES + lane, sums[l]));
         onDone?.(1);
       }
@@ -231,11 +243,53 @@ export class Engine {
     }
   }
 
-  /** Carries `lane` to the next segment, once all sides of it are computed. */
+  /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
   turn(lane: number): void {
-    const { next } = this.#lanes.get(lane)!;
-    this.#dispose(lane, false);
-    this.#lanes.set(lane, { ...next } as Lane);
+    const { next = {}, samples, reference } = this.#lanes.get(lane)!, float = next.float!;
+    this.#dispose(lane, [...Object.values(next), samples]);
+    this.#lanes.set(lane, { quantized: float, ...next, float, samples, reference });
+  }
+
+  /** Keeps the samples of `lane` while it goes through the model, for {@linkcode rewind}. */
+  keep(lane: number): void {
+    const spools = this.#lanes.get(lane)!;
+    spools.samples = spools.float;
+  }
+
+  /** Brings `lane` back to its samples. */
+  rewind(lane: number): void {
+    const samples = this.#lanes.get(lane)!.samples!;
+    this.#dispose(lane, [samples]);
+    this.#lanes.set(lane, { float: samples, quantized: samples });
+  }
+
+  /** Remembers what the model `key` says to the first `batches` of `lane`. */
+  async remember(lane: number, key: string, batches: number): Promise<void> {
+    const spools = this.#lanes.get(lane)!, { float } = spools;
+    spools.reference = [];
+    for (let i = 0; i < Math.min(batches, float.length); i++) {
+      spools.reference.push(await this.#sessions.get(key)!.run(float.read(i)));
+    }
+  }
+
+  /** How far the float32 outputs of the model `key` are from the remembered ones, by name. */
+  async outputErrors(
+    lane: number,
+    key: string,
+    onDone?: OnDone,
+  ): Promise<Record<string, BlockError>> {
+    const { float, reference } = this.#lanes.get(lane)!;
+    const errors: Record<string, { error: number; power: number }> = {};
+    for (const [i, wanted] of reference!.entries()) {
+      const found = await this.#sessions.get(key)!.run(float.read(i));
+      for (const [name, { type, data }] of Object.entries(found)) {
+        if (type !== "float32") continue;
+        const sums = errors[name] ??= { error: 0, power: 0 };
+        addErrors(sums, data as Float32Array, wanted[name].data as Float32Array);
+      }
+      onDone?.(1);
+    }
+    return errors;
   }
 
   /** The loss and its gradients on some samples of `lane`, by the model `key`. */
@@ -262,15 +316,11 @@ export class Engine {
       ...quantized.pick(samples, inputs),
       ...values,
     });
-    let error = 0, power = 0;
+    const sums = { error: 0, power: 0 };
     for (const name of names) {
-      const y = found[name].data as Float32Array, t = wanted[name].data as Float32Array;
-      for (let i = 0; i < t.length; i++) {
-        error += (y[i] - t[i]) ** 2;
-        power += t[i] ** 2;
-      }
+      addErrors(sums, found[name].data as Float32Array, wanted[name].data as Float32Array);
     }
-    return { error, power };
+    return sums;
   }
 
   /** Some samples of what a block of `lane` reads, or of what it should give. */
@@ -307,35 +357,27 @@ export class Engine {
     return solve(this.#kernel, problem, onDone);
   }
 
+  /** The eigenvalues of a layer's W H Wᵀ. */
+  spectrum(problem: SpectrumProblem): Float64Array {
+    return spectrumOf(this.#kernel, problem);
+  }
+
+  /** What rounding a layer, or some of its rows, costs at several widths. */
+  widthErrors(problems: readonly Problem[], keep?: number): WidthErrors {
+    return widthErrors(this.#kernel, problems, keep);
+  }
+
   /** What the model `key` computes from `batch`, beside what the batch holds already. */
   async #compute(key: string, batch: Batch): Promise<Batch> {
     const session = this.#sessions.get(key);
     return session ? { ...batch, ...await session.run(batch) } : batch;
   }
 
-  /** Removes the spools of `lane`, and those of its next segment if they are not to be used. */
-  #dispose(lane: number, andNext = true): void {
-    const { next = {}, ...own } = this.#lanes.get(lane)!;
-    const spools = [...Object.values(own), ...andNext ? Object.values(next) : []];
-    for (const spool of new Set(spools)) spool?.[Symbol.dispose]();
-  }
-}
-
-/** Replaces about half of the float32 values in `into` by those of `from`, by chance (QDrop). */
-function mix(into: Batch, from: Batch, seed: number): void {
-  let state = hash32(seed, 1) | 1;
-  for (const [name, { type, data }] of Object.entries(into)) {
-    if (type !== "float32") continue;
-    const values = data as Float32Array, others = from[name].data as Float32Array;
-    for (let i = 0; i < values.length; i++) {
-      // A bit of xorshift32 (Marsaglia 2003).
-      if ((i & 31) === 0) {
-        state ^= state << 13;
-        state ^= state >>> 17;
-        state ^= state << 5;
-      }
-      if ((state >>> (i & 31)) & 1) values[i] = others[i];
-    }
+  /** Removes the spools of `lane` except those in `kept`. */
+  #dispose(lane: number, kept: readonly (Spool | undefined)[] = []): void {
+    const { next = {}, reference: _, ...own } = this.#lanes.get(lane)!;
+    const spools: (Spool | undefined)[] = [...Object.values(own), ...Object.values(next)];
+    for (const spool of new Set(spools)) if (!kept.includes(spool)) spool?.[Symbol.dispose]();
   }
 }
 
@@ -346,13 +388,4 @@ interface KernelSums {
   readonly cross: KernelBuffer;
   readonly inputSum: KernelBuffer;
   readonly outputSum: KernelBuffer;
-}
-
-/** Adds the sum of each row of `width` values to `sums`. */
-function addRowSums(matrix: Float32Array, width: number, sums: Float32Array): void {
-  for (let row = 0, at = 0; row < sums.length; row++) {
-    let sum = 0;
-    for (let j = 0; j < width; j++) sum += matrix[at++];
-    sums[row] += sum;
-  }
 }

@@ -73,11 +73,14 @@ export function allSums({ training, validation }: SplitSums): LayerSums {
   return sums;
 }
 
-/** Rounds `layer` by its `statistics` over all lanes; `split` is used up. */
+/**
+ * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found on, is
+ * used up. Without it there is no shift.
+ */
 export async function roundLayer(
   plan: Plan,
   layer: LayerPlan,
-  split: SplitSums,
+  split: SplitSums | undefined,
   statistics: Statistics,
   pool: EnginePool,
   options: RoundingOptions & {
@@ -90,13 +93,13 @@ export async function roundLayer(
 ): Promise<RoundedLayer> {
   const weight = readWeight(plan.graph, layer.target);
   const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
-  const strength = async (split: SplitSums) =>
-    options.floatTargetShift && layer.gram.kind === "full"
+  const strength = async (split: SplitSums | undefined) =>
+    options.floatTargetShift && split && layer.gram.kind === "full"
       ? await strengthOf(layer, shares, weight, split, pool, options.centred)
       : Infinity;
   const settings = {
     ...options,
-    index: plan.layers.indexOf(layer),
+    index: plan.layers.findIndex(({ target }) => target === layer.target),
     strength: await strength(split),
     cuts: options.cuts && await Promise.all(options.cuts.map(async (cut) => ({
       ...cut.statistics,

@@ -12,12 +12,13 @@ import type { Plan } from "../plan/plan.ts";
 import type { Storage } from "../plan/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
 import { bytes, duration } from "../report/format.ts";
+import { describeAllocation, SHARE_HEAD, shareCells } from "./describe_bits.ts";
 import { table } from "./table.ts";
 
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {
-  const { layers, tables, skipped, activations, prepared, size } = plan;
-  const rows = layers.map((layer) => {
+  const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
+  const rows = layers.map((layer, i) => {
     const { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter } = layer;
     return [
       target.name,
@@ -28,6 +29,7 @@ export function describePlan(plan: Plan): string {
       granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
       bytes(bytesBefore),
       bytes(bytesAfter),
+      ...(allocation ? shareCells(allocation, i) : []),
       [layer.note, storageNote(storage), gramNote(gram)].filter(Boolean).join(", "),
     ];
   });
@@ -35,7 +37,11 @@ export function describePlan(plan: Plan): string {
     `embedding table: ${nodes.join(", ")} (${weight}, ${shape.join("×")}): ${bits} bits, ` +
     `${bytes(bytesBefore)} → ${bytes(bytesAfter)}`
   );
-  const head = ["layer", "operator", "weight", "bits", "", "scales", "before", "after", "note"];
+  const head = [
+    ...["layer", "operator", "weight", "bits", "", "scales", "before", "after"],
+    ...(allocation ? SHARE_HEAD : []),
+    "note",
+  ];
   const quantized = activations.own.length + activations.shared.size;
   return [
     table(head, rows),
@@ -43,6 +49,7 @@ export function describePlan(plan: Plan): string {
     ...embeddings,
     ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
     ...prepared,
+    ...(allocation ? [describeAllocation(allocation)] : []),
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
     `${
       quantized === 0
@@ -90,6 +97,7 @@ export function describeResult(
     `${layers.length} layers quantized on ${samples.calibration} samples` +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
     (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    ...(report.allocation ? [describeAllocation(report.allocation)] : []),
     ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null
       ? "not checked: give at least 16 samples to have some held out"

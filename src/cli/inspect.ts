@@ -13,24 +13,36 @@ import { AttuneError } from "../errors.ts";
 import { readModel } from "../onnx/file.ts";
 import { opsetOf } from "../onnx/model.ts";
 import { sizeOf, typeNamed, zerosOf } from "../onnx/tensor.ts";
+import { measureLayers } from "../allocate/choose.ts";
+import type { LayerMeasures } from "../allocate/measures.ts";
 import { type Plan, plan } from "../plan/plan.ts";
 import { loadBackend } from "../runtime/backends.ts";
 import { inlinePool } from "../runtime/pool.ts";
-import { type Command, modelPath } from "./command.ts";
+import { type Command, type Context, modelPath, type Parsed } from "./command.ts";
 import { describeBlocks, describePlan } from "./describe.ts";
+import { bitsOfLayers, describeBits } from "./inspect_bits.ts";
+import { createProgress } from "./progress.ts";
+import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 
 /** The command. */
 export const inspectCommand: Command = {
   name: "inspect",
   summary: "List the layers of a model with the bits they would get, and what stays in float",
   usage: "<model.onnx>",
-  examples: [["The layers' names, for --override", "attune inspect model.onnx"]],
+  examples: [
+    ["The layers' names, for --override", "attune inspect model.onnx"],
+    ["What each layer means for the outputs", "attune inspect model.onnx --data ./images"],
+  ],
   flags: {
     json: { help: "print the list as JSON to stdout" },
+    ...DATA_FLAGS,
+    seed: { value: "N", help: "decides which positions of samples are looked at [0]" },
+    ...RUN_FLAGS,
   },
   async run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
     const found = plan(model), blocks = await blocksOf(found);
+    const bits = bitsOfLayers(found, await measured(found, parsed, context));
     if (parsed.on("json")) {
       context.print(JSON.stringify({
         model: model.name,
@@ -55,8 +67,12 @@ export const inspectCommand: Command = {
           outputs,
         })),
         skipped: found.skipped,
+        bits,
       }));
-    } else context.print(`${describePlan(found)}\n\n${describeBlocks(blocks)}`);
+    } else {
+      const parts = [describePlan(found), describeBlocks(blocks), describeBits(bits)];
+      context.print(parts.filter(Boolean).join("\n\n"));
+    }
   },
 };
 
@@ -85,4 +101,24 @@ function zerosFor({ graph }: Plan): Batch | undefined {
     batch[name] = { type, dims: sizes, data };
   }
   return batch;
+}
+
+/** What is known of the layers of `plan`: by samples where some are given. */
+async function measured(
+  plan: Plan,
+  parsed: Parsed,
+  context: Context,
+): Promise<LayerMeasures[]> {
+  if (parsed.text("data") === undefined) return await measureLayers(plan);
+  const samples = await samplesOf(parsed, plan.graph.inputs, context, { what: "samples" });
+  using pool = await poolOf(parsed, context);
+  using progress = createProgress();
+  const found = await measureLayers(plan, { source: samples.samples(), pool }, {
+    seed: parsed.number("seed"),
+    gradients: "if possible",
+    signal: context.signal,
+    onProgress: progress.update,
+  });
+  progress.finish();
+  return found;
 }

@@ -19,15 +19,17 @@ import {
   type Override,
   type RangeMethod,
   type RoundingMethod,
-  type Width,
 } from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { quantize } from "../quantize.ts";
 import { renderReport } from "../report/html.ts";
+import { BITS_FLAGS, bitsOf } from "./budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
 import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
-import { describePlan, describeResult } from "./describe.ts";
+import { describeResult } from "./describe.ts";
+import { dryRun } from "./dry_run.ts";
+import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
 
 /** The command. */
 export const quantizeCommand: Command = {
@@ -52,12 +54,21 @@ export const quantizeCommand: Command = {
       "A file of 3 bits per weight, at the speed of integers",
       "attune model.onnx --data ./images --bits 3 --format packed -o model.q.onnx",
     ],
+    [
+      "Bits for each layer, such that the file has 2 MB",
+      "attune model.onnx --data ./images --max-size 2MB --format packed -o model.q.onnx",
+    ],
+    [
+      "Size against accuracy, from one calibration",
+      "attune model.onnx --data ./images --sweep 2..8 --report sweep.html",
+    ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
   flags: {
     output: { value: "PATH", help: "where the quantized model goes", short: "o" },
     ...DATA_FLAGS,
-    bits: { value: "N", help: "bits of a weight, 2 to 8, or ternary [4]" },
+    ...BITS_FLAGS,
+    ...SWEEP_FLAGS,
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
     grid: { value: "KIND", help: "uniform, or piecewise: dense middle, sparse tails [uniform]" },
     nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
@@ -108,7 +119,7 @@ export const quantizeCommand: Command = {
     const path = modelPath(quantizeCommand, parsed);
     const model = readModel(path);
     const plan = makePlan(model, {
-      bits: bits(parsed),
+      bits: bitsOf(parsed),
       grid: parsed.choice("grid", ["uniform", "piecewise"]),
       nested: parsed.text("nested")?.split(",").map(Number),
       activationBits: activationBits(parsed),
@@ -119,8 +130,13 @@ export const quantizeCommand: Command = {
       format: parsed.choice("format", FORMATS),
     });
     if (parsed.on("dry-run")) {
-      context.print(parsed.on("json") ? planJson(plan) : describePlan(plan));
-      return;
+      return await dryRun(plan, parsed, context);
+    }
+    if (parsed.text("sweep") !== undefined) {
+      // Levels by the default method would take long for every width.
+      const given = parsed.text("rounding") ?? parsed.text("candidates");
+      const method = given === undefined ? undefined : rounding(parsed);
+      return await runSweep(plan, parsed, context, { rounding: method, range: range(parsed) });
     }
     const output = required(
       parsed,
@@ -181,38 +197,6 @@ export const quantizeCommand: Command = {
     } else context.say(describeResult(complete, output, bytes));
   },
 };
-
-function planJson(plan: ReturnType<typeof makePlan>): string {
-  const { layers, tables, skipped, activations, prepared, size } = plan;
-  return JSON.stringify({
-    layers: layers.map((
-      { target, bits, grid, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
-    ) => ({
-      name: target.name,
-      op: target.op,
-      weight: target.weight,
-      shape: target.shape,
-      bits,
-      grid,
-      storage,
-      storedBits,
-      granularity,
-      gram,
-      bytesBefore,
-      bytesAfter,
-      note,
-    })),
-    tables,
-    skipped,
-    activations: [...activations.own, ...activations.shared.keys()],
-    prepared,
-    size,
-  });
-}
-
-function bits(parsed: Parsed): Width | undefined {
-  return parsed.text("bits") === "ternary" ? "ternary" : parsed.number("bits");
-}
 
 function activationBits(parsed: Parsed): ActivationBits | undefined {
   const choice = parsed.choice("activation-bits", ["8", "4", "none"]);

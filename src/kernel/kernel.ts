@@ -366,18 +366,7 @@ export class Kernel extends CodeKernel {
   codingLength(
     { w, rows, d }: { w: Buffer; rows: number; d: number },
   ): (epsilon: number) => number {
-    // The smaller Gram matrix has the same determinant.
-    const n = Math.min(rows, d);
-    const matrix = at(w, rows * d);
-    const { diagonal, beside } = this.arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
-      const a = align(work + 4 * rows * d), out = a + 8 * n * n;
-      if (d < rows) this.call("transpose", matrix, work, rows, d);
-      this.call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
-      return {
-        diagonal: new Float64Array(this.buffer, out, n).slice(),
-        beside: new Float64Array(this.buffer, out + 8 * n, n).slice(),
-      };
-    });
+    const { diagonal, beside } = this.tridiagonal({ w, rows, d }), n = diagonal.length;
     return (epsilon) => {
       const factor = rows / (d * epsilon ** 2);
       // det(I + cT) for tridiagonal T, by its pivots: in exact arithmetic all are at least 1.
@@ -389,6 +378,26 @@ export class Kernel extends CodeKernel {
       }
       return (rows + d) / 2 * log;
     };
+  }
+
+  /**
+   * A symmetric tridiagonal matrix with the eigenvalues of w wᵀ, or of wᵀw where that is smaller:
+   * n = min(rows, d) diagonal elements, and n − 1 beside them (and one more, of no meaning).
+   */
+  tridiagonal(
+    { w, rows, d }: { w: Buffer; rows: number; d: number },
+  ): { diagonal: Float64Array; beside: Float64Array } {
+    const n = Math.min(rows, d);
+    const matrix = at(w, rows * d);
+    return this.arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
+      const a = align(work + 4 * rows * d), out = a + 8 * n * n;
+      if (d < rows) this.call("transpose", matrix, work, rows, d);
+      this.call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
+      return {
+        diagonal: new Float64Array(this.buffer, out, n).slice(),
+        beside: new Float64Array(this.buffer, out + 8 * n, n).slice(),
+      };
+    });
   }
 }
 

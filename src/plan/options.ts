@@ -5,6 +5,7 @@
  */
 
 import { AttuneError } from "../errors.ts";
+import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
 
 /** How many weights share one scale. */
 export type Granularity =
@@ -71,8 +72,8 @@ export type ActivationBits = 4 | 8 | "none";
 
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
-  /** Bits of a weight, 2 to 8, or `"ternary"`. Default: 4. */
-  bits?: Width;
+  /** Bits of a weight, 2 to 8, or `"ternary"`; or how they are found layer by layer. Default: 4. */
+  bits?: Width | MixedBits;
   /**
    * Bits of an activation, or `"none"` to keep activations in float. What the first and last layers
    * read keeps 8. Default: 8.
@@ -120,8 +121,12 @@ export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
 export type ResolvedPlanOptions =
-  & Required<Omit<PlanOptions, "nested">>
-  & Pick<PlanOptions, "nested">;
+  & Required<Omit<PlanOptions, "bits" | "nested">>
+  & Pick<PlanOptions, "nested">
+  & {
+    /** Bits of a weight; or how they are found layer by layer. */
+    readonly bits: Width | ResolvedMixedBits;
+  };
 
 /**
  * Checks `options` and fills in the defaults.
@@ -137,7 +142,8 @@ export type ResolvedPlanOptions =
  */
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
   const nested = checkNested(options);
-  const bits = checkWidth("bits", options.bits ?? nested?.[0] ?? 4);
+  const { bits: asked = nested?.[0] ?? 4 } = options;
+  const bits = typeof asked === "object" ? resolveMixedBits(asked) : checkWidth("bits", asked);
   const activationBits = options.activationBits ?? 8;
   if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
@@ -195,9 +201,10 @@ function checkNested({ nested, bits, grid }: PlanOptions): readonly number[] | u
     );
   }
   if (bits === undefined) return nested;
+  const asked = typeof bits === "object" ? "chosen layer by layer" : bits;
   throw new AttuneError(
     "bad-option",
-    `Cannot use bits ${bits} with nested widths ${nested.join()}: the widths say it; leave bits out`,
+    `Cannot use bits ${asked} with nested widths ${nested.join()}: the widths say it; leave bits out`,
   );
 }
 

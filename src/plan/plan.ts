@@ -5,13 +5,13 @@
  */
 
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
-import { isExternal } from "../onnx/tensor.ts";
 import { Graph } from "../graph/graph.ts";
 import { liftConstants } from "../graph/constants.ts";
 import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
+import type { Allocation } from "./allocation.ts";
 import { type Grid, windowsOf } from "./grid.ts";
 import {
   type Granularity,
@@ -25,6 +25,7 @@ import type { LevelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
+import { sizeOf } from "./size.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
 /** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
@@ -59,7 +60,7 @@ export interface LayerPlan {
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
   readonly bytesAfter: number;
-  /** Why the width is not the one asked for, where it is not. */
+  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
   readonly note?: "first or last layer" | "override";
 }
 
@@ -83,6 +84,11 @@ export interface Plan {
   readonly prepared: readonly string[];
   /** Bytes of all initializers, before and after; the file holds the graph besides. */
   readonly size: { readonly before: number; readonly after: number };
+  /**
+   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
+   * free layers have the smallest.
+   */
+  readonly allocation?: Allocation;
 }
 
 /**
@@ -102,14 +108,16 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   const folded = foldBatchNorm(prepared);
   if (folded.length > 0) changes.push(`${folded.length} BatchNormalization nodes folded`);
 
-  const opset = planLayers(new Graph(prepared), resolved).layers
+  const opset = widthsOf(resolved)
+    .flatMap((bits) => planLayers(new Graph(prepared), { ...resolved, bits }).layers)
     .reduce((most, layer) => Math.max(most, neededOpset(resolved, layer)), OPSET_CHANNEL);
   if (opsetOf(prepared) < opset) {
     changes.push(`opset raised from ${opsetOf(prepared)} to ${opset}`);
     changes.push(...raiseOpset(prepared, opset));
   }
   const graph = new Graph(prepared);
-  const { layers, skipped, edges } = planLayers(graph, resolved);
+  const [bits] = widthsOf(resolved);
+  const { layers, skipped } = planLayers(graph, { ...resolved, bits });
   if (layers.length === 0) {
     throw new AttuneError(
       "bad-model",
@@ -118,10 +126,8 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     );
   }
   const found = resolved.format === "matmulnbits"
-    ? findTables(graph, bitsOf(resolved.bits))
+    ? findTables(graph, bitsOf(bits))
     : { tables: [], skipped: [] };
-  // A product that onnxruntime's own operator computes takes its input in float.
-  const onGrids = layers.filter(({ storage }) => storage.kind !== "matmulnbits");
   return {
     model: prepared,
     graph,
@@ -129,24 +135,22 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     layers,
     tables: found.tables,
     skipped: [...skipped, ...found.skipped],
-    activations: resolved.activationBits === "none"
-      ? { own: [], shared: new Map(), bits: new Map() }
-      : findActivations(
-        graph,
-        onGrids.map((layer) => layer.target),
-        resolved.activationBits,
-        edges,
-      ),
+    activations: activationsOf(graph, resolved, layers),
     prepared: changes,
     size: sizeOf(graph, resolved, layers, found.tables),
   };
 }
 
+/** The widths that free layers may get: one, or those of a rule from the least on. */
+function widthsOf({ bits }: ResolvedPlanOptions): readonly Width[] {
+  return typeof bits === "object" ? bits.widths : [bits];
+}
+
 /** What becomes of each layer of `graph`, and which stay in float. */
 function planLayers(
   graph: Graph,
-  options: ResolvedPlanOptions,
-): { layers: LayerPlan[]; skipped: Skipped[]; edges: Set<Target> } {
+  options: UniformOptions,
+): { layers: LayerPlan[]; skipped: Skipped[] } {
   const { targets, skipped } = findTargets(graph);
   checkOverrides(options, targets, graph.model.name);
   const edges = edgeTargets(graph, targets);
@@ -157,55 +161,42 @@ function planLayers(
       skipped.push({ name: target.name, op: target.op, reason: "override" });
     } else layers.push(layerPlan(options, target, override, edges.has(target)));
   }
-  return { layers, skipped, edges };
+  return { layers, skipped };
 }
 
-/** Bytes of all initializers of `graph`, before and after; those in external files not counted. */
-function sizeOf(
-  graph: Graph,
-  options: ResolvedPlanOptions,
-  layers: readonly LayerPlan[],
-  tables: readonly TablePlan[],
-): Plan["size"] {
-  const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
-    0,
-  );
-  if (options.format === "float") return { before, after: before };
-  const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
-  const saved = [...weights.values(), ...tables].reduce(
-    (sum, { bytesBefore, bytesAfter }) => sum + bytesBefore - bytesAfter,
-    0,
-  );
-  const added = layers.reduce((sum, layer) => sum + addedBytes(graph, options, layer), 0);
-  return { before, after: before - saved + added };
-}
-
-/** Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales. */
-function addedBytes(
+/** The activations of `layers` that get grids. */
+function activationsOf(
   graph: Graph,
   { activationBits }: ResolvedPlanOptions,
-  { target, storage, windows, granularity, blocksPerRow }: LayerPlan,
-): number {
-  const { op, groups, rows } = target, channels = groups * rows;
-  const scales = granularity.kind === "tensor" ? 1 : channels * blocksPerRow;
-  const zeros = storage.kind === "integer"
-    ? Math.ceil(scales * storage.bits / 8)
-    : storage.kind === "matmulnbits" && windows.lows.length > 1
-    ? rows * Math.ceil(Math.ceil(target.depth / storage.blockSize) * storage.bits / 8)
-    : op === "Gemm" && activationBits === 8
-    ? scales
-    : 0;
-  // Where rows begin their levels: a byte each.
-  const offsets = storage.kind === "packed" && windows.lows.length > 1 &&
-      granularity.kind !== "tensor"
-    ? channels
-    : 0;
-  if (op === "MatMul") return zeros + offsets;
-  // A float bias becomes an int32 one, or there was none.
-  const bias = graph.constant(target.node.input[2] ?? "") ? 0 : 4 * channels;
-  const inIntegers = storage.kind === "integer" && activationBits === 8 && blocksPerRow === 1;
-  return zeros + offsets + bias + (inIntegers ? 4 * channels : 0);
+  layers: readonly LayerPlan[],
+): Activations {
+  if (activationBits === "none") return { own: [], shared: new Map(), bits: new Map() };
+  // A product that onnxruntime's own operator computes takes its input in float.
+  const read = layers.filter(({ storage }) => storage.kind !== "matmulnbits")
+    .map((layer) => layer.target);
+  const ends = new Set([...edgeTargets(graph, findTargets(graph).targets)].map(({ node }) => node));
+  const edges = new Set(read.filter(({ node }) => ends.has(node)));
+  return findActivations(graph, read, activationBits, edges);
+}
+
+/** Whether the width of `layer` is for a budget to choose. */
+export function isFree({ note }: LayerPlan): boolean {
+  return note === undefined;
+}
+
+/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
+export function layerAtWidth(plan: Plan, layer: LayerPlan, bits: number): LayerPlan {
+  return layerPlan({ ...plan.options, bits }, layer.target, undefined, false);
+}
+
+/** `plan` with the widths that `allocation` found. */
+export function withAllocation(plan: Plan, allocation: Allocation): Plan {
+  const { graph, options, tables } = plan;
+  const layers = plan.layers.map((layer, i) =>
+    isFree(layer) ? layerAtWidth(plan, layer, allocation.layers[i].bits) : layer
+  );
+  const activations = activationsOf(graph, options, layers);
+  return { ...plan, layers, allocation, activations, size: sizeOf(graph, options, layers, tables) };
 }
 
 function refuseQuantized(model: Model): void {
@@ -257,6 +248,9 @@ function neededOpset(
   return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
 }
 
+/** Options with one width. */
+type UniformOptions = ResolvedPlanOptions & { readonly bits: Width };
+
 /** The bits that levels of a width take. */
 function bitsOf(width: Width): number {
   return width === "ternary" ? 2 : width;
@@ -264,7 +258,7 @@ function bitsOf(width: Width): number {
 
 /** The width and the levels of a layer, and why they are not those asked for. */
 function gridOf(
-  { bits, edgeBits, nested, grid: spacing }: ResolvedPlanOptions,
+  { bits, edgeBits, nested, grid: spacing }: UniformOptions,
   override: Width | undefined,
   edge: boolean,
 ): Pick<LayerPlan, "bits" | "grid" | "note"> {
@@ -290,7 +284,7 @@ function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: T
 }
 
 function layerPlan(
-  options: ResolvedPlanOptions,
+  options: UniformOptions,
   target: Target,
   override: Width | undefined,
   edge: boolean,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { bitsByLayer } from "./allocation.ts";
 import { bytes, duration, percent } from "./format.ts";
 import { type Content, Markup, markup } from "./markup.ts";
 import {
@@ -60,6 +61,7 @@ ${header(report)}
 <main>
 ${warnings(report)}
 ${layers.length > 0 ? [overview(layers), weights(layers)] : undefined}
+${report.allocation ? bitsByLayer(report.allocation) : undefined}
 ${blocks.length > 0 ? learned(blocks) : undefined}
 ${skipped.length > 0 ? inFloat(skipped) : undefined}
 ${run(report)}

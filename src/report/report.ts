@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Allocation } from "../plan/allocation.ts";
+
 /** One layer of a report. */
 export interface LayerReport {
   /** The node's name. */
@@ -107,6 +109,8 @@ export interface Report {
   };
   /** Bytes of all initializers. */
   readonly size: { readonly before: number; readonly after: number };
+  /** How widths were chosen layer by layer, and what each layer pays; undefined where they were given. */
+  readonly allocation?: Allocation;
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
   /** The quantized embedding tables; none where the format has no operator for them. */

@@ -76,7 +76,8 @@ const pad: Rule = (site) =>
     if (stringAttribute(site.node, "mode", "constant") !== "constant") {
       throw new Error("only constant padding has a gradient here");
     }
-    const shape = site.shape(0), pads = site.ints(1)!;
+    const shape = site.shape(0), pads = site.ints(1);
+    if (pads === undefined) throw new Error("padding that is computed has no gradient here");
     const axes = site.ints(3) ?? shape.map((_, axis) => axis);
     const before = shape.map(() => 0), after = shape.map(() => 0);
     axes.forEach((axis, i) => {

@@ -1,0 +1,104 @@
+/**
+ * Finds the widths that a plan leaves open.
+ *
+ * @module
+ */
+
+import { type LoadOptions, loadSamples } from "../calibrate/load.ts";
+import type { LoadedBatches } from "../calibrate/job.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { EnginePool } from "../runtime/pool.ts";
+import type { SampleSource } from "../samples/sample.ts";
+import { allocate } from "./allocate.ts";
+import { measure, type MeasureOptions } from "./measure.ts";
+import { type LayerMeasures, measureWeights } from "./measures.ts";
+
+/** Whether `plan` leaves widths open. */
+export function isOpen({ options, allocation }: Plan): boolean {
+  return typeof options.bits === "object" && allocation === undefined;
+}
+
+/** `plan` with the widths that it leaves open, by what the batches that `pool` holds tell. */
+export async function chooseWidths(
+  plan: Plan,
+  loaded: LoadedBatches,
+  pool: EnginePool,
+  options: MeasureOptions,
+): Promise<Plan> {
+  if (!isOpen(plan)) return plan;
+  const gradients = needsGradients(plan);
+  return allocate(plan, await measure(plan, loaded, pool, { ...options, gradients }));
+}
+
+function needsGradients({ options: { bits } }: Plan): boolean {
+  return typeof bits === "object" && bits.kind === "budget" && bits.strategy === "gradient";
+}
+
+/** Options of {@linkcode chooseBits}. */
+export interface ChooseOptions {
+  /** Decides which positions of the samples are looked at. Default: 0. */
+  seed?: number;
+  /** Damping of H relative to the mean of its diagonal. Default: 0.01. */
+  damping?: number;
+  /** Samples that a job with the same options would keep out of calibration. Default: 32. */
+  heldOut?: number;
+  /** Stops the work. */
+  signal?: AbortSignal;
+  /** Hears of progress. Default: nobody. */
+  onProgress?: LoadOptions["onProgress"];
+}
+
+/**
+ * `plan` with the widths that its `bits` leave open. With `samples` it goes by the outputs of layers, and
+ * finds what `quantize` would; without, by the weights alone.
+ *
+ * @throws {AttuneError} `bad-option` where the budget cannot be met, or needs samples; `bad-data` where
+ * the samples do not fit the model.
+ *
+ * @example By the weights alone
+ * ```ts
+ * import { chooseBits, plan, readModel } from "../../mod.ts";
+ *
+ * const model = readModel(new URL("../../examples/shapes/shapes.onnx", import.meta.url).pathname);
+ * const open = plan(model, { bits: { kind: "budget", budget: { kind: "average", bits: 3 } } });
+ * const { allocation } = await chooseBits(open);
+ * if (!(allocation!.averageBits <= 3)) throw new Error("unexpected");
+ * ```
+ */
+export async function chooseBits(
+  plan: Plan,
+  samples?: { readonly source: SampleSource; readonly pool: EnginePool },
+  options: ChooseOptions = {},
+): Promise<Plan> {
+  if (!isOpen(plan)) return plan;
+  return allocate(
+    plan,
+    await measureLayers(plan, samples, {
+      ...options,
+      gradients: needsGradients(plan),
+    }),
+  );
+}
+
+/** What is known of the layers of `plan`, by their outputs on samples or by the weights alone. */
+export async function measureLayers(
+  plan: Plan,
+  samples?: { readonly source: SampleSource; readonly pool: EnginePool },
+  options: ChooseOptions & {
+    /** Whether gradients are measured, too. Default: false. */
+    readonly gradients?: MeasureOptions["gradients"];
+  } = {},
+): Promise<LayerMeasures[]> {
+  if (samples === undefined) return measureWeights(plan);
+  const { heldOut = 32, signal, onProgress } = options;
+  const load = { heldOut, signal, onProgress };
+  const { loaded } = await loadSamples(plan, samples.source, samples.pool, load);
+  return await measure(plan, loaded, samples.pool, measureOptions(options));
+}
+
+function measureOptions(
+  options: ChooseOptions & Pick<MeasureOptions, "gradients">,
+): MeasureOptions {
+  const { seed = 0, damping = 0.01, signal, onProgress, gradients } = options;
+  return { seed, damping, biasCorrection: true, signal, onProgress, gradients };
+}

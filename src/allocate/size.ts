@@ -1,0 +1,45 @@
+/**
+ * The size of the file that a plan leads to, before there is anything to put into it.
+ *
+ * @module
+ */
+
+import { canCorrectBias } from "../calibrate/bias.ts";
+import { buildModel, type Rounding } from "../emit/build.ts";
+import { serializeModel } from "../onnx/model.ts";
+import { isFree, type LayerPlan, type Plan } from "../plan/plan.ts";
+
+/** Bytes of the metadata that a result has beside the model; and those of a layer's width, less its name. */
+const METADATA_BYTES = 700, WIDTH_BYTES = 5;
+
+/** Bytes of the written file without the levels and scales of free layers, as `LayerPlan` counts those. */
+export function fixedBytes(plan: Plan): number {
+  const free = new Map(
+    plan.layers.filter(isFree).map((layer) => [layer.target.weight, layer.bytesAfter]),
+  );
+  return fileBytes(plan) - [...free.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Bytes of the file that `plan` leads to: the model built from weights of zero is as large. */
+export function fileBytes(plan: Plan): number {
+  const grids = new Map(
+    [...plan.activations.bits].map(([name, bits]) => [name, { bits, scale: 1, zeroPoint: 0 }]),
+  );
+  const roundings = new Map(
+    plan.layers.map((layer) => [layer.target.name, emptyRounding(plan, layer)]),
+  );
+  const model = buildModel(plan, { roundings, grids }, plan.options.format);
+  const names = plan.layers.reduce((sum, { target }) => sum + target.name.length + WIDTH_BYTES, 0);
+  return serializeModel(model).length + METADATA_BYTES + names;
+}
+
+function emptyRounding(plan: Plan, layer: LayerPlan): Rounding {
+  const { groups, rows, depth } = layer.target, all = groups * rows;
+  const scales = layer.granularity.kind === "tensor" ? 1 : all * layer.blocksPerRow;
+  return {
+    levels: new Int8Array(all * depth),
+    scales: new Float32Array(scales),
+    lows: new Int8Array(all),
+    bias: canCorrectBias(plan, layer) ? new Float32Array(all) : undefined,
+  };
+}

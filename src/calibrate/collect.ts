@@ -1,0 +1,111 @@
+/**
+ * Collects the statistics of layers, and the ranges of activations, over all lanes of samples.
+ *
+ * @module
+ */
+
+import { AttuneError } from "../errors.ts";
+import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { EnginePool } from "../runtime/pool.ts";
+import { mostColumns } from "./columns.ts";
+import { type CollectLayer, LANES, type Side } from "./engine.ts";
+import type { LoadedBatches } from "./job.ts";
+import { RangeObserver } from "./range.ts";
+import type { SplitSums } from "./round_layer.ts";
+import { addSums, type LayerSums, type Statistics } from "./statistics.ts";
+
+/** Samples that the ranges of activations are observed on, at most. */
+const RANGE_SAMPLES = 256;
+/** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
+const VALIDATION_LANES = 4;
+
+/** The ranges of the tensors `names`, as the model that is open under `key` computes them. */
+export async function observeRanges(
+  pool: EnginePool,
+  { batches, samples }: LoadedBatches,
+  key: string,
+  names: readonly string[],
+): Promise<Map<string, RangeObserver>> {
+  const lanes = Math.min(LANES, batches);
+  const perLane = Math.ceil(RANGE_SAMPLES / samples * batches / lanes);
+  const observers = new Map(names.map((name) => [name, new RangeObserver()]));
+  const states = pool.perLane(
+    lanes,
+    (client, lane) => client.call("observe", [lane, key, names, perLane]),
+  );
+  for await (const state of states) {
+    for (const name of names) observers.get(name)!.merge(state[name]);
+  }
+  return observers;
+}
+
+/** What is collected of `layer`: its columns come from the tensor `input` of the quantized model. */
+export function collectLayer(
+  plan: Plan,
+  { target, gram }: LayerPlan,
+  { batches, samples }: LoadedBatches,
+  { input, seed }: { readonly input: string; readonly seed: number },
+): CollectLayer {
+  const { geometry, groups, rows, depth, output } = target;
+  return {
+    shape: { geometry, groups, rows, depth },
+    input,
+    output,
+    gramBlock: gram.kind === "full" ? depth : gram.size,
+    cross: gram.kind === "full",
+    positions: Math.ceil(mostColumns(depth, samples) / batches),
+    seed: seed + 1000003 * plan.layers.findIndex((layer) => layer.target === target),
+  };
+}
+
+/**
+ * The sums of `layers` over all lanes, by the models that are open under these names; lanes to
+ * judge by are kept apart. `onDone` hears of batches.
+ */
+export async function collectSums(
+  pool: EnginePool,
+  lanes: number,
+  { float, quantized, side = "quantized" }: {
+    readonly float: string;
+    readonly quantized: string;
+    /** Whose spool the quantized model reads. Default: its own. */
+    readonly side?: Exclude<Side, "float">;
+  },
+  layers: readonly CollectLayer[],
+  onDone: (batches: number) => void,
+): Promise<SplitSums[]> {
+  const split: { training?: LayerSums; validation?: LayerSums }[] = layers.map(() => ({}));
+  let lane = 0;
+  const results = pool.perLane(
+    lanes,
+    (client, lane) => client.call("collect", [lane, float, quantized, layers, side], onDone),
+  );
+  for await (const sums of results) {
+    const part = lane++ % VALIDATION_LANES === VALIDATION_LANES - 1 ? "validation" : "training";
+    sums.forEach((sum, l) => {
+      const known = split[l][part];
+      if (known === undefined) split[l][part] = sum;
+      else addSums(known, sum);
+    });
+  }
+  // The first lane is one to learn from, so there always are such sums.
+  return split.map(({ training, validation }) => ({ training: training!, validation }));
+}
+
+/**
+ * `statistics`, if they are finite.
+ *
+ * @throws {AttuneError} `bad-model` naming the node where they are not.
+ */
+export function checkFinite({ target }: LayerPlan, statistics: Statistics): Statistics {
+  const means = { input: statistics.inputMean, output: statistics.outputMean };
+  for (const [what, values] of Object.entries(means)) {
+    if (values.every(Number.isFinite)) continue;
+    throw new AttuneError(
+      "bad-model",
+      `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
+        `data; check the preprocessing, or use --override '${target.name}=skip'`,
+    );
+  }
+  return statistics;
+}
