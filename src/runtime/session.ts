@@ -77,6 +77,19 @@ export interface RuntimeOptions {
   onFallback?: (reason: string) => void;
 }
 
+/** What was asked last of each module, to wait for. */
+const busy = new WeakMap<OnnxRuntimeModule, Promise<unknown>>();
+
+/**
+ * Does `work` once the module has done what was asked of it before: onnxruntime-web stumbles over calls
+ * side by side, such as the last one of a job that was stopped and the first of the next.
+ */
+function inTurn<T>(ort: OnnxRuntimeModule, work: () => Promise<T>): Promise<T> {
+  const result = (busy.get(ort) ?? Promise.resolve()).then(work);
+  busy.set(ort, result.catch(() => {}));
+  return result;
+}
+
 /** A runtime from an onnxruntime module, already set up by the caller. */
 export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}): Runtime {
   let { accelerator } = options;
@@ -101,12 +114,13 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           },
         });
       try {
-        session = await create().catch((cause) => {
-          if (accelerator === undefined) throw cause;
-          options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
-          accelerator = undefined;
-          return create();
-        });
+        session = await inTurn(ort, () =>
+          create().catch((cause) => {
+            if (accelerator === undefined) throw cause;
+            options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
+            accelerator = undefined;
+            return create();
+          }));
       } catch (cause) {
         throw new AttuneError(
           "bad-model",
@@ -125,7 +139,7 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           );
           let results;
           try {
-            results = await session.run(tensors);
+            results = await inTurn(ort, () => session.run(tensors));
           } catch (cause) {
             throw new AttuneError(
               "bad-model",
@@ -139,7 +153,7 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
             ) => [name, { type, dims, data }]),
           );
         },
-        release: () => session.release(),
+        release: () => inTurn(ort, () => session.release()),
       };
     },
   };
