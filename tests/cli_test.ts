@@ -263,6 +263,7 @@ Deno.test({
       const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], built);
       assertEquals(installed.code, 0, installed.stderr);
       const job = [model, "--data", calib, "--limit", "48", "--bits", "3", "--seed", "5"];
+      job.push("--blocks", "--steps", "3");
       const deno = join(folder, "deno.onnx"), other = join(folder, "node.onnx");
       const first = await attune(...job, "--threads", "1", "-o", deno);
       assertEquals(first.code, 0, first.stderr);
