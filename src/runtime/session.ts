@@ -113,13 +113,20 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
             },
           },
         });
+      const withoutAccelerator = (cause: unknown) => {
+        if (accelerator !== undefined) {
+          options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
+        }
+        accelerator = undefined;
+        return create();
+      };
+      let accelerated = accelerator !== undefined;
       try {
         session = await inTurn(ort, () =>
           create().catch((cause) => {
-            if (accelerator === undefined) throw cause;
-            options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
-            accelerator = undefined;
-            return create();
+            if (!accelerated) throw cause;
+            accelerated = false;
+            return withoutAccelerator(cause);
           }));
       } catch (cause) {
         throw new AttuneError(
@@ -139,7 +146,15 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           );
           let results;
           try {
-            results = await inTurn(ort, () => session.run(tensors));
+            results = await inTurn(ort, () =>
+              session.run(tensors).catch(async (cause) => {
+                if (!accelerated) throw cause;
+                // Some adapters open a model and fail at its operators, or are lost on the way.
+                accelerated = false;
+                await session.release().catch(() => {});
+                session = await withoutAccelerator(cause);
+                return await session.run(tensors);
+              }));
           } catch (cause) {
             throw new AttuneError(
               "bad-model",
