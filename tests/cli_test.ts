@@ -216,7 +216,7 @@ Deno.test("an interrupted run says so, and --resume ends with the bytes of a who
       const { proto: { graph } } = readModel(join(graphs, name));
       assert(graph.output.length > 1 && graph.node.length > graph.output.length, name);
     }
-    rmSync(graphs, { recursive: true });
+    Deno.removeSync(graphs, { recursive: true });
     assert(/blocks are better/.test(first.stderr + first.stdout), first.stderr);
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", join(root, "quantize.ts"), ...job, "-o", out],
