@@ -340,31 +340,33 @@ Deno.test("checkpoint: every cut and every other file is refused", () => {
 });
 
 Deno.test("Budget: blocks share what is left, by cost and by how far off they are", () => {
-  const costs = [[1, 1], [1, 1], [2, 2]].map(([rounding, learning]) => ({ rounding, learning }));
+  const costs = [1, 1, 2].map((cost) => ({ running: cost, rounding: cost, learning: cost }));
   const budget = new Budget(100, 0, costs);
-  // A second for the first block's rounding, so three more for the others'; 97 seconds are there.
-  const first = budget.deadline(0, 0.1, 1000);
+  // A second for the first block's layers, so three more for the others'; 97 seconds are there.
+  const first = budget.deadline(0, 0.1, 1000, { running: 600, rounding: 400 });
   assertEquals(Math.round(first), 1000 + Math.round((97000 - 1000 - 3000) / 4));
-  budget.learned(first - 1000);
   const now = first + 1000;
-  // Four times as far off as the mean would be: but at most twice the share.
-  const second = budget.deadline(1, 100, now);
+  // Far more off than the mean: but at most twice the share.
+  const second = budget.deadline(1, 100, now, { running: 1200, rounding: 800 });
   const left = 97000 - now - 2000;
   assert(second - now <= left * 2 / 4 + 1 && second - now > left / 3);
-  budget.learned(second - now);
-  const last = budget.deadline(2, 0.1, second + 2000);
+  const last = budget.deadline(2, 0.1, second + 2000, { running: 2400, rounding: 1600 });
   assert(Math.abs(last - 97000) < 1, "the last block gets all that is left");
-  assertEquals(new Budget(Infinity, 0, costs).deadline(0, 1, 5), Infinity);
+  const endless = new Budget(Infinity, 0, costs);
+  assertEquals(endless.deadline(0, 1, 5, { running: 0, rounding: 0 }), Infinity);
 });
 
 Deno.test("Budget: layers that are dear to round, and the check, leave less to learn in", () => {
-  const cost = (rounding: number) => ({ rounding, learning: 1 });
-  // Nine seconds of rounding are to come where the first second was a tenth of it.
-  const deadline = (last: number, after = 0) =>
-    new Budget(100, 0, [cost(1), cost(last)], after).deadline(0, 1, 1000);
-  assertEquals(Math.round(deadline(9)), 1000 + (97000 - 1000 - 9000) / 2);
-  assertEquals(Math.round(deadline(9, 7)), 1000 + (97000 - 1000 - 16000) / 2);
-  assertEquals(deadline(200), 1000, "no time to learn");
+  // A tenth of the first block's time went into rounding, which costs `last` times as much in the other.
+  const deadline = (last: number, check = 0) => {
+    const costs = [1, last].map((rounding) => ({ running: 1, rounding, learning: 1 }));
+    const budget = new Budget(100, 0, costs, check);
+    return Math.round(budget.deadline(0, 1, 1000, { running: 900, rounding: 100 }));
+  };
+  assertEquals(deadline(1), 1000 + (97000 - 1000 - 1000) / 2);
+  assertEquals(deadline(91), 1000 + (97000 - 1000 - 10000) / 2);
+  assertEquals(deadline(91, 10), 1000 + (97000 - 1000 - 19000) / 2);
+  assertEquals(deadline(1000), 1000, "no time to learn");
 });
 
 Deno.test("a time budget that is spent leaves layers as they were rounded; one that is not, does not", async () => {

@@ -6,6 +6,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeNode, serializeModel } from "../src/onnx/model.ts";
+import { readModel } from "../src/onnx/file.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { buildPackage } from "../src/npm/build.ts";
 import { attune, inFolder, root, run } from "./helpers/command_line.ts";
@@ -154,6 +155,7 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
       [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
       [[model, ...data, ...output, "--steps", "9"], /--steps.*--blocks/],
+      [[model, ...data, ...output, "--debug-graphs", folder], /--debug-graphs.*--blocks/],
       [[model, ...data, ...output, "--activation-bits", "3"], /--activation-bits 3.*8, 4/],
       [[model, ...data, ...output, "--memory", "-1"], /--memory/],
       [[model, ...data], /--output/],
@@ -226,8 +228,16 @@ Deno.test("an interrupted run says so, and --resume ends with the bytes of a who
   inFolder(async (folder) => {
     const whole = join(folder, "whole.onnx"), out = join(folder, "out.onnx");
     const job = [model, "--data", calib, "--bits", "2", "--blocks", "--steps", "30"];
-    const first = await attune(...job, "-o", whole);
+    const graphs = join(folder, "graphs");
+    const first = await attune(...job, "-o", whole, "--debug-graphs", graphs);
     assertEquals(first.code, 0, first.stderr);
+    const written = readdirSync(graphs).sort();
+    assert(written.length > 1 && written[0] === "block-001.onnx", `${written}`);
+    for (const name of written) {
+      const { proto: { graph } } = readModel(join(graphs, name));
+      assert(graph.output.length > 1 && graph.node.length > graph.output.length, name);
+    }
+    Deno.removeSync(graphs, { recursive: true });
     assert(/blocks are better/.test(first.stderr + first.stdout), first.stderr);
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", join(root, "quantize.ts"), ...job, "-o", out],
@@ -284,6 +294,7 @@ Deno.test({
       const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], built);
       assertEquals(installed.code, 0, installed.stderr);
       const job = [model, "--data", calib, "--limit", "48", "--bits", "3", "--seed", "5"];
+      job.push("--blocks", "--steps", "3");
       const deno = join(folder, "deno.onnx"), other = join(folder, "node.onnx");
       const first = await attune(...job, "--threads", "1", "-o", deno);
       assertEquals(first.code, 0, first.stderr);

@@ -39,6 +39,41 @@ Deno.test("a failing accelerator: one note, and the processor from then on", asy
   await assertRejects(() => runtime.open(new Uint8Array([1, 2, 3])), AttuneError, "Cannot open");
 });
 
+Deno.test("an accelerator that opens models and fails at running them: the same answer, one note", async () => {
+  await loadBackend("web");
+  const notes: string[] = [], asked: boolean[] = [];
+  const real = ort as unknown as OnnxRuntimeModule;
+  const runtime = onnxruntime({
+    Tensor: real.Tensor,
+    InferenceSession: {
+      async create(bytes, { executionProviders, ...options } = {}) {
+        asked.push(executionProviders !== undefined);
+        const session = await real.InferenceSession.create(bytes, options);
+        return executionProviders === undefined ? session : {
+          inputNames: session.inputNames,
+          run: () => Promise.reject(new Error("the device was lost")),
+          release: () => session.release(),
+        };
+      },
+    },
+  }, { accelerator: "webgpu", onFallback: (reason) => notes.push(reason) });
+  const model = sessionBytes(build({
+    opset: 13,
+    inputs: { x: [2] },
+    nodes: [makeNode("Neg", "neg", ["x"], ["y"])],
+    outputs: ["y"],
+  }));
+  const feed = { x: { type: "float32", dims: [2], data: Float32Array.of(1, -2) } };
+  const [first, second] = [await runtime.open(model), await runtime.open(model)];
+  for (const session of [first, second, first, await runtime.open(model)]) {
+    assertEquals([...(await session.run(feed)).y.data], [-1, 2]);
+  }
+  assertEquals(notes, ["webgpu does not work here: the device was lost"]);
+  assertEquals(asked, [true, true, true, false, false, false]);
+  await first.release();
+  await second.release();
+});
+
 /** Runs `work` with another Worker. */
 async function withWorker(Other: typeof Worker, work: () => Promise<void>): Promise<void> {
   const own = globalThis.Worker;

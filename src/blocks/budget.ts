@@ -21,29 +21,43 @@ const MOST_GAIN = 2;
 const CHECK_RUNS = 3;
 /** Rough speed of the kernel on one core, in multiply-adds; only its ratio to `secondsOf` matters. */
 const MACS_PER_SECOND = 1e10;
-/** Multiply-adds per weight and input of a layer's rounding: candidates, polish, strengths of the shift. */
-const ROUNDING_PASSES = 60;
+/**
+ * What rounding a layer costs, fitted to the layers of MobileNetV2, ResNet20 and SqueezeNet within 10 %: as
+ * many multiply-adds per weight and input of H, per weight, and per layer as a factor of H has per depth³.
+ */
+const PER_ROW = 7, PER_WEIGHT = 4700, PER_LAYER = 1e7;
 
-/** What a block takes, in rough seconds of one core: only ratios matter. */
+/** What a block takes, each in a unit of its own: only ratios between blocks matter. */
 export interface BlockCost {
-  /** Running it over all samples, and rounding its layers. */
+  /** Running it over all samples, for ranges, statistics, and for the blocks after it. */
+  readonly running: number;
+  /** Rounding its layers. */
   readonly rounding: number;
-  /** Learning from one sample. */
+  /** Learning from it. */
   readonly learning: number;
 }
+
+/** Milliseconds that went into the two kinds of work besides learning. */
+export type Spent = Readonly<Record<"running" | "rounding", number>>;
 
 /** What `blocks` take. */
 export function costsOf(plan: Plan, loaded: LoadedBatches, blocks: readonly Block[]): BlockCost[] {
   return blocks.map(({ start, end, steps }) => {
     const learning = secondsOfNodes(plan, loaded, plan.graph.nodes.slice(start, end));
-    const layers = steps.flat().reduce((sum, it) => sum + secondsOfLayer(plan, it, loaded), 0);
+    const layers = steps.flat(),
+      sum = (of: (layer: LayerPlan) => number) =>
+        layers.reduce((total, layer) => total + of(layer), 0);
     // Each step runs the block from its start, half of it in the mean, twice; and both models go on.
-    const runs = steps.length + 2;
-    return { rounding: loaded.samples * learning * runs + layers, learning };
+    const runs = loaded.samples * learning * (steps.length + 2);
+    return {
+      running: runs + sum((layer) => secondsOfStatistics(plan, layer, loaded)),
+      rounding: sum(costOfRounding),
+      learning,
+    };
   });
 }
 
-/** What the check of the result takes, by one of `workers`, on `heldOut` samples or one in 16. */
+/** What the check of the result takes, in the unit of running blocks: by one of `workers`, on one in 16. */
 export function costOfCheck(
   plan: Plan,
   loaded: LoadedBatches,
@@ -64,8 +78,8 @@ function secondsOfNodes(
   return seconds / profiledSamples(plan);
 }
 
-/** Statistics and rounding of a layer. */
-function secondsOfLayer(
+/** The Gram matrices of a layer's inputs, and their products with its outputs. */
+function secondsOfStatistics(
   plan: Plan,
   { target: { groups, rows, depth, output }, gram }: LayerPlan,
   { shapes, samples }: LoadedBatches,
@@ -73,9 +87,13 @@ function secondsOfLayer(
   const results = sizeOf(shapes.get(output)?.dims ?? []) / profiledSamples(plan) * samples;
   const columns = Math.min(results / (groups * rows), mostColumns(depth, samples));
   const width = gram.kind === "full" ? depth : gram.size;
-  const statistics = columns * depth * (width / 2 + rows);
-  const rounding = depth * width * (width + ROUNDING_PASSES * rows);
-  return groups * (statistics + rounding) / MACS_PER_SECOND;
+  return groups * columns * depth * (width / 2 + rows) / MACS_PER_SECOND;
+}
+
+function costOfRounding({ target: { groups, rows, depth }, gram }: LayerPlan): number {
+  const width = gram.kind === "full" ? depth : gram.size;
+  const perInput = width * width + PER_ROW * rows * width + PER_WEIGHT * rows;
+  return groups * depth * perInput + PER_LAYER;
 }
 
 /** Samples that shapes were seen with. */
@@ -86,35 +104,34 @@ function profiledSamples(plan: Plan): number {
 /** Spreads a job's time over its blocks. */
 export class Budget {
   readonly #end: number;
-  readonly #started: number;
   readonly #costs: readonly BlockCost[];
-  readonly #after: number;
-  /** Milliseconds that went into learning up to now. */
-  #learning = 0;
+  readonly #check: number;
   #errors: number[] = [];
 
   /**
    * @param seconds that the whole job may take; infinite for as long as it likes.
    * @param started when the job began, by `performance.now()`.
    * @param costs of the blocks.
-   * @param after what follows the last block, in the unit of their rounding.
+   * @param check of the result, in the unit of running blocks.
    */
-  constructor(seconds: number, started: number, costs: readonly BlockCost[], after = 0) {
-    this.#started = started;
+  constructor(seconds: number, started: number, costs: readonly BlockCost[], check = 0) {
     this.#end = started + 1000 * seconds * (1 - KEPT);
     this.#costs = costs;
-    this.#after = after;
+    this.#check = check;
   }
 
-  /** Milliseconds for learning block `index` and those after it: what no rounding will need. */
-  left(index: number, now: number): number {
+  /**
+   * Milliseconds for learning block `index` and those after it: what nothing else will need, as the
+   * blocks up to this one have `spent`.
+   */
+  left(index: number, now: number, spent: Spent): number {
     if (this.#end === Infinity) return Infinity;
-    const spent = now - this.#started - this.#learning;
-    const toCome = this.#cost("rounding", index + 1) + this.#after;
-    return Math.max(
-      0,
-      this.#end - now - spent / this.#cost("rounding", 0, index + 1) * toCome,
-    );
+    const toCome = (kind: keyof Spent, after: number) => {
+      const done = this.#cost(kind, 0, index + 1);
+      return done > 0 ? spent[kind] * (this.#cost(kind, index + 1) + after) / done : 0;
+    };
+    const rest = toCome("running", this.#check) + toCome("rounding", 0);
+    return Math.max(0, this.#end - now - rest);
   }
 
   /**
@@ -122,21 +139,17 @@ export class Budget {
    * what is left is shared by cost, and by how far off this block is beside those before it, since
    * that bounds what there is to gain.
    */
-  deadline(index: number, error: number, now: number): number {
+  deadline(index: number, error: number, now: number, spent: Spent): number {
     if (this.#end === Infinity) return Infinity;
     this.#errors.push(error);
     const usual = this.#errors.reduce((sum, value) => sum + value, 0) / this.#errors.length;
     const gain = usual > 0 ? Math.sqrt(error / usual) : 1;
     const own = this.#costs[index].learning * Math.min(MOST_GAIN, Math.max(1 / MOST_GAIN, gain));
-    return now + this.left(index, now) * own / (own + this.#cost("learning", index + 1));
+    const share = own / (own + this.#cost("learning", index + 1));
+    return now + this.left(index, now, spent) * share;
   }
 
   #cost(kind: keyof BlockCost, from: number, to?: number): number {
     return this.#costs.slice(from, to).reduce((sum, value) => sum + value[kind], 0);
-  }
-
-  /** Tells that so many milliseconds went into learning. */
-  learned(milliseconds: number): void {
-    this.#learning += milliseconds;
   }
 }

@@ -15,7 +15,7 @@ import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { Budget, costOfCheck, costsOf } from "./budget.ts";
+import { Budget, costOfCheck, costsOf, type Spent } from "./budget.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./cut.ts";
 import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
@@ -89,22 +89,22 @@ export class BlockLearner {
     this.#budget = new Budget(settings.timeBudget, settings.started, costs, check);
   }
 
-  /** Learns block `index`, whose layers have been rounded in `parts`. */
+  /** Learns block `index`, whose layers have been rounded in `parts`; all before it has `spent` so much. */
   async learn(
     index: number,
     parts: Parts,
     types: ReadonlyMap<string, DataType>,
+    spent: Spent,
     onShare: OnShare,
   ): Promise<LearnedBlock> {
     const block = this.blocks[index];
     const layers = block.steps.flat().map((layer) => layer.target.name);
-    const started = performance.now();
     const stay = (note: string): LearnedBlock => {
       onShare(1, layers[0]);
       return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
-    if (this.#budget.left(index, started) === 0) return stay(NO_TIME);
+    if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);
     const model = blockModel(this.#plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
     if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
@@ -127,7 +127,7 @@ export class BlockLearner {
           signal,
           dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
-          deadline: (error) => this.#budget.deadline(index, error, performance.now()),
+          deadline: (error) => this.#budget.deadline(index, error, performance.now(), spent),
           onShare: (share) => {
             onShare(share - shared, layers[0]);
             shared = share;
@@ -141,7 +141,6 @@ export class BlockLearner {
       return stay(error.message);
     } finally {
       onShare(1 - shared, layers[0]);
-      this.#budget.learned(performance.now() - started);
     }
   }
 

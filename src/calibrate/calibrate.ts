@@ -13,6 +13,7 @@ import type { Model } from "../onnx/model.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
+import type { Spent } from "../blocks/budget.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
@@ -171,6 +172,7 @@ class Calibration {
           index,
           this.#parts,
           types,
+          this.#spent,
           (share, detail) => this.#advanceProgress(share * batches, detail),
         ),
     );
@@ -316,6 +318,12 @@ class Calibration {
       for await (const _ of results) checkAborted(this.#options.signal);
       await this.#pool.close();
     });
+  }
+
+  /** Milliseconds of the kinds of work besides learning, up to now. */
+  get #spent(): Spent {
+    const of = (kind: string) => 1000 * (this.#seconds.get(kind) ?? 0);
+    return { running: of("ranges") + of("statistics") + of("advance"), rounding: of("rounding") };
   }
 
   #advanceProgress(done: number, detail: string): void {

@@ -262,7 +262,10 @@ function seconds(name: string, text: string): number {
 
 function reconstruction(parsed: Parsed): Reconstruction | undefined {
   const budget = parsed.text("time-budget"), folder = parsed.text("debug-graphs");
-  if (!parsed.on("blocks") && budget === undefined) return undefined;
+  if (!parsed.on("blocks") && budget === undefined) {
+    if (folder === undefined) return undefined;
+    throw new AttuneError("bad-option", `Cannot use --debug-graphs without --blocks: give it, too`);
+  }
   const { kind } = rounding(parsed);
   return {
     kind: "blocks",

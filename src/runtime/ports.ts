@@ -31,15 +31,23 @@ export function webPort(channel: Channel): Port {
   );
 }
 
-/** The port of a worker of Deno or a browser. */
+/** The port of a worker of Deno or a browser that has just been started. */
 export function workerPort(worker: Worker): Port {
+  let handler: ((error: Error) => void) | undefined, early: Error | undefined;
+  // From the start: Deno ends the program by an error of a worker that nobody listens for.
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    const error = new Error(event.message);
+    if (handler === undefined) early ??= error;
+    else handler(error);
+  });
   return {
     ...webPort(worker),
-    onError: (handler) =>
-      worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        handler(new Error(event.message));
-      }),
+    onError(next) {
+      handler = next;
+      if (early !== undefined) next(early);
+      early = undefined;
+    },
     terminate: () => worker.terminate(),
   };
 }

@@ -77,6 +77,19 @@ export interface RuntimeOptions {
   onFallback?: (reason: string) => void;
 }
 
+/** What was asked last of each module, to wait for. */
+const busy = new WeakMap<OnnxRuntimeModule, Promise<unknown>>();
+
+/**
+ * Does `work` once the module has done what was asked of it before: onnxruntime-web stumbles over calls
+ * side by side, such as the last one of a job that was stopped and the first of the next.
+ */
+function inTurn<T>(ort: OnnxRuntimeModule, work: () => Promise<T>): Promise<T> {
+  const result = (busy.get(ort) ?? Promise.resolve()).then(work);
+  busy.set(ort, result.catch(() => {}));
+  return result;
+}
+
 /** A runtime from an onnxruntime module, already set up by the caller. */
 export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}): Runtime {
   let { accelerator } = options;
@@ -100,13 +113,21 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
             },
           },
         });
-      try {
-        session = await create().catch((cause) => {
-          if (accelerator === undefined) throw cause;
+      const withoutAccelerator = (cause: unknown) => {
+        if (accelerator !== undefined) {
           options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
-          accelerator = undefined;
-          return create();
-        });
+        }
+        accelerator = undefined;
+        return create();
+      };
+      let accelerated = accelerator !== undefined;
+      try {
+        session = await inTurn(ort, () =>
+          create().catch((cause) => {
+            if (!accelerated) throw cause;
+            accelerated = false;
+            return withoutAccelerator(cause);
+          }));
       } catch (cause) {
         throw new AttuneError(
           "bad-model",
@@ -125,7 +146,15 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           );
           let results;
           try {
-            results = await session.run(tensors);
+            results = await inTurn(ort, () =>
+              session.run(tensors).catch(async (cause) => {
+                if (!accelerated) throw cause;
+                // Some adapters open a model and fail at its operators, or are lost on the way.
+                accelerated = false;
+                await session.release().catch(() => {});
+                session = await withoutAccelerator(cause);
+                return await session.run(tensors);
+              }));
           } catch (cause) {
             throw new AttuneError(
               "bad-model",
@@ -139,7 +168,7 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
             ) => [name, { type, dims, data }]),
           );
         },
-        release: () => session.release(),
+        release: () => inTurn(ort, () => session.release()),
       };
     },
   };

@@ -84,13 +84,16 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
 
 /** Tells all workers what to work with; false, and none is left, where one could not even load. */
 async function allReady(ports: readonly Port[], setup: WorkerSetup): Promise<boolean> {
-  try {
-    await Promise.all(ports.map((port) => whenReady(port, () => port.post(setup))));
-    return true;
-  } catch (error) {
-    // What a worker says itself, such as that its runtime is missing, would be so in this thread, too.
-    if (!(error instanceof AttuneError) || error.code !== "internal") throw error;
-    for (const port of ports) port.terminate?.();
-    return false;
+  // All of them: one that is ended before its error was heard would end the program in Deno.
+  const answers = await Promise.allSettled(
+    ports.map((port) => whenReady(port, () => port.post(setup))),
+  );
+  const failed = answers.find((answer) => answer.status === "rejected");
+  if (failed === undefined) return true;
+  // What a worker says itself, such as that its runtime is missing, would be so in this thread, too.
+  if (!(failed.reason instanceof AttuneError) || failed.reason.code !== "internal") {
+    throw failed.reason;
   }
+  for (const port of ports) port.terminate?.();
+  return false;
 }
