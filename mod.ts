@@ -29,6 +29,7 @@ export { type OnProgress, type ProgressEvent } from "./src/progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./src/onnx/model.ts";
 export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
+export type { Grid } from "./src/plan/grid.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
@@ -42,11 +43,14 @@ export type {
   PlanOptions,
   RangeMethod,
   RoundingMethod,
+  Width,
 } from "./src/plan/options.ts";
 export type { Layout, NBits, PlaneWidth, Storage } from "./src/plan/storage.ts";
 export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
+export { cut, type CutOptions } from "./src/emit/cut.ts";
+export type { NestedFormat } from "./src/emit/nested.ts";
 export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/sweep.ts";
 export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";

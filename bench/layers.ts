@@ -90,10 +90,11 @@ export async function layers(options: BenchOptions): Promise<Section> {
   };
 }
 
-type MakeProblem = (bits: number, method: RoundingMethod) => Problem;
+/** The problem of a layer at a width, by a method. */
+export type MakeProblem = (bits: number, method: RoundingMethod) => Problem;
 
 /** The rounding problems of all layers of a model, from the statistics of its float inputs. */
-async function problemsOf(
+export async function problemsOf(
   { model: path, calib, flags }: Subject,
   pool: EnginePool,
   limit: number,
@@ -130,7 +131,13 @@ async function problemsOf(
     positions: Math.ceil(Math.max(16384, 16 * target.depth) / batches),
     seed: l,
   }));
-  const sums: LayerSums[] = await client.call("collect", [0, "float", "float", wanted]);
+  const sums: LayerSums[] = await client.call("collect", [
+    0,
+    "float",
+    "float",
+    wanted,
+    "quantized",
+  ]);
   await client.call("close", []);
   return made.layers.map((layer, l) => problemMaker(made, layer, l, sums[l]));
 }

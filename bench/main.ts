@@ -15,6 +15,7 @@ import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
+import { grids } from "./grids.ts";
 import { layers } from "./layers.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
@@ -32,6 +33,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   budgets,
   ablation,
   formats,
+  grids,
   allocators,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);

@@ -118,11 +118,15 @@ export function quantizeTo(
   ]);
 }
 
-/** Quantizes a model with `flags` and evaluates the written file. */
+/**
+ * Quantizes a model with `flags` and evaluates the written file; `onFile` may look at it before it is
+ * removed.
+ */
 export async function quantizeAndEvaluate(
   subject: Subject,
   flags: readonly string[],
   options: BenchOptions,
+  onFile: (path: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<Outcome> {
   const output = join(tmpdir(), `attune-bench-${crypto.randomUUID()}.onnx`);
   try {
@@ -130,6 +134,7 @@ export async function quantizeAndEvaluate(
     const report = await quantizeTo(subject, output, flags, options);
     const seconds = (performance.now() - start) / 1000;
     const evaluation = await evaluateFile(subject, output, options);
+    await onFile(output);
     return { report, evaluation, seconds };
   } finally {
     rmSync(output, { force: true });

@@ -4,6 +4,7 @@ export { adam } from "./adam";
 export { adaroundForward, adaroundStep } from "./adaround";
 export { attentionForward, attentionStep } from "./block";
 export { cholesky, logDet, solve } from "./cholesky";
+export { codesBytes, codesPolish, codesSequential } from "./codes";
 export { tridiagonal } from "./coding";
 export { erf } from "./erf";
 export { levelProbabilities, normals, sampleLevels } from "./gaussian";

@@ -168,6 +168,7 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     checkCount("candidates", rounding.candidates);
   }
   const { reconstruction = { kind: "none" } } = options;
+  checkGrid(plan, rounding, reconstruction);
   const damping = options.damping ?? 0.01;
   if (!(damping > 0 && damping <= 10)) {
     throw new AttuneError("bad-option", `Cannot use damping ${damping}: give a number up to 10`);
@@ -187,6 +188,21 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     signal,
     onProgress,
   };
+}
+
+/** Refuses what nested and piecewise grids do not go with: they are found by sequential rounding. */
+function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
+  const { nested, grid } = plan.options;
+  const simple = rounding.kind === "attention" || (rounding.kind === "nearest" && !nested);
+  const other = simple ? undefined : `rounding ${rounding.kind}`;
+  const refused = other ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
+  if (refused === undefined || (nested === undefined && grid === "uniform")) return;
+  const what = nested ? "nested widths" : "a piecewise grid";
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
+      `of the two out`,
+  );
 }
 
 /**
@@ -250,8 +266,8 @@ function timeWarnings({ blocks }: Calibrated, settings: Settings): string[] {
 
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
-  const { bits, edgeBits, activationBits, granularity, symmetric, overrides, format } =
-    plan.options;
+  const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
+  const { grid, nested = null, format } = plan.options;
   const { rounding, range, floatTargetShift, biasCorrection, scaleRefit, damping } = settings;
   const { onGraph: _, ...blocks } = settings.blocks ?? {};
   return {
@@ -261,6 +277,8 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     granularity,
     symmetric,
     overrides,
+    grid,
+    nested,
     format,
     rounding,
     range,

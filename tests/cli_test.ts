@@ -63,13 +63,16 @@ Deno.test("quantize, evaluate and report on the carried example", () =>
 Deno.test("help names every command, and each has an example", async () => {
   const overview = await attune("--help");
   assertEquals(overview.code, 0);
-  for (const command of ["quantize", "evaluate", "inspect"]) {
+  for (const command of ["quantize", "evaluate", "inspect", "cut"]) {
     assert(overview.stdout.includes(command));
     const help = await attune(command, "--help");
     assert(/^ {2}attune .*onnx/m.test(help.stdout), help.stdout);
   }
   const plan = await attune(model, "--dry-run", "--override", "conv_1?=skip");
   assert(/stays in float: conv_12 .*override/.test(plan.stdout), plan.stdout);
+  const grids = await attune(model, "--dry-run", "--bits", "ternary", "--override", "conv_12=4");
+  assert(/^conv_12 .* 4 /m.test(grids.stdout), grids.stdout);
+  assert(/^conv_3 .* ternary +stored in 4 /m.test(grids.stdout), grids.stdout);
   const found = JSON.parse((await attune("inspect", model, "--json")).stdout);
   assertEquals(found.layers.length, 10);
 });
@@ -141,6 +144,10 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--bits", "1"], /1 .*2 to 8/],
       [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
       [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
+      [[model, ...data, ...output, "--override", "conv_12=binary"], /binary.*ternary/],
+      [[model, ...data, ...output, "--nested", "4,8"], /4,8.*falling/],
+      [["cut", model, "--bits", "4", ...output], /shapes\.onnx.*--nested/],
+      [["cut", model, ...output], /--bits 4/],
       [[model, ...data, ...output, "--fast"], /--fast/],
       [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
       [[model, ...data, ...output, "--format", "zip"], /--format zip.*packed/],
@@ -166,6 +173,20 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
       assert(!existsSync(out) && !readdirSync(folder).some((name) => name.endsWith(".tmp")), shown);
     }
+  }));
+
+Deno.test("a nested file is cut to fewer bits", () =>
+  inFolder(async (folder) => {
+    const out = join(folder, "out.onnx"), small = join(folder, "small.onnx");
+    const job = [model, "--data", calib, "--limit", "64", "--nested", "8,4", "-o", out];
+    const made = await attune(...job);
+    assertEquals(made.code, 0, made.stderr);
+    const cut = await attune("cut", out, "--bits", "4", "-o", small);
+    assertEquals(cut.code, 0, cut.stderr);
+    const size = (path: string) => readFileSync(path).length;
+    assert(size(small) < 0.75 * size(out), `${size(small)} of ${size(out)} bytes`);
+    const judged = await attune("evaluate", small, "--reference", model, "--data", val, "--json");
+    assert(JSON.parse(judged.stdout).top1 > 90, judged.stdout);
   }));
 
 Deno.test("a packed file has the size of its bits, computes what was simulated, and is refused again", () =>

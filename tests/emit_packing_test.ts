@@ -124,7 +124,7 @@ async function assertFaithful(made: Plan, parts: Parts): Promise<void> {
   }
 }
 
-/** The parts of `made` with the levels that `levelsOf` gives, and a codebook. */
+/** The parts of `made` with the levels that `levelsOf` gives, and a codebook, moved in every other row. */
 function partsWith(
   made: Plan,
   levelsOf: (count: number) => Int8Array,
@@ -133,10 +133,15 @@ function partsWith(
   const { roundings, grids } = madeUpParts(made);
   return {
     grids,
-    roundings: new Map([...roundings].map(([name, rounding]): [string, Rounding] => [
-      name,
-      { ...rounding, levels: levelsOf(rounding.levels.length), codebook },
-    ])),
+    roundings: new Map([...roundings].map(([name, rounding]): [string, Rounding] => {
+      const levels = levelsOf(rounding.levels.length);
+      if (codebook === undefined) return [name, { ...rounding, levels }];
+      const offsets = rounding.lows.map((_, row) => row % 2),
+        depth = levels.length / offsets.length;
+      const moved = levels.map((level, i) => level + offsets[Math.floor(i / depth)]);
+      const lows = offsets.map((offset) => codebook[0] + offset);
+      return [name, { ...rounding, levels: moved, lows, codebook }];
+    })),
   };
 }
 

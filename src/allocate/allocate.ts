@@ -31,7 +31,7 @@ const LOSS_STEP = 1 / 64;
  */
 export function allocate(plan: Plan, measures: readonly LayerMeasures[]): Plan {
   const { bits } = plan.options;
-  if (typeof bits === "number") return plan;
+  if (typeof bits !== "object") return plan;
   const allocator = new Allocator(plan, measures, bits.widths);
   return withAllocation(
     plan,

@@ -8,7 +8,8 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { solveBlocked } from "../round/blocked.ts";
 import type { Problem } from "../round/problem.ts";
 import { damped, factorsOf } from "../round/shift.ts";
-import { diagonalOf, searchGrids, type Solution } from "../round/solve.ts";
+import { diagonalOf, searchGrids } from "../round/scales.ts";
+import type { Solution } from "../round/solve.ts";
 import { eigenvaluesOf } from "./spectrum.ts";
 
 /** Rows of a matrix whose spectrum is found, at most: evenly spread ones tell the same of a larger one. */

@@ -48,15 +48,15 @@ export async function roundToWidths(
   const layers = isFree(layer) ? WIDTHS.map((bits) => layerAtWidth(plan, layer, bits)) : [layer];
   for (const own of layers) {
     checkAborted(options.signal);
-    const { levels, scales, lows } = await roundLayer(plan, own, undefined, statistics, pool, {
+    const { error: _, ...rounding } = await roundLayer(plan, own, undefined, statistics, pool, {
       ...options,
       floatTargetShift: false,
       biasCorrection: centred,
       scaleRefit: true,
       centred,
     });
-    const { bias } = biasOf(plan, own, { levels, scales, lows }, statistics, centred, grid);
-    found.set(own.bits, { levels, scales, lows, bias });
+    const { bias } = biasOf(plan, own, rounding, statistics, centred, grid);
+    found.set(own.bits, { ...rounding, bias });
   }
   return found;
 }

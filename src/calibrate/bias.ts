@@ -8,6 +8,7 @@
 import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
 import { DataType, sizeOf } from "../onnx/tensor.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
+import { nearestLevel } from "../round/codebook.ts";
 import type { Statistics } from "./statistics.ts";
 
 /** Levels of a bias stay below this, half of what 32 bits hold. */
@@ -79,7 +80,7 @@ export function onGrid(bias: Float32Array, steps: Float32Array | undefined): Flo
  */
 function raiseScales(
   layer: LayerPlan,
-  { levels, scales }: Rounding,
+  { levels, scales, lows, codebook }: Rounding,
   bias: Float32Array,
   steps: Float32Array,
 ): number {
@@ -91,8 +92,9 @@ function raiseScales(
     if (!(factors[row] > 1)) continue;
     if (scales.length > 1) scales[row] *= factors[row];
     else if (row === 0) scales[0] *= factors[0];
+    const nearest = codebook ? nearestLevel(codebook, lows[row]) : Math.round;
     for (let i = row * depth; i < (row + 1) * depth; i++) {
-      levels[i] = Math.round(levels[i] / factors[row]);
+      levels[i] = nearest(levels[i] / factors[row]);
     }
     raised++;
   }

@@ -7,6 +7,7 @@
 
 import { checkAborted } from "../errors.ts";
 import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
+import { cutParts, cutRounding } from "../emit/cut_parts.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
@@ -20,7 +21,13 @@ import { checkFinite, collectLayer, collectSums, observeRanges } from "./collect
 import { openPart, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
-import { allSums, type RoundedLayer, roundLayer, type SplitSums } from "./round_layer.ts";
+import {
+  allSums,
+  copySplit,
+  type RoundedLayer,
+  roundLayer,
+  type SplitSums,
+} from "./round_layer.ts";
 import { findSegments, type Segment } from "./segments.ts";
 import { finish } from "./statistics.ts";
 
@@ -47,6 +54,8 @@ class Calibration {
   readonly #seconds = new Map<string, number>();
   readonly #warnings: string[] = [];
   readonly #learner: BlockLearner | undefined;
+  /** The widths that grids are nested for, beside the widest. */
+  readonly #widths: readonly number[];
   #done = 0;
   #total = 0;
 
@@ -55,6 +64,7 @@ class Calibration {
     this.#loaded = loaded;
     this.#pool = pool;
     this.#options = options;
+    this.#widths = narrowerWidths(plan);
     const { blocks, state } = options;
     this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
     for (const [name, { rounding, error }] of state?.layers ?? []) {
@@ -74,7 +84,8 @@ class Calibration {
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
     const segments: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
-    const passes = segments.reduce((sum, segment) => sum + 2 * segment.steps.length + 1, -1);
+    const seen = 1 + this.#widths.length;
+    const passes = segments.reduce((sum, { steps }) => sum + (1 + seen) * steps.length + 1, -1);
     // One unit is one batch through one pass; a rounding, or learning a block, counts as one pass.
     this.#total = batches * (passes + (this.#learner ? segments.length : 0));
     for (const [i, segment] of segments.entries()) {
@@ -86,13 +97,14 @@ class Calibration {
       // What an interrupted job had found is not looked for again, only computed with.
       const known = i < (this.#options.state?.segments ?? 0);
       if (!known) await this.#roundSegment(segment, types, crossing);
-      else this.#advanceProgress(2 * batches * segment.steps.length, "done before");
+      else this.#advanceProgress((1 + seen) * batches * segment.steps.length, "done before");
       const learning = this.#learner !== undefined && !known;
       if (!last || learning) await this.#advance("float", types, crossing);
       if (learning) await this.#learn(i, types);
       if (!known) this.#options.onState?.(this.#state(i + 1));
       if (last) continue;
       await this.#advance("quantized", types, crossing);
+      for (const width of this.#cutWidths) await this.#advance(`cut${width}`, types, crossing);
       for (let lane = 0; lane < this.#lanes; lane++) {
         await this.#pool.ofLane(lane).call("turn", [lane]);
       }
@@ -133,9 +145,17 @@ class Calibration {
       checkAborted(this.#options.signal);
       await this.#observe(types, step.map((layer) => layer.target.input));
       const sums = await this.#timed("statistics", () => this.#collect(types, step));
+      const cuts: (readonly [width: number, sums: SplitSums[]])[] = [];
+      for (const width of this.#cutWidths) {
+        cuts.push([
+          width,
+          await this.#timed("statistics", () => this.#collect(types, step, width)),
+        ]);
+      }
       for (let i = 0; i < step.length; i++) {
         checkAborted(this.#options.signal);
-        await this.#timed("rounding", () => this.#round(step[i], sums[i]));
+        const own = new Map(cuts.map(([width, sums]) => [width, sums[i]]));
+        await this.#timed("rounding", () => this.#round(step[i], sums[i], own));
       }
       this.#advanceProgress(this.#loaded.batches, step[0].target.name);
     }
@@ -165,8 +185,16 @@ class Calibration {
     this.#blocks.push(learned.report);
   }
 
-  #simulation(): Model {
-    return buildModel(this.#plan, this.#parts, "float");
+  /** What behaves as the quantized model so far; or as the one that is cut to `width` bits. */
+  #simulation(width?: number): Model {
+    const parts = width === undefined ? this.#parts : cutParts(this.#plan, this.#parts, width);
+    return buildModel(this.#plan, parts, "float");
+  }
+
+  /** The narrower widths whose models differ from the widest one by now. */
+  get #cutWidths(): readonly number[] {
+    const rounded = this.#plan.layers.filter(({ target }) => this.#roundings.has(target.name));
+    return rounded.some(({ grid }) => grid.kind === "nested") ? this.#widths : [];
   }
 
   /** Finds the grids of the activations that `outputs` depend on and that have none yet. */
@@ -191,8 +219,12 @@ class Calibration {
     return Math.min(LANES, this.#loaded.batches);
   }
 
-  /** The sums of every layer of `step` over all samples. */
-  async #collect(types: Types, step: readonly LayerPlan[]): Promise<SplitSums[]> {
+  /** The sums of every layer of `step` over all samples, as the model that is cut to `width` bits sees them. */
+  async #collect(
+    types: Types,
+    step: readonly LayerPlan[],
+    width?: number,
+  ): Promise<SplitSums[]> {
     const plan = this.#plan, loaded = this.#loaded;
     const layers = step.map((layer) => {
       const input = tensorAsRead(plan, this.#parts, layer.target.input);
@@ -202,15 +234,16 @@ class Calibration {
     await openPart(
       this.#pool,
       "quantized",
-      this.#simulation(),
+      this.#simulation(width),
       types,
       layers.map((layer) => layer.input),
     );
     const name = step[0].target.name;
+    const side = width === undefined ? "quantized" : `cut${width}` as const;
     const sums = await collectSums(
       this.#pool,
       this.#lanes,
-      { float: "float", quantized: "quantized" },
+      { float: "float", quantized: "quantized", side },
       layers,
       (done) => this.#advanceProgress(done, name),
     );
@@ -218,7 +251,12 @@ class Calibration {
     return sums;
   }
 
-  async #round(layer: LayerPlan, split: SplitSums): Promise<void> {
+  /** Rounds `layer` by its sums, and those in the models that are cut to the widths of `cuts`. */
+  async #round(
+    layer: LayerPlan,
+    split: SplitSums,
+    cuts: ReadonlyMap<number, SplitSums>,
+  ): Promise<void> {
     const plan = this.#plan;
     const { target } = layer;
     // A shared weight keeps the rounding of the first layer that uses it.
@@ -226,36 +264,47 @@ class Calibration {
       other.target.weight === target.weight && this.#errors.has(other.target.name)
     )?.target.name;
     const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
-    const statistics = checkFinite(layer, finish(allSums(split), target, centred));
-    const { levels, scales, lows, error } = first !== undefined
+    const statisticsOf = (split: SplitSums) =>
+      checkFinite(layer, finish(allSums(split), target, centred));
+    const statistics = statisticsOf(split);
+    const cutSums = this.#widths.map((width) => {
+      const sums = cuts.get(width) ?? split;
+      return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
+    });
+    const { levels, scales, lows, codebook, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
         centred,
+        cuts: layer.grid.kind === "nested" ? cutSums : undefined,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
-    const { bias, raised } = biasOf(
-      plan,
-      layer,
-      { levels, scales, lows },
-      statistics,
-      centred,
-      grid,
-    );
+    const rounding = { levels, scales, lows, codebook };
+    const { bias, raised } = biasOf(plan, layer, rounding, statistics, centred, grid);
     if (raised > 0) {
       this.#warnings.push(
         `${target.name}: the scales of ${raised} channels with almost no weight were raised, ` +
           `so that their biases fit into 32 bits`,
       );
     }
-    this.#roundings.set(target.name, { levels, scales, lows, bias });
+    this.#roundings.set(target.name, {
+      ...rounding,
+      bias,
+      ...(cutSums.length > 0 && {
+        cuts: cutSums.map(({ width, statistics }) => {
+          const cut = cutRounding(layer, rounding, width);
+          return { width, bias: biasOf(plan, layer, cut, statistics, centred, grid).bias };
+        }),
+      }),
+    });
     this.#errors.set(target.name, error);
   }
 
   /** Computes one side of all lanes' next segment. */
   async #advance(side: Side, types: Types, names: readonly string[]): Promise<void> {
     await this.#timed("advance", async () => {
-      const model = side === "float" ? this.#plan.model : this.#simulation();
+      const width = side.startsWith("cut") ? Number(side.slice(3)) : undefined;
+      const model = side === "float" ? this.#plan.model : this.#simulation(width);
       await openPart(this.#pool, side, model, types, names);
       const results = this.#pool.perLane(
         this.#lanes,
@@ -295,4 +344,10 @@ class Calibration {
       this.#seconds.set(kind, (this.#seconds.get(kind) ?? 0) + (performance.now() - start) / 1000);
     }
   }
+}
+
+/** The widths but the widest that a layer of `plan` has a nested grid for, falling. */
+function narrowerWidths({ layers }: Plan): number[] {
+  const widths = layers.flatMap(({ grid }) => grid.kind === "nested" ? grid.widths.slice(1) : []);
+  return [...new Set(widths)].sort((a, b) => b - a);
 }

@@ -61,6 +61,10 @@ interface Header {
     readonly scales: number;
     readonly lows: number;
     readonly bias: number | null;
+    /** Where levels are not all integers of the width. */
+    readonly codebook?: readonly number[];
+    /** Where grids are nested. */
+    readonly cuts?: readonly { readonly width: number; readonly bias: number | null }[];
     readonly error: { readonly nearest: number; readonly final: number };
   }[];
   readonly grids: readonly [string, RangedGrid][];
@@ -71,16 +75,22 @@ interface Header {
 /** The bytes of a checkpoint. */
 export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Array {
   const arrays: Uint8Array[] = [];
+  /** The length of an array, which is kept. */
+  const kept = (array: Float32Array | undefined) => {
+    if (array) arrays.push(bytesOf(array));
+    return array?.length ?? null;
+  };
   const layers = [...state.layers].map(([name, { rounding, error }]) => {
-    const { levels, scales, lows, bias } = rounding;
+    const { levels, scales, lows, bias, codebook, cuts } = rounding;
     arrays.push(bytesOf(levels), bytesOf(scales), bytesOf(lows));
-    if (bias) arrays.push(bytesOf(bias));
     return {
       name,
       levels: levels.length,
       scales: scales.length,
       lows: lows.length,
-      bias: bias?.length ?? null,
+      bias: kept(bias),
+      codebook: codebook && [...codebook],
+      cuts: cuts?.map(({ width, bias }) => ({ width, bias: kept(bias) })),
       error,
     };
   });
@@ -141,12 +151,17 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
     if (at + size > bytes.length) throw refuse("it is cut off");
     return bytes.slice(at, at += size).buffer;
   };
-  const layers = new Map(header.layers.map(({ name, levels, scales, lows, bias, error }) => {
+  const floats = (size: number | null) =>
+    size === null ? undefined : new Float32Array(take(4 * size));
+  const layers = new Map(header.layers.map(({ name, error, ...kept }) => {
+    const { levels, scales, lows, bias, codebook, cuts } = kept;
     const rounding: Rounding = {
       levels: new Int8Array(take(levels)),
       scales: new Float32Array(take(4 * scales)),
       lows: new Int8Array(take(lows)),
-      bias: bias === null ? undefined : new Float32Array(take(4 * bias)),
+      bias: floats(bias),
+      ...(codebook && { codebook: Int8Array.from(codebook) }),
+      ...(cuts && { cuts: cuts.map(({ width, bias }) => ({ width, bias: floats(bias) })) }),
     };
     return [name, { rounding, error }] as const;
   }));

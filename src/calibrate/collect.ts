@@ -8,7 +8,7 @@ import { AttuneError } from "../errors.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { mostColumns } from "./columns.ts";
-import { type CollectLayer, LANES } from "./engine.ts";
+import { type CollectLayer, LANES, type Side } from "./engine.ts";
 import type { LoadedBatches } from "./job.ts";
 import { RangeObserver } from "./range.ts";
 import type { SplitSums } from "./round_layer.ts";
@@ -59,13 +59,18 @@ export function collectLayer(
 }
 
 /**
- * The sums of `layers` over all lanes, by the models that are open under the names `keys`; lanes to
+ * The sums of `layers` over all lanes, by the models that are open under these names; lanes to
  * judge by are kept apart. `onDone` hears of batches.
  */
 export async function collectSums(
   pool: EnginePool,
   lanes: number,
-  keys: { readonly float: string; readonly quantized: string },
+  { float, quantized, side = "quantized" }: {
+    readonly float: string;
+    readonly quantized: string;
+    /** Whose spool the quantized model reads. Default: its own. */
+    readonly side?: Exclude<Side, "float">;
+  },
   layers: readonly CollectLayer[],
   onDone: (batches: number) => void,
 ): Promise<SplitSums[]> {
@@ -73,7 +78,7 @@ export async function collectSums(
   let lane = 0;
   const results = pool.perLane(
     lanes,
-    (client, lane) => client.call("collect", [lane, keys.float, keys.quantized, layers], onDone),
+    (client, lane) => client.call("collect", [lane, float, quantized, layers, side], onDone),
   );
   for await (const sums of results) {
     const part = lane++ % VALIDATION_LANES === VALIDATION_LANES - 1 ? "validation" : "training";

@@ -14,6 +14,8 @@ import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { solveBlocked } from "../round/blocked.ts";
+import { solveNested } from "../round/nested.ts";
+import { codebookErrors } from "../round/scales.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
 import {
   spectrumOf,
@@ -51,20 +53,24 @@ export interface CollectLayer {
   readonly seed: number;
 }
 
-/** The two spools of a lane; one and the same until the first layer is quantized. */
+/**
+ * The spools of a lane; one and the same until the first layer is quantized. Those of narrower widths
+ * are the quantized one until they are computed.
+ */
 interface Lane {
-  float: Spool;
-  quantized: Spool;
+  readonly float: Spool;
+  readonly quantized: Spool;
+  readonly [cut: `cut${number}`]: Spool;
   /** The samples, where the lane is to come back to them. */
   samples?: Spool;
   /** The float model's outputs on its first batches. */
   reference?: Batch[];
   /** Of the next segment, as far as they are computed. */
-  next?: { float?: Spool; quantized?: Spool };
+  next?: { [side in Side]?: Spool };
 }
 
-/** The two models that run side by side. */
-export type Side = "float" | "quantized";
+/** The models that run side by side: float, quantized, and where grids are nested, its narrower widths. */
+export type Side = "float" | "quantized" | `cut${number}`;
 
 /** A gradient, or a loss, of a block on some samples of a lane. */
 export interface BlockRequest {
@@ -155,12 +161,13 @@ export class Engine {
     return Object.fromEntries(observers.map(([name, observer]) => [name, observer.state]));
   }
 
-  /** The statistics of `layers` over `lane`: float outputs against quantized inputs. */
+  /** The statistics of `layers` over `lane`: float outputs against quantized inputs, those of `side`. */
   async collect(
     lane: number,
     floatKey: string,
     quantizedKey: string,
     layers: readonly CollectLayer[],
+    side: Exclude<Side, "float">,
     onDone?: OnDone,
   ): Promise<LayerSums[]> {
     const kernel = this.#kernel;
@@ -173,7 +180,8 @@ export class Engine {
         inputSum: kernel.f32(groups * depth),
         outputSum: kernel.f32(groups * rows),
       }));
-      const { float, quantized } = this.#lanes.get(lane)!;
+      const spools = this.#lanes.get(lane)!, { float } = spools;
+      const quantized = spools[side] ?? spools.quantized;
       for (let i = 0; i < float.length; i++) {
         const y = await this.#compute(floatKey, float.read(i));
         const same = quantizedKey === floatKey && quantized === float;
@@ -227,8 +235,9 @@ export class Engine {
   ): Promise<void> {
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
-    for (let i = 0; i < spools[side].length; i++) {
-      const values = await this.#compute(key, spools[side].read(i));
+    const spool = spools[side] ?? spools.quantized;
+    for (let i = 0; i < spool.length; i++) {
+      const values = await this.#compute(key, spool.read(i));
       next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
       onDone?.(1);
     }
@@ -236,10 +245,9 @@ export class Engine {
 
   /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
   turn(lane: number): void {
-    const { next, samples, reference } = this.#lanes.get(lane)!;
-    const float = next!.float!, quantized = next!.quantized ?? float;
-    this.#dispose(lane, [next?.float, next?.quantized, samples]);
-    this.#lanes.set(lane, { float, quantized, samples, reference });
+    const { next = {}, samples, reference } = this.#lanes.get(lane)!, float = next.float!;
+    this.#dispose(lane, [...Object.values(next), samples]);
+    this.#lanes.set(lane, { quantized: float, ...next, float, samples, reference });
   }
 
   /** Keeps the samples of `lane` while it goes through the model, for {@linkcode rewind}. */
@@ -337,8 +345,14 @@ export class Engine {
     return shiftErrors(this.#kernel, problem);
   }
 
+  /** How well each codebook suits the weights of a problem. */
+  codebookErrors(problem: Problem, codebooks: readonly Int8Array[]): Float64Array {
+    return codebookErrors(this.#kernel, problem, codebooks);
+  }
+
   /** Rounds a layer, or some of its rows. */
   solve(problem: Problem, onDone?: OnDone): Solution {
+    if (problem.cuts) return solveNested(this.#kernel, problem);
     const solve = problem.gramBlock < problem.depth ? solveBlocked : solveLayer;
     return solve(this.#kernel, problem, onDone);
   }
@@ -361,9 +375,9 @@ export class Engine {
 
   /** Removes the spools of `lane` except those in `kept`. */
   #dispose(lane: number, kept: readonly (Spool | undefined)[] = []): void {
-    const { float, quantized, next, samples } = this.#lanes.get(lane)!;
-    const spools = new Set([float, quantized, next?.float, next?.quantized, samples]);
-    for (const spool of spools) if (!kept.includes(spool)) spool?.[Symbol.dispose]();
+    const { next = {}, reference: _, ...own } = this.#lanes.get(lane)!;
+    const spools: (Spool | undefined)[] = [...Object.values(own), ...Object.values(next)];
+    for (const spool of new Set(spools)) if (!kept.includes(spool)) spool?.[Symbol.dispose]();
   }
 }
 

@@ -4,10 +4,18 @@
  * @module
  */
 
+import { cutBits } from "../plan/grid.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
-import { problemOf, type RoundingOptions, type Share, sharesOf } from "../round/problem.ts";
+import { codebookProblem, codebooksOf } from "../round/codebook.ts";
+import {
+  type Problem,
+  problemOf,
+  type RoundingOptions,
+  type Share,
+  sharesOf,
+} from "../round/problem.ts";
 import { bestStrength } from "../round/shift.ts";
 import type { Solution } from "../round/solve.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -24,6 +32,16 @@ export interface SplitSums {
   readonly validation?: LayerSums;
 }
 
+/** What was seen of a layer in the model that is cut to fewer bits. */
+export interface CutSums {
+  /** Bits that the model is cut to. */
+  readonly width: number;
+  /** Used up by rounding. */
+  readonly split: SplitSums;
+  /** Over all lanes. */
+  readonly statistics: Statistics;
+}
+
 /** A layer's levels, grids and errors. */
 export interface RoundedLayer {
   /** Levels, (groups·rows) × depth. */
@@ -32,6 +50,8 @@ export interface RoundedLayer {
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;
+  /** The levels of a row that begins where they do, where they are not all integers of the window. */
+  readonly codebook?: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
   readonly error: {
     /** Of nearest rounding. */
@@ -39,6 +59,11 @@ export interface RoundedLayer {
     /** Of the result. */
     readonly final: number;
   };
+}
+
+/** A copy of `split`, since rounding uses it up. */
+export function copySplit({ training, validation }: SplitSums): SplitSums {
+  return { training: copySums(training), validation: validation && copySums(validation) };
 }
 
 /** The sums of all lanes. */
@@ -62,19 +87,49 @@ export async function roundLayer(
     readonly seed: number;
     /** Whether means were taken out of the statistics. */
     readonly centred: boolean;
+    /** Of the narrower widths, where the grid is nested. */
+    readonly cuts?: readonly CutSums[];
   },
 ): Promise<RoundedLayer> {
   const weight = readWeight(plan.graph, layer.target);
   const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
-  const strength = options.floatTargetShift && split && layer.gram.kind === "full"
-    ? await strengthOf(layer, shares, weight, split, pool, options.centred)
-    : Infinity;
-  const index = plan.layers.findIndex(({ target }) => target === layer.target);
-  const solutions = await pool.run(shares.map((share) => {
-    const problem = problemOf(layer, share, weight, statistics, { ...options, index, strength });
-    return (client) => client.call("solve", [problem]);
-  }));
-  return join(layer, solutions);
+  const strength = async (split: SplitSums | undefined) =>
+    options.floatTargetShift && split && layer.gram.kind === "full"
+      ? await strengthOf(layer, shares, weight, split, pool, options.centred)
+      : Infinity;
+  const settings = {
+    ...options,
+    index: plan.layers.findIndex(({ target }) => target === layer.target),
+    strength: await strength(split),
+    cuts: options.cuts && await Promise.all(options.cuts.map(async (cut) => ({
+      ...cut.statistics,
+      bits: cutBits(layer, cut.width),
+      strength: await strength(cut.split),
+    }))),
+  };
+  const problems = shares.map((share) => problemOf(layer, share, weight, statistics, settings));
+  const codebook = layer.grid.kind === "piecewise"
+    ? await codebookFor(layer, problems, pool)
+    : undefined;
+  const solutions = await pool.run(
+    problems.map((problem) => (client) => client.call("solve", [{ ...problem, ...codebook }])),
+  );
+  return { ...join(layer, solutions), codebook: codebook?.codebook };
+}
+
+/** The codebook that suits the weights of all shares best; undefined where even levels do. */
+async function codebookFor(
+  { bits, windows }: LayerPlan,
+  problems: readonly Problem[],
+  pool: EnginePool,
+): Promise<Pick<Problem, "codebook" | "windows"> | undefined> {
+  const codebooks = codebooksOf(bits);
+  const errors = await pool.run(
+    problems.map((problem) => (client) => client.call("codebookErrors", [problem, codebooks])),
+  );
+  const sums = Array.from(errors[0], (_, c) => errors.reduce((sum, own) => sum + own[c], 0));
+  const best = sums.indexOf(Math.min(...sums));
+  return best === 0 ? undefined : codebookProblem(codebooks[best - 1], windows.lows.length === 1);
 }
 
 /** The strength of the float-target shift that does best on the validation lanes. */

@@ -6,13 +6,14 @@
 
 import { AttuneError } from "../errors.ts";
 import { type Budget, type MixedBits, STRATEGIES } from "../plan/bits.ts";
+import type { Width } from "../plan/options.ts";
 import type { Flag, Parsed } from "./command.ts";
 
 /** The flags, `--bits` among them. */
 export const BITS_FLAGS: Record<string, Flag> = {
   bits: {
     value: "N",
-    help: "bits of a weight, 2 to 8; or mixed:2,3,4,6,8 to choose from for each layer [4]",
+    help: "bits of a weight, 2 to 8, or ternary; or mixed:2,3,4,6,8 to choose from per layer [4]",
   },
   "average-bits": { value: "N", help: "choose each layer's bits, N on average" },
   "max-size": { value: "SIZE", help: "choose each layer's bits for a file of 2MB, 500kB, …" },
@@ -27,7 +28,7 @@ export const BITS_FLAGS: Record<string, Flag> = {
 const UNITS: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9 };
 
 /** The bits that the flags ask for; undefined where none is given. */
-export function bitsOf(parsed: Parsed): number | MixedBits | undefined {
+export function bitsOf(parsed: Parsed): Width | MixedBits | undefined {
   const text = parsed.text("bits");
   const widths = text?.startsWith("mixed") ? widthsOf(text) : undefined;
   const budget = budgetOf(parsed);
@@ -35,7 +36,7 @@ export function bitsOf(parsed: Parsed): number | MixedBits | undefined {
   const mixed = text?.startsWith("mixed") ?? false;
   if (text !== undefined && !mixed) {
     const other = budget ? budget.flag : how ? "allocate" : undefined;
-    if (other === undefined) return parsed.number("bits");
+    if (other === undefined) return text === "ternary" ? text : parsed.number("bits");
     throw refuse(`--bits ${text} with --${other}`, "give one of them, or --bits mixed:2,3,4,6,8");
   }
   if (budget) {

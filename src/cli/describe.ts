@@ -7,6 +7,7 @@
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
 import type { Block } from "../blocks/cut.ts";
 import type { GramPlan } from "../plan/memory.ts";
+import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Storage } from "../plan/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
@@ -17,21 +18,21 @@ import { table } from "./table.ts";
 /** What becomes of each layer, what stays in float and why. */
 export function describePlan(plan: Plan): string {
   const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
-  const rows = layers.map((
-    { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
-    i,
-  ) => [
-    target.name,
-    target.op,
-    target.shape.join("×"),
-    `${bits}`,
-    storedBits === bits ? "" : `stored in ${storedBits}`,
-    granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
-    bytes(bytesBefore),
-    bytes(bytesAfter),
-    ...(allocation ? shareCells(allocation, i) : []),
-    [note, storageNote(storage), gramNote(gram)].filter(Boolean).join(", "),
-  ]);
+  const rows = layers.map((layer, i) => {
+    const { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter } = layer;
+    return [
+      target.name,
+      target.op,
+      target.shape.join("×"),
+      gridName(layer),
+      storedBits === bits ? "" : `stored in ${storedBits}`,
+      granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
+      bytes(bytesBefore),
+      bytes(bytesAfter),
+      ...(allocation ? shareCells(allocation, i) : []),
+      [layer.note, storageNote(storage), gramNote(gram)].filter(Boolean).join(", "),
+    ];
+  });
   const embeddings = tables.map(({ nodes, weight, shape, bits, bytesBefore, bytesAfter }) =>
     `embedding table: ${nodes.join(", ")} (${weight}, ${shape.join("×")}): ${bits} bits, ` +
     `${bytes(bytesBefore)} → ${bytes(bytesAfter)}`

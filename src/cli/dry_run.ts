@@ -37,13 +37,14 @@ function planJson(plan: Plan): string {
   const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
   return JSON.stringify({
     layers: layers.map((
-      { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
+      { target, bits, grid, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
     ) => ({
       name: target.name,
       op: target.op,
       weight: target.weight,
       shape: target.shape,
       bits,
+      grid,
       storage,
       storedBits,
       granularity,

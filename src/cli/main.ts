@@ -8,11 +8,17 @@ import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, parseCommand } from "./command.ts";
+import { cutCommand } from "./cut.ts";
 import { evaluateCommand } from "./evaluate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { quantizeCommand } from "./quantize.ts";
 
-const COMMANDS: readonly Command[] = [quantizeCommand, evaluateCommand, inspectCommand];
+const COMMANDS: readonly Command[] = [
+  quantizeCommand,
+  evaluateCommand,
+  inspectCommand,
+  cutCommand,
+];
 
 /** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by Ctrl-C. */
 export type ExitCode = 0 | 1 | 2 | 130;

@@ -70,13 +70,19 @@ export const quantizeCommand: Command = {
     ...BITS_FLAGS,
     ...SWEEP_FLAGS,
     "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
+    grid: { value: "KIND", help: "uniform, or piecewise: dense middle, sparse tails [uniform]" },
+    nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
     "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
     granularity: {
       value: "KIND",
       help: "tensor, channel or block:N weights share a scale [channel]",
     },
     symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
-    override: { value: "NAME=N", help: "bits, or skip, of the layers that match", repeat: true },
+    override: {
+      value: "NAME=N",
+      help: "bits, ternary or skip for the layers that match",
+      repeat: true,
+    },
     rounding: {
       value: "METHOD",
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
@@ -114,6 +120,8 @@ export const quantizeCommand: Command = {
     const model = readModel(path);
     const plan = makePlan(model, {
       bits: bitsOf(parsed),
+      grid: parsed.choice("grid", ["uniform", "piecewise"]),
+      nested: parsed.text("nested")?.split(",").map(Number),
       activationBits: activationBits(parsed),
       edgeBits: parsed.number("edge-bits"),
       granularity: granularity(parsed),
@@ -210,12 +218,11 @@ function granularity(parsed: Parsed): Granularity | undefined {
 function override(text: string): Override {
   const split = text.lastIndexOf("=");
   const pattern = text.slice(0, split), value = text.slice(split + 1);
-  if (split > 0 && (value === "skip" || /^\d+$/.test(value))) {
-    return { pattern, bits: value === "skip" ? "skip" : Number(value) };
-  }
+  if (split > 0 && (value === "skip" || value === "ternary")) return { pattern, bits: value };
+  if (split > 0 && /^\d+$/.test(value)) return { pattern, bits: Number(value) };
   throw new AttuneError(
     "bad-option",
-    `Cannot use --override ${text}: give NAME=BITS or NAME=skip, as in 'conv1=8'`,
+    `Cannot use --override ${text}: give NAME=BITS, NAME=ternary or NAME=skip, as in 'conv1=8'`,
   );
 }
 

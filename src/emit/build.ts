@@ -17,6 +17,7 @@ import { putActivations } from "./activations.ts";
 import { putBias } from "./bias.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
 import { putNBits } from "./nbits.ts";
+import { putNested } from "./nested.ts";
 import { putPacked } from "./packed.ts";
 import { dequantize, type Parts, type Rounding } from "./parts.ts";
 import { putInteger } from "./qdq.ts";
@@ -44,8 +45,9 @@ export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model
   putActivations(draft);
   model.proto.graph.node.unshift(...draft.front);
   sweep(model);
+  if (plan.options.nested !== undefined) putNested(draft);
   // What is written for its size has no room for long names of what nobody feeds or fetches.
-  if (format === "packed" || format === "matmulnbits") shortenNames(model, plan.model);
+  else if (format === "packed" || format === "matmulnbits") shortenNames(model, plan.model);
   return model;
 }
 

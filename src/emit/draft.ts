@@ -23,30 +23,18 @@ export interface GridNames {
   readonly zero: string;
 }
 
-/** A model that is being quantized. */
-export class Draft {
-  /** The plan. */
-  readonly plan: Plan;
-  /** What is known of the result. */
-  readonly parts: Parts;
-  /** What it becomes. */
-  readonly format: BuildFormat;
-  /** The model, a copy of the plan's. */
+/** A model to which nodes and initializers are added. */
+export class ModelWriter {
+  /** The model, which is changed. */
   readonly model: Model;
   /** Nodes that read only initializers; they go first. */
   readonly front: NodeProto[] = [];
-  /** The initializer of each quantized weight's scales, by the weight's name. */
-  readonly weightScales: Map<string, string> = new Map();
   /** Tensors that several weights use, by what they are. */
   readonly shared: Map<string, string> = new Map();
   readonly #names: Set<string>;
-  readonly #grids = new Map<string, GridNames>();
 
-  /** A draft of `plan` on `model`, a copy of the plan's model that can be changed. */
-  constructor(plan: Plan, parts: Parts, format: BuildFormat, model: Model) {
-    this.plan = plan;
-    this.parts = parts;
-    this.format = format;
+  /** A writer to `model`, a copy that can be changed. */
+  constructor(model: Model) {
     this.model = model;
     this.#names = tensorNames(model);
   }
@@ -88,6 +76,29 @@ export class Draft {
     const shape = this.put(int64Tensor(this.name(`${output}_shape`), [dims.length], dims));
     this.node("Reshape", [input, shape], output);
     return output;
+  }
+}
+
+/** A model that is being quantized. */
+export class Draft extends ModelWriter {
+  /** The plan. */
+  readonly plan: Plan;
+  /** What is known of the result. */
+  readonly parts: Parts;
+  /** What it becomes. */
+  readonly format: BuildFormat;
+  /** The initializer of each quantized weight's scales, by the weight's name. */
+  readonly weightScales: Map<string, string> = new Map();
+  /** The tensor of each bias that was put in, by the layer's name. */
+  readonly biases: Map<string, string> = new Map();
+  readonly #grids = new Map<string, GridNames>();
+
+  /** A draft of `plan` on `model`, a copy of the plan's model that can be changed. */
+  constructor(plan: Plan, parts: Parts, format: BuildFormat, model: Model) {
+    super(model);
+    this.plan = plan;
+    this.parts = parts;
+    this.format = format;
   }
 
   /** The tensor whose grid `name` uses: itself, or the one that it shares; undefined in float. */

@@ -12,9 +12,10 @@ import { bytesOf, DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/
 import type { LayerPlan } from "../plan/plan.ts";
 import { levelsAtOnce, planesOf } from "../plan/storage.ts";
 import { toTensorOrder } from "../plan/targets.ts";
-import type { Draft } from "./draft.ts";
+import type { Draft, ModelWriter } from "./draft.ts";
 import { putShift, putTable, putUnpack } from "./packed_functions.ts";
 import {
+  codebookOffsets,
   codesOf,
   type Coding,
   digitsOf,
@@ -32,8 +33,11 @@ export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): v
   const { levels, lows, codebook } = rounding;
   const layout = storage.kind === "packed" ? storage.layout : planesOf(bits);
   const coding = { layout, signed: codebook === undefined };
-  const offsets = codebook ? Int8Array.of(0) : windowOffsets(lows, layer.windows.span, bits);
-  const codes = codebook ? codesOf(levels, codebook) : withoutOffsets(levels, offsets);
+  const offsets = codebook
+    ? codebookOffsets(lows, codebook)
+    : windowOffsets(lows, layer.windows.span, bits);
+  const moved = withoutOffsets(levels, offsets),
+    codes = codebook ? codesOf(moved, codebook) : moved;
   const staysInMatrix = staysMatrix(draft, layer, 8);
   // Some weights have no axis that counts the rows of all groups.
   const inMatrix = staysInMatrix || (offsets.length > 1 && offsets.length !== shape[axis]);
@@ -81,14 +85,34 @@ function putCodes(
     const name = draft.name(`${weight}_quantized`);
     return draft.put(rawTensor(name, DataType.INT8, dims, bytesOf(codes)));
   }
-  const digits = digitsOf(coding);
+  return putPlanes(draft, codes, {
+    dims,
+    coding,
+    output: draft.name(`${weight}_unpacked`),
+    weight,
+  });
+}
+
+/** Puts `codes` into `draft` as planes, and a node that unpacks them into `output`, int8 of shape `dims`. */
+export function putPlanes(
+  draft: ModelWriter,
+  codes: Int8Array,
+  { weight, dims, coding, output }: {
+    /** What names begin with. */
+    readonly weight: string;
+    readonly dims: readonly number[];
+    readonly coding: Coding;
+    readonly output: string;
+  },
+): string {
+  const { layout } = coding, digits = digitsOf(coding);
   const planes = packLevels(codes, coding).map((bytes, i) => {
     const name = draft.name(`${weight}_packed_${i}`);
     const plane = draft.put(rawTensor(name, DataType.UINT8, [bytes.length], bytes));
     return [plane, putTable(draft, digits[i])] as const;
   });
   const count = codes.length, cut = count % levelsAtOnce(layout) !== 0;
-  return putUnpack(draft, planes, draft.name(`${weight}_unpacked`), { dims, count, cut });
+  return putUnpack(draft, planes, output, { dims, count, cut });
 }
 
 /** The levels that the numbers in `codes` have in `codebook`. */

@@ -18,7 +18,7 @@ import {
 } from "../onnx/gen/onnx_pb.ts";
 import { type AttributeValue, makeNode, opsetOf } from "../onnx/model.ts";
 import { DataType, int64Tensor } from "../onnx/tensor.ts";
-import type { Draft } from "./draft.ts";
+import type { ModelWriter } from "./draft.ts";
 import type { Digits } from "./packing.ts";
 
 /** The domain of the functions. */
@@ -26,7 +26,7 @@ export const PACKED_DOMAIN = "attune";
 
 /** A node among the first ones of `draft` that calls a function. */
 function call(
-  draft: Draft,
+  draft: ModelWriter,
   name: string,
   input: string[],
   output: string,
@@ -37,7 +37,7 @@ function call(
 }
 
 /** The table of a plane, 256 × digits of a byte: int8; made once per model, when it is opened. */
-export function putTable(draft: Draft, { base, each, half, unit }: Digits): string {
+export function putTable(draft: ModelWriter, { base, each, half, unit }: Digits): string {
   const key = `table_${base}_${half}_${unit}`, known = draft.shared.get(key);
   if (known !== undefined) return known;
   const name = draft.name(`${PACKED_DOMAIN}_${key}`);
@@ -80,7 +80,7 @@ export function putTable(draft: Draft, { base, each, half, unit }: Digits): stri
  * nodes to fold.
  */
 export function putUnpack(
-  draft: Draft,
+  draft: ModelWriter,
   planes: readonly (readonly [bytes: string, table: string])[],
   output: string,
   { dims, count, cut }: { dims: readonly number[]; count: number; cut: boolean },
@@ -93,7 +93,7 @@ export function putUnpack(
 
 /** Adds `offsets` to the levels `name`, both int8, into `output` of the type `to`. */
 export function putShift(
-  draft: Draft,
+  draft: ModelWriter,
   name: string,
   offsets: string,
   output: string,
@@ -118,7 +118,7 @@ export function putShift(
 }
 
 /** The name of the function that unpacks so many planes; it is added where it is missing. */
-function unpackFunction(draft: Draft, planes: number, cut: boolean): string {
+function unpackFunction(draft: ModelWriter, planes: number, cut: boolean): string {
   const name = `unpack${planes}${cut ? "_cut" : ""}`;
   const node: NodeProto[] = [constantOf("shape", "value_ints")];
   if (cut) {
@@ -157,7 +157,7 @@ function unpackFunction(draft: Draft, planes: number, cut: boolean): string {
 
 /** Adds the function `name` to the model, where it is missing. */
 function addFunction(
-  draft: Draft,
+  draft: ModelWriter,
   name: string,
   parts: { input: string[]; output: string[]; attribute: string[]; node: NodeProto[] },
 ): void {

@@ -102,7 +102,16 @@ function checkRange(codes: Int8Array, lo: number, hi: number): void {
  */
 export function windowOffsets(lows: Int8Array, span: number, bits: number): Int8Array {
   const least = -(2 ** (bits - 1)), most = -least - 1;
-  const offsets = lows.map((lo) => lo < least || lo + span > most ? lo - least : 0);
+  return agreed(lows.map((lo) => lo < least || lo + span > most ? lo - least : 0));
+}
+
+/** How far the levels of each row are moved from those of `codebook`; one number where all rows agree. */
+export function codebookOffsets(lows: Int8Array, codebook: Int8Array): Int8Array {
+  return agreed(lows.map((lo) => lo - codebook[0]));
+}
+
+/** One of `offsets` where all are the same. */
+function agreed(offsets: Int8Array): Int8Array {
   return offsets.every((offset) => offset === offsets[0]) ? offsets.slice(0, 1) : offsets;
 }
 

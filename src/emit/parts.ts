@@ -27,10 +27,19 @@ export interface Rounding {
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
   /**
-   * The levels that there are, where they are not all integers of a range: at most 2^bits of them, 7
-   * bits at most. A packed file keeps the number of a level in it.
+   * The levels of a row that begins where they do, rising, where they are not all integers of a range: at
+   * most 2^bits of them, 7 bits at most. Those of other rows are moved along with their smallest. A packed
+   * file keeps the number of a level in it.
    */
   readonly codebook?: Int8Array;
+  /** The biases in models that are cut to fewer bits, where the plan has nested grids. */
+  readonly cuts?: readonly Cut[];
+}
+
+/** The bias of a layer in a model that is cut to fewer bits. */
+export interface Cut extends Pick<Rounding, "bias"> {
+  /** Bits that the model is cut to. */
+  readonly width: number;
 }
 
 /** What is known of the quantized model so far. */

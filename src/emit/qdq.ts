@@ -62,7 +62,7 @@ export function staysMatrix(draft: Draft, layer: LayerPlan, bits: 2 | 4 | 8): bo
 }
 
 /** Levels as ONNX stores them: those of fewer bits several to a byte, from the lowest bits up. */
-function integerBytes(levels: Int8Array, bits: 2 | 4 | 8): Uint8Array {
+export function integerBytes(levels: Int8Array, bits: 2 | 4 | 8): Uint8Array {
   if (bits === 8) return bytesOf(levels);
   const [bytes] = packLevels(levels, {
     layout: { kind: "planes", widths: [bits] },

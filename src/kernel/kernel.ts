@@ -9,7 +9,7 @@
  */
 
 import { align, type Buffer } from "./arena.ts";
-import { ElementKernel } from "./elements.ts";
+import { CodeKernel } from "./codes.ts";
 import { at, compile } from "./instance.ts";
 
 export type { Buffer } from "./arena.ts";
@@ -95,7 +95,7 @@ export interface GradientSteps extends Metric {
  * if (c.view.join() !== "7,10,15,22") throw new Error("unexpected");
  * ```
  */
-export class Kernel extends ElementKernel {
+export class Kernel extends CodeKernel {
   /**
    * Makes an instance.
    *

@@ -46,6 +46,8 @@ export function leastShares({ groups, rows, depth }: Target): number {
 /**
  * How much of H is kept for `target`: all of it, or the largest blocks that fit.
  *
+ * @param views How many H there are at a time: one for each width of a nested grid, which needs all of
+ * each. Default: 1.
  * @throws {AttuneError} `too-large` where nothing fits, with the bytes that are needed.
  *
  * @example
@@ -57,14 +59,23 @@ export function leastShares({ groups, rows, depth }: Target): number {
  * if (kind !== "blocks" || 25088 % size !== 0) throw new Error("unexpected");
  * ```
  */
-export function gramPlan(target: Target, granularity: Granularity): GramPlan {
+export function gramPlan(target: Target, granularity: Granularity, views = 1): GramPlan {
   const { name, groups, rows, depth } = target;
   const splittable = granularity.kind !== "tensor" && (groups === 1 ? rows : groups) > 1;
   if (!splittable && leastShares(target) > 8) {
     throw tooLarge(name, leastShares(target) * ROW_BYTES, "its weights share one scale");
   }
   const cross = 4 * groups * rows * depth;
-  if (gramBytes(target, depth) <= GRAM_BYTES && cross <= GRAM_BYTES) return { kind: "full" };
+  if (views * gramBytes(target, depth) <= GRAM_BYTES && cross <= GRAM_BYTES) {
+    return { kind: "full" };
+  }
+  if (views > 1) {
+    throw tooLarge(
+      name,
+      views * gramBytes(target, depth),
+      `its grid is nested for ${views} widths`,
+    );
+  }
   const unit = granularity.kind === "block" ? Math.min(granularity.size, depth) : 1;
   // The largest divisor of the depth that is a whole number of scale blocks, and fits.
   for (let parts = 1; parts * unit <= depth; parts++) {

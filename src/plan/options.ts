@@ -56,12 +56,15 @@ export type RangeMethod =
   }
   | { /** The range of least squared error. */ readonly kind: "mse" };
 
+/** Bits of a level, 2 to 8; or `"ternary"`: the levels −1, 0 and 1. */
+export type Width = number | "ternary";
+
 /** A width for the layers whose name matches. */
 export interface Override {
   /** A node's or weight's name, or a glob: `*` and `?`. */
   readonly pattern: string;
-  /** Bits 2 to 8, or leave the layer in float. */
-  readonly bits: number | "skip";
+  /** Their width, or leave them in float. */
+  readonly bits: Width | "skip";
 }
 
 /** Widths of activations; see {@linkcode PlanOptions}. */
@@ -69,8 +72,8 @@ export type ActivationBits = 4 | 8 | "none";
 
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
-  /** Bits of a weight, 2 to 8; or how they are found layer by layer. Default: 4. */
-  bits?: number | MixedBits;
+  /** Bits of a weight, 2 to 8, or `"ternary"`; or how they are found layer by layer. Default: 4. */
+  bits?: Width | MixedBits;
   /**
    * Bits of an activation, or `"none"` to keep activations in float. What the first and last layers
    * read keeps 8. Default: 8.
@@ -78,7 +81,7 @@ export interface PlanOptions {
   activationBits?: ActivationBits;
   /** How many weights share a scale. Default: one per output channel. */
   granularity?: Granularity;
-  /** Bits of the first and the last layer, 2 to 8. Default: 8, or `bits` where that is more. */
+  /** Bits of the first and the last layer, 2 to 8, or `bits` where that is more. Default: 8. */
   edgeBits?: number;
   /**
    * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points of
@@ -87,6 +90,16 @@ export interface PlanOptions {
   symmetric?: boolean;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
+  /**
+   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails, where that
+   * fits the weights better. Default: `"uniform"`.
+   */
+  grid?: "uniform" | "piecewise";
+  /**
+   * Widths, falling, for which one file serves: the high bits of its levels are a level of each
+   * narrower width. It replaces `bits`. Default: none.
+   */
+  nested?: readonly number[];
   /** What is written. Default: `"qdq"`. */
   format?: Format;
 }
@@ -107,10 +120,13 @@ export type Format = (typeof FORMATS)[number];
 export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
-export type ResolvedPlanOptions = Required<Omit<PlanOptions, "bits">> & {
-  /** Bits of a weight; or how they are found layer by layer. */
-  readonly bits: number | ResolvedMixedBits;
-};
+export type ResolvedPlanOptions =
+  & Required<Omit<PlanOptions, "bits" | "nested">>
+  & Pick<PlanOptions, "nested">
+  & {
+    /** Bits of a weight; or how they are found layer by layer. */
+    readonly bits: Width | ResolvedMixedBits;
+  };
 
 /**
  * Checks `options` and fills in the defaults.
@@ -125,8 +141,9 @@ export type ResolvedPlanOptions = Required<Omit<PlanOptions, "bits">> & {
  * ```
  */
 export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptions {
-  const { bits: asked = 4 } = options;
-  const bits = typeof asked === "object" ? resolveMixedBits(asked) : checkBits("bits", asked);
+  const nested = checkNested(options);
+  const { bits: asked = nested?.[0] ?? 4 } = options;
+  const bits = typeof asked === "object" ? resolveMixedBits(asked) : checkWidth("bits", asked);
   const activationBits = options.activationBits ?? 8;
   if (![4, 8, "none"].includes(activationBits)) {
     throw new AttuneError(
@@ -138,23 +155,62 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   if (granularity.kind === "block") checkCount("block size", granularity.size, 8);
   const overrides = options.overrides ?? [];
   for (const { pattern, bits } of overrides) {
-    if (bits !== "skip") checkBits(`the override of "${pattern}"`, bits);
+    if (bits !== "skip") checkWidth(`the override of "${pattern}"`, bits);
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
-  const { symmetric = false, format = "qdq" } = options;
+  const { symmetric = false, grid = "uniform", format = "qdq" } = options;
   if (!FORMATS.includes(format)) {
     throw new AttuneError(
       "bad-option",
       `Cannot write the format ${format}: give one of ${FORMATS.join(", ")}`,
     );
   }
-  return { bits, activationBits, granularity, edgeBits, symmetric, overrides, format };
+  return {
+    bits,
+    activationBits,
+    granularity,
+    edgeBits,
+    symmetric,
+    overrides,
+    grid,
+    nested,
+    format,
+  };
 }
 
 /** Returns `value` if it is a whole number from 2 to 8. */
 export function checkBits(what: string, value: number): number {
   if (Number.isInteger(value) && value >= 2 && value <= 8) return value;
   throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a width from 2 to 8`);
+}
+
+/** The widths of nested grids, if they fall and nothing contradicts them. */
+function checkNested({ nested, bits, grid }: PlanOptions): readonly number[] | undefined {
+  if (nested === undefined) return undefined;
+  nested.forEach((width) => checkBits("a nested width", width));
+  if (grid === "piecewise") {
+    throw new AttuneError(
+      "bad-option",
+      "Cannot use a piecewise grid with nested widths: the high bits of its levels are no levels",
+    );
+  }
+  if (nested.length < 2 || nested.some((width, i) => i > 0 && width >= nested[i - 1])) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use ${nested.join()} as nested widths: give two or more, falling, as in 8,6,4,3`,
+    );
+  }
+  if (bits === undefined) return nested;
+  const asked = typeof bits === "object" ? "chosen layer by layer" : bits;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use bits ${asked} with nested widths ${nested.join()}: the widths say it; leave bits out`,
+  );
+}
+
+/** Returns `value` if it is a width. */
+function checkWidth(what: string, value: Width): Width {
+  return value === "ternary" ? value : checkBits(what, value);
 }
 
 /** Returns `value` if it is a whole number of at least `least`. */

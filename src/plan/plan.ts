@@ -12,14 +12,16 @@ import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
 import type { Allocation } from "./allocation.ts";
+import { type Grid, windowsOf } from "./grid.ts";
 import {
   type Granularity,
   matchesPattern,
   type PlanOptions,
   type ResolvedPlanOptions,
   resolvePlanOptions,
+  type Width,
 } from "./options.ts";
-import { type LevelWindows, levelWindows } from "./levels.ts";
+import type { LevelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
@@ -36,9 +38,11 @@ const QUANTIZED_OPS =
 export interface LayerPlan {
   /** The layer. */
   readonly target: Target;
-  /** Bits of a level. */
+  /** Bits of a level; 2 where it is ternary. */
   readonly bits: number;
-  /** The levels that a row may have. */
+  /** Which levels there are. */
+  readonly grid: Grid;
+  /** The levels that a row may have; of a piecewise grid, before its tails are spread out. */
   readonly windows: LevelWindows;
   /** How the file keeps it. */
   readonly storage: Storage;
@@ -122,7 +126,7 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     );
   }
   const found = resolved.format === "matmulnbits"
-    ? findTables(graph, bits)
+    ? findTables(graph, bitsOf(bits))
     : { tables: [], skipped: [] };
   return {
     model: prepared,
@@ -138,7 +142,7 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
 }
 
 /** The widths that free layers may get: one, or those of a rule from the least on. */
-function widthsOf({ bits }: ResolvedPlanOptions): readonly number[] {
+function widthsOf({ bits }: ResolvedPlanOptions): readonly Width[] {
   return typeof bits === "object" ? bits.widths : [bits];
 }
 
@@ -223,7 +227,7 @@ function checkOverrides(options: ResolvedPlanOptions, targets: Target[], name: s
 }
 
 /** The last override that matches `target`. */
-function overrideOf(options: ResolvedPlanOptions, target: Target): number | "skip" | undefined {
+function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip" | undefined {
   return options.overrides.findLast(({ pattern }) =>
     matchesPattern(pattern, target.name) || matchesPattern(pattern, target.weight)
   )?.bits;
@@ -232,26 +236,60 @@ function overrideOf(options: ResolvedPlanOptions, target: Target): number | "ski
 /** The opset of the operators that `layer` needs in the file. */
 function neededOpset(
   { format, activationBits }: ResolvedPlanOptions,
-  { storage, blocksPerRow }: LayerPlan,
+  { grid, storage, blocksPerRow }: LayerPlan,
 ): number {
   if (format === "float") return OPSET_CHANNEL;
   const integers = storage.kind === "integer" ? storage.bits : 8;
   if (integers === 2) return OPSET_INT2;
   const asIntegers = storage.kind === "integer" || activationBits !== "none";
-  if (integers === 4 || activationBits === 4 || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
+  // What is cut from nested levels has 4-bit integers, or is packed.
+  const fine = integers === 4 || activationBits === 4 || grid.kind === "nested";
+  if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
   return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
 }
 
 /** Options with one width. */
-type UniformOptions = ResolvedPlanOptions & { readonly bits: number };
+type UniformOptions = ResolvedPlanOptions & { readonly bits: Width };
+
+/** The bits that levels of a width take. */
+function bitsOf(width: Width): number {
+  return width === "ternary" ? 2 : width;
+}
+
+/** The width and the levels of a layer, and why they are not those asked for. */
+function gridOf(
+  { bits, edgeBits, nested, grid: spacing }: UniformOptions,
+  override: Width | undefined,
+  edge: boolean,
+): Pick<LayerPlan, "bits" | "grid" | "note"> {
+  const raised = edge && bitsOf(bits) < edgeBits;
+  const width = override ?? (raised ? edgeBits : bits);
+  const note = override !== undefined ? "override" : raised ? "first or last layer" : undefined;
+  if (width === "ternary") return { bits: 2, grid: { kind: "ternary" }, note };
+  if (nested === undefined || override !== undefined) {
+    // Levels are bytes at most, and 8 bits need all of them.
+    return { bits: width, grid: { kind: width < 8 ? spacing : "uniform" }, note };
+  }
+  // An edge layer is not cut below the width that edges have.
+  const widths = [width, ...nested.slice(1).filter((narrow) => !edge || narrow >= edgeBits)];
+  const grid = widths.length === 1
+    ? { kind: "uniform" } as const
+    : { kind: "nested", widths } as const;
+  return { bits: width, grid, note: widths.length < nested.length ? "first or last layer" : note };
+}
+
+/** Bytes of the biases of narrower widths, where grids are nested: float32 in base64. */
+function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: Target): number {
+  return op === "MatMul" ? 0 : Math.ceil(16 / 3 * groups * rows) * Math.max(0, nested.length - 1);
+}
 
 function layerPlan(
   options: UniformOptions,
   target: Target,
-  override: number | undefined,
+  override: Width | undefined,
   edge: boolean,
 ): LayerPlan {
-  const bits = override ?? (edge ? Math.max(options.bits, options.edgeBits) : options.bits);
+  const { bits, grid, note } = gridOf(options, override, edge);
   const weights = target.groups * target.rows * target.depth;
   // A ConvTranspose with groups has no axis that counts its output channels.
   const granularity: Granularity =
@@ -263,24 +301,21 @@ function layerPlan(
     : target.depth;
   const blocksPerRow = Math.ceil(target.depth / blockSize);
   const scales = granularity.kind === "tensor" ? 1 : target.groups * target.rows * blocksPerRow;
-  const storage = storageOf(options, target, bits, granularity);
+  const storage = storageOf(options, target, { bits, grid }, granularity);
   const matrix = { rows: target.groups * target.rows, depth: target.depth };
   return {
     target,
     bits,
-    windows: levelWindows(bits, options.symmetric),
+    grid,
+    windows: windowsOf(grid, bits, options.symmetric),
     storage,
     storedBits: storedBits(storage),
     granularity,
     blocksPerRow,
     blockSize,
-    gram: gramPlan(target, granularity),
+    gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * weights,
-    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales,
-    note: override !== undefined
-      ? "override"
-      : bits !== options.bits
-      ? "first or last layer"
-      : undefined,
+    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
+    note,
   };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { GridOfBits } from "./grid.ts";
 import type { Granularity, ResolvedPlanOptions } from "./options.ts";
 import type { Target } from "./targets.ts";
 
@@ -120,16 +121,19 @@ export function storedBytes({ rows, depth, storage }: StoredLevels): number {
 export function storageOf(
   { format, activationBits }: ResolvedPlanOptions,
   target: Target,
-  bits: number,
+  { bits, grid }: GridOfBits,
   granularity: Granularity,
 ): Storage {
-  if (format === "packed") return { kind: "packed", layout: planesOf(bits) };
+  const layout: Layout = grid.kind === "ternary" ? { kind: "trits" } : planesOf(bits);
+  if (format === "packed") return { kind: "packed", layout };
   if (format === "matmulnbits") {
-    const fallback = nbitsRefusal(target, bits, granularity);
-    if (fallback !== undefined) return { kind: "packed", layout: planesOf(bits), fallback };
+    const fallback = nbitsRefusal(target, { bits, grid }, granularity);
+    if (fallback !== undefined) return { kind: "packed", layout, fallback };
     const blockSize = granularity.kind === "block" ? granularity.size : NBITS_BLOCK;
     return { kind: "matmulnbits", bits: bits as NBits, blockSize };
   }
+  // Tails reach beyond the integers of the width.
+  if (grid.kind === "piecewise") return { kind: "integer", bits: 8 };
   // onnxruntime 1.30 merges int2 weights into integer kernels that do not take them where activations
   // are quantized, and the model no longer opens; in a Gemm whose columns do not fill whole bytes it
   // computes something else. What is left works.
@@ -141,11 +145,13 @@ export function storageOf(
 /** Why `target` cannot be a MatMulNBits node; undefined where it can. */
 function nbitsRefusal(
   target: Target,
-  bits: number,
+  { bits, grid }: GridOfBits,
   granularity: Granularity,
 ): string | undefined {
   if (target.op !== "MatMul") return `MatMulNBits is no ${target.op}`;
   if (target.weightInput === 0) return "MatMulNBits has its weight on the right";
+  if (grid.kind === "piecewise") return "levels of MatMulNBits are evenly spaced";
+  if (grid.kind === "nested") return "levels of MatMulNBits are not cut";
   if (bits !== 2 && bits !== 4 && bits !== 8) return "MatMulNBits has 2, 4 or 8 bits";
   if (granularity.kind === "block" && !NBITS_BLOCKS.includes(granularity.size)) {
     return `MatMulNBits has blocks of ${NBITS_BLOCKS.join(", ")}`;

@@ -130,10 +130,10 @@ function weightsOf({ shape }: LayerReport): number {
 
 /** How many layers have which width: `4 in 51 layers, 8 in 2`. */
 function widths(layers: readonly LayerReport[]): string {
-  const counts = new Map<number, number>();
-  for (const { bits } of layers) counts.set(bits, (counts.get(bits) ?? 0) + 1);
-  return [...counts].sort(([a], [b]) => a - b)
-    .map(([bits, count], i) => `${bits} in ${i === 0 ? plural(count, "layer") : count}`).join(", ");
+  const counts = new Map<string, number>();
+  for (const { grid } of layers) counts.set(grid, (counts.get(grid) ?? 0) + 1);
+  return [...counts].sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([grid, count], i) => `${grid} in ${i === 0 ? plural(count, "layer") : count}`).join(", ");
 }
 
 function warnings({ warnings, samples }: Report): Markup | undefined {
@@ -170,11 +170,11 @@ ${layers.map((layer) => row(axis, layers, layer))}</tbody>
 }
 
 function row(axis: ErrorAxis, layers: readonly LayerReport[], layer: LayerReport): Markup {
-  const { name, op, shape, bits, bytesAfter, error } = layer;
+  const { name, op, shape, grid, bytesAfter, error } = layer;
   const worse = error.final > error.nearest ? " worse" : "";
   return markup`<tr><td class="name"><a href="#${anchor(layers, layer)}">${name}</a></td>
 <td class="wide-only soft">${op}</td><td class="shape soft">${shape.join(" × ")}</td>
-<td class="number">${bits}</td><td class="number wide-only">${bytes(bytesAfter)}</td>
+<td class="number">${grid}</td><td class="number wide-only">${bytes(bytesAfter)}</td>
 <td class="plot">${errorPlot(axis, error)}</td>
 <td class="number error${worse}">${percent(error.final)}</td></tr>
 `;
@@ -197,10 +197,10 @@ ${layers.map((layer) => card(layer, anchor(layers, layer)))}</div>
 }
 
 function card(layer: LayerReport, id: string): Markup {
-  const { name, op, shape, groups, bits, storedBits, note, activation, error } = layer;
+  const { name, op, shape, groups, bits, grid, storedBits, note, activation, error } = layer;
   const every = lineSpacing(layer.levels);
   const list: [string, Content][] = [
-    ["Bits", [`${bits}`, storedBits === bits ? undefined : `, stored in ${storedBits}`]],
+    ["Bits", [grid, storedBits === bits ? undefined : `, stored in ${storedBits}`]],
     ["Scale per", layer.granularity.replace("block:", "block of ")],
     ["Size", `${bytes(layer.bytesBefore)} → ${bytes(layer.bytesAfter)}`],
     ["Error", `${percent(error.nearest)} → ${percent(error.final)}`],

@@ -5,6 +5,7 @@
  */
 
 import type { Calibrated, LayerResult } from "../calibrate/job.ts";
+import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { LayerReport } from "./report.ts";
@@ -16,7 +17,8 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
   const { target, bits, storage, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
-  const { lows } = result.rounding, { span } = layer.windows;
+  const { lows, codebook } = result.rounding;
+  const span = codebook ? codebook.at(-1)! - codebook[0] : layer.windows.span;
   // The levels of some row.
   const lo = Math.min(...lows), hi = Math.max(...lows) + span;
   const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
@@ -27,6 +29,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     shape: target.shape,
     groups: target.groups,
     bits,
+    grid: gridName(layer),
     storedBits,
     storage: storage.kind,
     granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,

@@ -20,6 +20,8 @@ export interface LayerReport {
   readonly groups: number;
   /** Bits of a level. */
   readonly bits: number;
+  /** The grid in a few letters: the bits, or `ternary`. */
+  readonly grid: string;
   /** Bits that the file keeps per level. */
   readonly storedBits: number;
   /** How the file keeps it: `integer`, `packed` or `matmulnbits`. */

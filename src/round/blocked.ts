@@ -9,7 +9,8 @@ import type { Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
-import { diagonalOf, searchGrids, type Solution, solveLayer } from "./solve.ts";
+import { diagonalOf, searchGrids } from "./scales.ts";
+import { type Solution, solveLayer } from "./solve.ts";
 
 /** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
 export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {

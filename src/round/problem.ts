@@ -26,6 +26,12 @@ export interface RoundingOptions {
   readonly damping: number;
 }
 
+/** What rounding must know of a model that is cut to fewer bits. */
+export interface CutProblem extends Pick<Problem, "gram" | "shift"> {
+  /** Bits that the layer has there. */
+  readonly bits: number;
+}
+
 /** The grids of some rows. */
 export interface RowGrids {
   /** Scales, (groups·rows) × blocks. */
@@ -44,6 +50,8 @@ export interface Problem {
   readonly depth: number;
   /** The levels that a row may have. */
   readonly windows: LevelWindows;
+  /** The levels of the first window, rising, where they are not all of its integers. */
+  readonly codebook?: Int8Array;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;
   /** Whether all rows share one scale. */
@@ -63,6 +71,8 @@ export interface Problem {
     /** λ relative to the mean of H's diagonal. */
     readonly strength: number;
   };
+  /** The narrower widths that the levels serve, too, where the grid is nested. */
+  readonly cuts?: readonly CutProblem[];
   /** Damping of H relative to the mean of its diagonal. */
   readonly damping: number;
   /** How levels are found. */
@@ -116,18 +126,24 @@ export function problemOf(
   layer: LayerPlan,
   share: Share,
   weight: Float32Array,
-  { gram, cross }: Moments,
+  statistics: Moments,
   options: RoundingOptions & {
     readonly seed: number;
     /** The layer's number. */
     readonly index: number;
     /** Of the float-target shift. */
     readonly strength: number;
+    /** What is known of the narrower widths. */
+    readonly cuts?: readonly (Moments & { readonly bits: number; readonly strength: number })[];
   },
 ): Problem {
   const { groups, rows, first } = share;
-  const { strength } = options;
+  const moments = ({ gram, cross }: Moments, strength: number) => ({
+    gram: share.ofGroups(gram),
+    shift: strength === Infinity ? undefined : { cross: share.ofRows(cross), strength },
+  });
   return {
+    ...moments(statistics, options.strength),
     groups,
     rows,
     depth: layer.target.depth,
@@ -135,9 +151,8 @@ export function problemOf(
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),
-    gram: share.ofGroups(gram),
     gramBlock: layer.gram.kind === "full" ? layer.target.depth : layer.gram.size,
-    shift: strength === Infinity ? undefined : { cross: share.ofRows(cross), strength },
+    cuts: options.cuts?.map((cut) => ({ bits: cut.bits, ...moments(cut, cut.strength) })),
     damping: options.damping,
     method: options.rounding,
     refit: options.scaleRefit,

@@ -9,6 +9,8 @@ import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
+import { nearestOf, roundToCodebook } from "./codebook.ts";
+import { diagonalOf, searchGrids } from "./scales.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 
 /** A solved problem. */
@@ -26,10 +28,10 @@ export interface Solution {
   };
   /** The output's power w′Hw′ᵀ, summed over rows: what errors are relative to. */
   readonly power: number;
+  /** Of the narrower widths, where the grid is nested. */
+  readonly cuts?: readonly (Pick<Solution, "error" | "power"> & { readonly bits: number })[];
 }
 
-/** Shrink factors that the scale search tries, from the smallest to 1. */
-const SCALE_CANDIDATES = 81, SHRINK_FROM = 0.2;
 /** Sweeps of coordinate descent; it stops sooner where nothing moves. */
 const POLISH_SWEEPS = 20;
 /** Levels are found for the scales of least error, then for the best so far times these. */
@@ -159,9 +161,16 @@ class Solver {
     const { groups, rows, windows: { span }, blockSize: block, depth: d } = this.#problem;
     const candidate = this.#candidate();
     this.#search(weight, candidate, "usual");
-    this.#kernel.nearest({ ...candidate, target: weight, block, span, rows, groups, d });
+    this.#snap({ ...candidate, target: weight, block, span, rows, groups, d });
     this.#losses(candidate);
     return candidate;
+  }
+
+  /** The nearest level of every weight. */
+  #snap(args: Parameters<Kernel["nearest"]>[0]): void {
+    const { codebook } = this.#problem;
+    if (codebook) nearestOf(codebook, args);
+    else this.#kernel.nearest(args);
   }
 
   /** Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay. */
@@ -215,14 +224,19 @@ class Solver {
     const mark = kernel.mark();
     const h = this.#h, target = this.#target;
     const common = { ...candidate, target, block, span, h, rows, groups, d, seed, stream };
-    if (method.kind === "nearest") kernel.nearest(common);
+    if (method.kind === "nearest") this.#snap(common);
     else if (method.kind === "stochastic") kernel.stochastic(common);
     else if (method.kind === "attention") {
       const count = method.candidates ?? 16, tau = method.tau ?? DEFAULT_TAU;
       // Candidate 0 is the nearest plane; the others draw wider and wider.
       const taus = Float32Array.from({ length: count }, (_, k) => tau * k / count);
-      kernel.sequential({ ...common, u: this.#u, spread: this.#spread(), taus: kernel.f32(taus) });
-      kernel.polish({ ...common, sweeps: POLISH_SWEEPS });
+      const draws = { ...common, u: this.#u, spread: this.#spread(), sweeps: POLISH_SWEEPS };
+      const { codebook } = this.#problem;
+      if (codebook) roundToCodebook(kernel, codebook, { ...draws, taus });
+      else {
+        kernel.sequential({ ...draws, taus: kernel.f32(taus) });
+        kernel.polish(draws);
+      }
     } else {
       // The best levels seen are kept in place, so there must be some to start from.
       kernel.nearest(common);
@@ -264,43 +278,6 @@ class Solver {
 /** The usual one of `windows`, which other tools round in. */
 function usualOf({ span, lows }: LevelWindows): LevelWindows {
   return { span, lows: lows.slice(0, 1) };
-}
-
-/**
- * Writes the windows and scales of least squared error of `target`, weighted by `importance`
- * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
- * rows share one scale.
- */
-export function searchGrids(
-  kernel: Kernel,
-  problem: Pick<Problem, "groups" | "rows" | "depth" | "windows" | "blockSize" | "oneScale">,
-  grids: { target: Buffer; importance: Buffer; scale: Buffer; lo: Buffer },
-): void {
-  const { groups, rows, depth, windows, blockSize: block, oneScale } = problem;
-  const { importance, scale, lo } = grids;
-  const lows = kernel.f32(Float32Array.from(windows.lows)), { span } = windows;
-  const search = { ...grids, lows, span, candidates: SCALE_CANDIDATES, shrinkFrom: SHRINK_FROM };
-  if (!oneScale) {
-    kernel.gridSearch({ ...search, rows, groups, d: depth, block });
-    return;
-  }
-  // One row that holds all weights, each with its importance.
-  const d = groups * rows * depth, spread = kernel.f32(d);
-  for (let r = 0; r < groups * rows; r++) {
-    const from = Math.floor(r / rows) * depth;
-    spread.view.set(importance.view.subarray(from, from + depth), r * depth);
-  }
-  kernel.gridSearch({ ...search, importance: spread, rows: 1, groups: 1, d, block: d });
-  scale.view.fill(scale.view[0]);
-  lo.view.fill(lo.view[0]);
-}
-
-/** The diagonals of the d × d matrices in `h`, in a new buffer. */
-export function diagonalOf(kernel: Kernel, h: Buffer, d: number): Buffer {
-  const diagonal = kernel.f32(h.length / d);
-  const values = h.view, out = diagonal.view;
-  for (let i = 0; i < out.length; i++) out[i] = values[i * d + i % d];
-  return diagonal;
 }
 
 function copy(to: Candidate, from: Candidate): void {

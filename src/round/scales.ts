@@ -1,0 +1,127 @@
+/**
+ * Windows of levels and scales by a search of least squared error, weighted by the diagonal of H.
+ *
+ * @module
+ */
+
+import type { Buffer, Kernel, Sizes } from "../kernel/kernel.ts";
+import { codebookGrids, codebookProblem } from "./codebook.ts";
+import type { Problem } from "./problem.ts";
+import { damped } from "./shift.ts";
+import { ternaryScales } from "./ternary.ts";
+
+/** Shrink factors that are tried, from the smallest to 1. */
+const CANDIDATES = 81, SHRINK_FROM = 0.2;
+
+/** Weights, and the scales that some of them share. */
+export interface ScaleSearch extends Sizes {
+  /** Weights: (groups·rows) × d. */
+  readonly target: Buffer;
+  /** What their squared errors are weighted by: groups × d. */
+  readonly importance: Buffer;
+  /** Weights that share a scale along a row. */
+  readonly block: number;
+  /** Where the scales go: (groups·rows) × ⌈d / block⌉. */
+  readonly scale: Buffer;
+}
+
+/** A search for windows of levels, too. */
+export interface GridSearch extends ScaleSearch {
+  /** Where the smallest level of each row goes: groups·rows. */
+  readonly lo: Buffer;
+}
+
+/**
+ * Writes the windows and scales of least squared error of `target`, weighted by `importance`
+ * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
+ * rows share one scale.
+ */
+export function searchGrids(
+  kernel: Kernel,
+  problem: Pick<
+    Problem,
+    "groups" | "rows" | "depth" | "windows" | "codebook" | "blockSize" | "oneScale"
+  >,
+  buffers: Pick<GridSearch, "target" | "importance" | "scale" | "lo">,
+): void {
+  const { groups, rows, depth, windows, codebook, blockSize, oneScale } = problem;
+  const own = { ...buffers, groups, rows, d: depth, block: blockSize };
+  const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
+  const { scale, lo } = buffers, { span } = windows;
+  lo.view.fill(windows.lows[0]);
+  if (codebook) codebookGrids({ codebook, windows }, search);
+  else if (span === 2) ternaryScales(search);
+  else {
+    const lows = kernel.f32(Float32Array.from(windows.lows));
+    kernel.gridSearch({ ...search, lows, span, candidates: CANDIDATES, shrinkFrom: SHRINK_FROM });
+  }
+  if (!oneScale) return;
+  scale.view.fill(scale.view[0]);
+  lo.view.fill(lo.view[0]);
+}
+
+/**
+ * The squared errors of a problem's weights, weighted by the diagonal of H: on the windows of the problem,
+ * and on each of `codebooks`, with the scales that suit them.
+ */
+export function codebookErrors(
+  kernel: Kernel,
+  problem: Problem,
+  codebooks: readonly Int8Array[],
+): Float64Array {
+  const { groups, rows, depth, gramBlock, gram, damping, weight, blockSize, oneScale } = problem;
+  const mark = kernel.mark();
+  try {
+    const parts = { groups: groups * depth / gramBlock, depth: gramBlock, gram };
+    const importance = diagonalOf(kernel, damped(kernel, parts, damping).h, gramBlock);
+    const target = kernel.f32(weight),
+      scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+    const lo = kernel.f32(groups * rows);
+    const own = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
+    searchGrids(kernel, problem, own);
+    const symmetric = problem.windows.lows.length === 1;
+    const uniform = windowError(own, problem.windows.span);
+    const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
+    return Float64Array.of(
+      uniform,
+      ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook, symmetric), search)),
+    );
+  } finally {
+    kernel.reset(mark);
+  }
+}
+
+/** Σ h (s·q − w)² with the nearest of the levels lo … lo + span. */
+function windowError(search: GridSearch, span: number): number {
+  const { target, importance, scale, lo, rows, d, block } = search;
+  const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
+  const blocks = Math.ceil(d / block);
+  let error = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const row = Math.floor(i / d), j = i % d, s = scales[row * blocks + Math.floor(j / block)];
+    const level = Math.max(lows[row], Math.min(lows[row] + span, Math.round(weights[i] / s)));
+    error += weighting[Math.floor(row / rows) * d + j] * (s * level - weights[i]) ** 2;
+  }
+  return error;
+}
+
+/** The sizes and importance of one row that holds all weights, each with its importance. */
+export function asOneRow(
+  kernel: Kernel,
+  { importance, groups, rows, d }: Pick<ScaleSearch, "importance" | "groups" | "rows" | "d">,
+): Pick<ScaleSearch, "importance" | "groups" | "rows" | "d" | "block"> {
+  const all = groups * rows * d, spread = kernel.f32(all);
+  for (let r = 0; r < groups * rows; r++) {
+    const from = Math.floor(r / rows) * d;
+    spread.view.set(importance.view.subarray(from, from + d), r * d);
+  }
+  return { importance: spread, groups: 1, rows: 1, d: all, block: all };
+}
+
+/** The diagonals of the d × d matrices in `h`, in a new buffer. */
+export function diagonalOf(kernel: Kernel, h: Buffer, d: number): Buffer {
+  const diagonal = kernel.f32(h.length / d);
+  const values = h.view, out = diagonal.view;
+  for (let i = 0; i < out.length; i++) out[i] = values[i * d + i % d];
+  return diagonal;
+}
