@@ -19,8 +19,10 @@ import { lengthPerWeight, solveFalling } from "./coding.ts";
 import { chooseOptions } from "./knapsack.ts";
 import { type LayerMeasures, WIDTHS } from "./measures.ts";
 import { errorAt, NEED_SAMPLES, priceOf } from "./prices.ts";
-import { fixedBytes } from "./size.ts";
+import { fileBytes, fixedBytes } from "./size.ts";
 
+/** Times that a choice is made again because its file is larger than was thought. */
+const SIZE_ROUNDS = 8;
 /** A loss is met to this many bits on average: finer steps are not worth their time. */
 const LOSS_STEP = 1 / 64;
 /**
@@ -33,10 +35,16 @@ export function allocate(plan: Plan, measures: readonly LayerMeasures[]): Plan {
   const { bits } = plan.options;
   if (typeof bits !== "object") return plan;
   const allocator = new Allocator(plan, measures, bits.widths);
-  return withAllocation(
+  return withSize(
     plan,
     bits.kind === "clusters" ? allocator.clusters() : allocator.spread(bits.strategy, bits.budget),
   );
+}
+
+/** `plan` with `allocation`, whose size is now that of all that goes into the file. */
+function withSize(plan: Plan, allocation: Allocation): Plan {
+  const bytes = fileBytes(withAllocation(plan, allocation));
+  return withAllocation(plan, { ...allocation, bytes });
 }
 
 /** `plan` with widths of `bits` on average that `strategy` chooses, whatever its own options ask for. */
@@ -47,13 +55,13 @@ export function allocateAverage(
   bits: number,
 ): Plan {
   const allocator = new Allocator(plan, measures, WIDTHS);
-  return withAllocation(plan, allocator.spread(strategy, { kind: "average", bits }));
+  return withSize(plan, allocator.spread(strategy, { kind: "average", bits }));
 }
 
 /** `plan` with widths by clusters of coding lengths, whatever its own options ask for. */
 export function allocateClusters(plan: Plan, measures: readonly LayerMeasures[]): Plan {
   const { widths } = resolveMixedBits({ kind: "clusters" });
-  return withAllocation(plan, new Allocator(plan, measures, widths).clusters());
+  return withSize(plan, new Allocator(plan, measures, widths).clusters());
 }
 
 /** `plan` with one width for all free layers. */
@@ -62,7 +70,7 @@ export function allocateUniform(
   measures: readonly LayerMeasures[],
   bits: number,
 ): Plan {
-  return withAllocation(plan, new Allocator(plan, measures, [bits]).uniform(bits));
+  return withSize(plan, new Allocator(plan, measures, [bits]).uniform(bits));
 }
 
 /** A free layer with its widths. */
@@ -121,7 +129,7 @@ class Allocator {
   /** Widths that meet `budget`. */
   spread(strategy: Strategy, budget: Budget): Allocation {
     if (NEED_SAMPLES.has(strategy)) this.#needSamples(strategy);
-    const [least, most] = [this.#widths[0], this.#widths[this.#widths.length - 1]];
+    const least = this.#widths[0], most = this.#widths[this.#widths.length - 1];
     if (budget.kind === "average") {
       const found = this.#within(strategy, "bits", Math.floor(budget.bits * this.#weights + 1e-6));
       return this.#allocation(strategy, budget, found!);
@@ -130,14 +138,7 @@ class Allocator {
       if (this.#plan.options.format === "float") {
         throw new AttuneError("bad-option", "Cannot meet a size with --format float: use another");
       }
-      const found = this.#within(strategy, "bytes", Math.floor(budget.bytes - this.#fixed));
-      if (found) return this.#allocation(strategy, budget, found);
-      const smallest = this.#allocation(strategy, budget, this.#choices.map(() => least)).bytes;
-      throw new AttuneError(
-        "bad-option",
-        `Cannot make ${this.#plan.model.name} ${budget.bytes} bytes small: with ${least} bits it ` +
-          `has ${smallest}; give more, or fewer --edge-bits`,
-      );
+      return this.#ofSize(strategy, budget);
     }
     this.#needSamples(budgetName(budget));
     const best = this.#allocation(strategy, budget, this.#choices.map(() => most));
@@ -159,6 +160,29 @@ class Allocator {
       else low = middle;
     }
     return met ?? best;
+  }
+
+  /** Widths for a file of `budget`. */
+  #ofSize(strategy: Strategy, budget: Budget & { kind: "size" }): Allocation {
+    const fits = (allocation: Allocation) =>
+      fileBytes(withAllocation(this.#plan, allocation)) - budget.bytes;
+    // What a file needs beside levels and scales depends a little on which widths there are.
+    for (let left = budget.bytes - this.#fixed, i = 0; i < SIZE_ROUNDS; i++) {
+      const found = this.#within(strategy, "bytes", Math.floor(left));
+      if (found === undefined) break;
+      const allocation = this.#allocation(strategy, budget, found), excess = fits(allocation);
+      if (excess <= 0) return allocation;
+      left -= excess;
+    }
+    const least = this.#widths[0];
+    const smallest = this.#allocation(strategy, budget, this.#choices.map(() => least));
+    const excess = fits(smallest);
+    if (excess <= 0) return smallest;
+    throw new AttuneError(
+      "bad-option",
+      `Cannot make ${this.#plan.model.name} ${budget.bytes} bytes small: with ${least} bits it ` +
+        `has ${budget.bytes + excess}; give more, or fewer --edge-bits`,
+    );
   }
 
   #needSamples(what: string): void {
