@@ -17,6 +17,7 @@ import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
 import { layers } from "./layers.ts";
+import { pareto } from "./pareto.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
 const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
@@ -35,6 +36,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   formats,
   grids,
   allocators,
+  pareto,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
