@@ -36,6 +36,7 @@ import { STYLE } from "./style.ts";
  *   samples: { calibration: 64, heldOut: 0, skipped: 0 },
  *   size: { before: 4000, after: 600 },
  *   layers: [],
+ *   tables: [],
  *   blocks: [],
  *   skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
  *   warnings: [],
