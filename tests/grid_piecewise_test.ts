@@ -5,7 +5,7 @@ import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
-import { plan, type PlanOptions, quantize } from "../mod.ts";
+import { plan, type PlanOptions, quantize, serializeModel } from "../mod.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../src/calibrate/checkpoint.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
@@ -23,12 +23,14 @@ import type { Problem } from "../src/round/problem.ts";
 import { codebookErrors } from "../src/round/scales.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { EnginePool, inlinePool } from "../src/runtime/pool.ts";
 import { build, noise } from "./helpers/models.ts";
 import { random, spd } from "./kernel_twins.ts";
 
 /** Weights of which a few are large. */
 const heavy = (size: number, seed: number) => random(size, seed).map((x) => x * x * x);
+
+const totalOf = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
 
 Deno.test("codebooksOf: as many levels as of the width, rising bytes, dense in the middle", () => {
   for (const bits of [2, 3, 4, 5, 6, 7]) {
@@ -141,7 +143,7 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
         }
       }
     }
-    assertAlmostEquals(told, sum, 1e-5 * Math.max(1, sum));
+    assertAlmostEquals(totalOf(told), sum, 1e-5 * Math.max(1, sum));
   }
 });
 
@@ -176,7 +178,8 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
   const codebooks = codebooksOf(3);
   for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
     const plain = problem(1, 12, 48, more);
-    const [even, ...errors] = codebookErrors(kernel, plain, codebooks), least = Math.min(...errors);
+    const [even, ...errors] = codebookErrors(kernel, plain, codebooks).map(totalOf),
+      least = Math.min(...errors);
     const best = codebooks[errors.indexOf(least)], what = JSON.stringify(more);
     assert(least < even, `${what}: ${least}, ${even}`);
     const found = solveLayer(kernel, { ...plain, ...codebookProblem(best, false) });
@@ -199,7 +202,7 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
   // Nearest rounding searches its scales a little otherwise.
   assert(Math.abs(found.error.nearest / even.error.nearest - 1) < 0.05);
   // What even levels leave is told by the same measure.
-  const [own, other] = codebookErrors(kernel, plain, [codebook]);
+  const [own, other] = codebookErrors(kernel, plain, [codebook]).map(totalOf);
   assert(Math.abs(own / other - 1) < 0.02, `${own}, ${other}`);
 });
 
@@ -284,6 +287,20 @@ Deno.test("a piecewise file computes what was simulated, with less error than a 
     );
     assertEquals(own.grid, "3 piecewise");
     assert(own.levels.hi - own.levels.lo > 7, "no tails");
+  }
+});
+
+Deno.test("a piecewise or nested file has the same bytes, however many workers there are", async () => {
+  const runtime = await loadBackend("web");
+  for (const options of [{ bits: 3, grid: "piecewise" }, { nested: [8, 4] }] as const) {
+    const files = [];
+    for (const workers of [1, 3]) {
+      // Engines in the same thread share nothing but the runtime.
+      const pools = Array.from({ length: workers }, () => inlinePool(runtime));
+      using pool = new EnginePool(pools.flatMap(({ clients }) => clients), () => {});
+      files.push(serializeModel((await quantize(plan(model(), options), samples(), pool)).model));
+    }
+    assertEquals(files[0], files[1]);
   }
 });
 

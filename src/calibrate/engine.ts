@@ -346,7 +346,7 @@ export class Engine {
   }
 
   /** How well each codebook suits the weights of a problem. */
-  codebookErrors(problem: Problem, codebooks: readonly Int8Array[]): Float64Array {
+  codebookErrors(problem: Problem, codebooks: readonly Int8Array[]): Float64Array[] {
     return codebookErrors(this.#kernel, problem, codebooks);
   }
 

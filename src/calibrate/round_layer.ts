@@ -127,7 +127,10 @@ async function codebookFor(
   const errors = await pool.run(
     problems.map((problem) => (client) => client.call("codebookErrors", [problem, codebooks])),
   );
-  const sums = Array.from(errors[0], (_, c) => errors.reduce((sum, own) => sum + own[c], 0));
+  // Row by row, so that the sum does not depend on how they are shared.
+  const sums = errors[0].map((_, c) =>
+    errors.reduce((sum, own) => own[c].reduce((sum, row) => sum + row, sum), 0)
+  );
   const best = sums.indexOf(Math.min(...sums));
   return best === 0 ? undefined : codebookProblem(codebooks[best - 1], windows.lows.length === 1);
 }

@@ -147,15 +147,15 @@ export function nearestLevel(levels: Int8Array, lo: number): (value: number) => 
 
 /**
  * Writes the windows and scales of least weighted squared error on the levels of a problem into `lo` and
- * `scale`; returns that error.
+ * `scale`; returns that error of each row.
  */
 export function codebookGrids(
   { codebook, windows: { lows } }: ReturnType<typeof codebookProblem>,
   { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
-): number {
+): Float64Array {
   const lookup = new Lookup(codebook), blocks = Math.ceil(d / block);
   const weights = target.view, weighting = importance.view, scales = scale.view, places = lo.view;
-  let sum = 0;
+  const errors = new Float64Array(groups * rows);
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows) * d;
     /** The error of a place; its scales are kept. */
@@ -180,9 +180,9 @@ export function codebookGrids(
       if (error < least) [best, least] = [low, error];
     }
     places[row] = best;
-    sum += errorAt(best, SCALES);
+    errors[row] = errorAt(best, SCALES);
   }
-  return sum;
+  return errors;
 }
 
 /** The nearest of `levels` for every weight, into `q`. */

@@ -61,14 +61,15 @@ export function searchGrids(
 }
 
 /**
- * The squared errors of a problem's weights, weighted by the diagonal of H: on the windows of the problem,
- * and on each of `codebooks`, with the scales that suit them.
+ * The squared errors of a problem's rows, weighted by the diagonal of H: on the windows of the problem,
+ * and on each of `codebooks`, with the scales that suit them. Where all rows share a scale, they count as
+ * one.
  */
 export function codebookErrors(
   kernel: Kernel,
   problem: Problem,
   codebooks: readonly Int8Array[],
-): Float64Array {
+): Float64Array[] {
   const { groups, rows, depth, gramBlock, gram, damping, weight, blockSize, oneScale } = problem;
   const mark = kernel.mark();
   try {
@@ -80,29 +81,29 @@ export function codebookErrors(
     const own = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
     searchGrids(kernel, problem, own);
     const symmetric = problem.windows.lows.length === 1;
-    const uniform = windowError(own, problem.windows.span);
+    const uniform = windowErrors(own, problem.windows.span);
     const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
-    return Float64Array.of(
+    return [
       uniform,
       ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook, symmetric), search)),
-    );
+    ];
   } finally {
     kernel.reset(mark);
   }
 }
 
-/** Σ h (s·q − w)² with the nearest of the levels lo … lo + span. */
-function windowError(search: GridSearch, span: number): number {
+/** Σ h (s·q − w)² of each row with the nearest of the levels lo … lo + span. */
+function windowErrors(search: GridSearch, span: number): Float64Array {
   const { target, importance, scale, lo, rows, d, block } = search;
   const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
   const blocks = Math.ceil(d / block);
-  let error = 0;
+  const errors = new Float64Array(lows.length);
   for (let i = 0; i < weights.length; i++) {
     const row = Math.floor(i / d), j = i % d, s = scales[row * blocks + Math.floor(j / block)];
     const level = Math.max(lows[row], Math.min(lows[row] + span, Math.round(weights[i] / s)));
-    error += weighting[Math.floor(row / rows) * d + j] * (s * level - weights[i]) ** 2;
+    errors[row] += weighting[Math.floor(row / rows) * d + j] * (s * level - weights[i]) ** 2;
   }
-  return error;
+  return errors;
 }
 
 /** The sizes and importance of one row that holds all weights, each with its importance. */
