@@ -38,8 +38,9 @@ const gradient = (tau: number): RoundingMethod => ({
   tau,
   steps: STEPS,
 });
-/** What is compared with rounding to nearest. */
-const METHODS: readonly (readonly [name: string, method: RoundingMethod])[] = [
+/** What is compared with rounding to nearest; the grid of that is symmetric. */
+const METHODS: readonly (readonly [name: string, method: RoundingMethod, symmetric?: boolean])[] = [
+  ["K = 16, symmetric", attention(16), true],
   ["K = 1", attention(1)],
   ["K = 4", attention(4)],
   ["K = 16", attention(16)],
@@ -62,9 +63,9 @@ export async function layers(options: BenchOptions): Promise<Section> {
       const spent = METHODS.map(() => 0);
       const ratios = await pool.run(problems.map((make) => async (client) => {
         const own: number[] = [];
-        for (const [m, [, method]] of METHODS.entries()) {
+        for (const [m, [, method, symmetric = false]] of METHODS.entries()) {
           const start = performance.now();
-          const { error }: Solution = await client.call("solve", [make(bits, method)]);
+          const { error }: Solution = await client.call("solve", [make(bits, method, symmetric)]);
           spent[m] += (performance.now() - start) / 1000;
           own.push(error.nearest > 0 ? error.final / error.nearest : 1);
         }
@@ -91,7 +92,7 @@ export async function layers(options: BenchOptions): Promise<Section> {
 }
 
 /** The problem of a layer at a width, by a method. */
-export type MakeProblem = (bits: number, method: RoundingMethod) => Problem;
+export type MakeProblem = (bits: number, method: RoundingMethod, symmetric?: boolean) => Problem;
 
 /** The rounding problems of all layers of a model, from the statistics of its float inputs. */
 export async function problemsOf(
@@ -171,7 +172,11 @@ function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerS
     seed: 0,
     stream: l * 2 ** 20,
   };
-  return (bits, method) => ({ ...shared, method, windows: levelWindows(bits, false) });
+  return (bits, method, symmetric = false) => ({
+    ...shared,
+    method,
+    windows: levelWindows(bits, symmetric),
+  });
 }
 
 /** Every layer as a point: methods side by side, a panel per width, the loss on a logarithmic axis. */
