@@ -111,6 +111,18 @@ Deno.test("solveBlocked: all parts of a row have its window", () => {
   assert(error.final < error.nearest);
 });
 
+Deno.test("solveBlocked: the same levels, however rows are shared", () => {
+  using kernel = Kernel.create();
+  const [one] = problem(1, 6, 24, 8);
+  const blocked = { ...one, method: { kind: "attention", candidates: 8 } as const };
+  const whole = solveBlocked(kernel, blocked).levels, width = blocked.depth;
+  for (const [from, to] of [[0, 2], [2, 6]]) {
+    const weight = blocked.weight.slice(from * width, to * width);
+    const share = { ...blocked, rows: to - from, weight, stream: blocked.stream + from };
+    assertEquals(solveBlocked(kernel, share).levels, whole.slice(from * width, to * width));
+  }
+});
+
 /** A single MatMul that is 15,360 inputs deep. */
 function deep(): Model {
   const depth = 15360, rows = 3;

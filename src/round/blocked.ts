@@ -12,6 +12,9 @@ import { damped } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
 import { type Solution, solveLayer } from "./solve.ts";
 
+/** Random streams of a part: more than rows of a layer that is as deep. */
+const STREAMS_PER_PART = 2 ** 16;
+
 /** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
 export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
   const { groups, rows, depth, gramBlock: size, blockSize, weight, gram } = problem;
@@ -19,28 +22,50 @@ export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone):
   const { scales, lows } = gridsOf(kernel, problem);
   // Scales per row and part: of the blocks in it, or the row's own.
   const perPart = blockSize < depth ? size / blockSize : 1;
-  const solution = solveLayer(kernel, {
-    ...problem,
-    groups: groups * parts,
-    depth: size,
-    blockSize: Math.min(blockSize, size),
-    oneScale: false,
-    weight: partsFirst(weight, groups, rows, parts, size),
-    given: {
-      scales: blockSize < depth
-        ? partsFirst(scales, groups, rows, parts, perPart)
-        : repeated(scales, groups, rows, parts),
-      lows: repeated(lows, groups, rows, parts),
-    },
-    gram,
-    shift: undefined,
-    refit: false,
-  }, onDone);
-  const levels = new Int8Array(solution.levels.length);
-  forEachRun(groups, rows, parts, (apart, together) => {
-    levels.set(solution.levels.subarray(apart * size, (apart + 1) * size), together * size);
-  });
-  return { ...solution, levels, lows, scales: problem.oneScale ? scales.slice(0, 1) : scales };
+  const partWeight = partsFirst(weight, groups, rows, parts, size);
+  const given = {
+    scales: blockSize < depth
+      ? partsFirst(scales, groups, rows, parts, perPart)
+      : repeated(scales, groups, rows, parts),
+    lows: repeated(lows, groups, rows, parts),
+  };
+  const levels = new Int8Array(weight.length);
+  let nearest = 0, final = 0, power = 0;
+  for (let block = 0; block < groups * parts; block++) {
+    const of = <T extends Float32Array | Int8Array>(values: T): T => {
+      const width = values.length / (groups * parts);
+      return values.slice(block * width, (block + 1) * width) as T;
+    };
+    const solution = solveLayer(kernel, {
+      ...problem,
+      groups: 1,
+      depth: size,
+      blockSize: Math.min(blockSize, size),
+      oneScale: false,
+      weight: of(partWeight),
+      given: { scales: of(given.scales), lows: of(given.lows) },
+      gram: of(gram),
+      shift: undefined,
+      refit: false,
+      // Draws must not depend on how many rows of the layer are in this share.
+      stream: problem.stream + Math.floor(block / parts) * rows + block % parts * STREAMS_PER_PART,
+    }, onDone);
+    for (let r = 0; r < rows; r++) {
+      const row = Math.floor(block / parts) * rows + r;
+      const part = solution.levels.subarray(r * size, (r + 1) * size);
+      levels.set(part, row * depth + block % parts * size);
+    }
+    nearest += solution.error.nearest;
+    final += solution.error.final;
+    power += solution.power;
+  }
+  return {
+    levels,
+    lows,
+    scales: problem.oneScale ? scales.slice(0, 1) : scales,
+    error: { nearest, final },
+    power,
+  };
 }
 
 /** The grids of whole rows, by the search that weighs squared errors with the diagonal of H. */
