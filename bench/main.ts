@@ -17,6 +17,7 @@ import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
 import { layers } from "./layers.ts";
+import { outliers } from "./outliers.ts";
 import { pareto } from "./pareto.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
@@ -37,6 +38,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   grids,
   allocators,
   pareto,
+  outliers,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
