@@ -108,15 +108,14 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   const folded = foldBatchNorm(prepared);
   if (folded.length > 0) changes.push(`${folded.length} BatchNormalization nodes folded`);
 
-  const opset = widthsOf(resolved)
-    .flatMap((bits) => planLayers(new Graph(prepared), { ...resolved, bits }).layers)
+  const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
+  const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
     .reduce((most, layer) => Math.max(most, neededOpset(resolved, layer)), OPSET_CHANNEL);
   if (opsetOf(prepared) < opset) {
     changes.push(`opset raised from ${opsetOf(prepared)} to ${opset}`);
     changes.push(...raiseOpset(prepared, opset));
   }
   const graph = new Graph(prepared);
-  const [bits] = widthsOf(resolved);
   const { layers, skipped } = planLayers(graph, { ...resolved, bits });
   if (layers.length === 0) {
     throw new AttuneError(
