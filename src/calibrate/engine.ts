@@ -41,8 +41,10 @@ export interface CollectLayer {
   readonly shape: ColumnShape;
   /** The tensor of the quantized model that enters. */
   readonly input: string;
-  /** The tensor of the float model that leaves. */
+  /** The tensor that leaves. */
   readonly output: string;
+  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
+  readonly paired: boolean;
   /** Inputs whose products are kept: the depth, or blocks that divide it. */
   readonly gramBlock: number;
   /** Whether products of float outputs and inputs are wanted. */
@@ -204,7 +206,7 @@ export class Engine {
   #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
     const kernel = this.#kernel;
     const { shape: { groups, rows, depth }, gramBlock: d } = layer;
-    const input = x[layer.input], output = y[layer.output];
+    const input = x[layer.input], output = (layer.paired ? y : x)[layer.output];
     const total = positionCount(layer.shape, output);
     // A different choice in every batch, the same for any number of workers.
     const chosen = chooseSpread(total, layer.positions, layer.seed + batch);
