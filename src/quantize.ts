@@ -89,6 +89,7 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(given, options);
   const { signal, onProgress } = settings;
+  using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
   const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
   const loadSeconds = (performance.now() - called) / 1000;

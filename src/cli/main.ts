@@ -1,5 +1,5 @@
 /**
- * The command line: chooses the command, stops it on Ctrl-C, and turns errors into exit codes.
+ * The command line: chooses the command, stops it on a signal, and turns errors into exit codes.
  *
  * @module
  */
@@ -20,8 +20,13 @@ const COMMANDS: readonly Command[] = [
   cutCommand,
 ];
 
-/** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by Ctrl-C. */
+/** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by a signal. */
 export type ExitCode = 0 | 1 | 2 | 130;
+
+/** What stops the program: Ctrl-C, a polite kill, a terminal that is closed. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Milliseconds that a stopped command has to clean up; then the program ends all the same. */
+const GRACE = 3000;
 
 /** Runs the command line `args`; returns the exit code. Nothing is thrown. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
@@ -48,19 +53,19 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new AttuneError("aborted", "Stopped"));
   };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  for (const signal of SIGNALS) process.on(signal, stop);
   const verbose = args.includes("--verbose");
   try {
     if (rest.includes("--help") || rest.includes("-h")) {
       print(helpOf(command));
       return 0;
     }
-    await command.run(parseCommand(command, rest), { signal: controller.signal, say, print });
+    const context = { signal: controller.signal, say, print };
+    await orStopped(command.run(parseCommand(command, rest), context), controller.signal);
     return 0;
   } catch (error) {
     if (controller.signal.aborted) {
-      say("Stopped; nothing was written");
+      say("Stopped; no file was left half-written");
       return 130;
     }
     const known = error instanceof AttuneError;
@@ -69,8 +74,22 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     else if (!known || !error.isUserError) say("Run again with --verbose to see where");
     return known && error.isUserError ? 2 : 1;
   } finally {
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
+    for (const signal of SIGNALS) process.off(signal, stop);
+  }
+}
+
+/** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */
+async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => {
+      timer = setTimeout(() => reject(signal.reason), GRACE);
+    });
+  });
+  try {
+    await Promise.race([work, stopped]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

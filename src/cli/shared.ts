@@ -95,12 +95,11 @@ export async function poolOf(parsed: Parsed, { signal }: Context): Promise<Engin
   const backend = parsed.choice("backend", ["web", "node"]);
   const megabytes = parsed.number("memory");
   if (megabytes !== undefined) checkCount("--memory", megabytes, 0);
-  const pool = await startPool({
+  return await startPool({
     threads,
     backend,
     relaxedSimd: parsed.on("relaxed-simd"),
     memory: megabytes === undefined ? undefined : megabytes * 1e6,
+    signal,
   });
-  signal.addEventListener("abort", () => pool[Symbol.dispose](), { once: true });
-  return pool;
 }

@@ -7,6 +7,7 @@
 import { Engine, LANES } from "../calibrate/engine.ts";
 import { memorySpool, type SpoolFactory } from "../calibrate/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
+import { AttuneError } from "../errors.ts";
 import { Client, portPair, serve } from "./rpc.ts";
 import type { OpenOptions, Runtime } from "./session.ts";
 
@@ -56,6 +57,25 @@ export class EnginePool implements Disposable {
   /** Opens the model of `bytes` under the name `key` in every engine. */
   async open(key: string, bytes: Uint8Array, options: OpenOptions = {}): Promise<void> {
     await Promise.all(this.clients.map((client) => client.call("open", [key, bytes, options])));
+  }
+
+  /**
+   * Lets calls fail at once when `signal` fires, those under way too: a job does not wait for what its
+   * engines are in the middle of. Once the result is disposed of, the pool serves the next job.
+   */
+  stopOn(signal: AbortSignal | undefined): Disposable {
+    const stop = () => {
+      const error = new AttuneError("aborted", "Stopped", { cause: signal!.reason });
+      for (const client of this.clients) client.stop(error);
+    };
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    return {
+      [Symbol.dispose]: () => {
+        signal?.removeEventListener("abort", stop);
+        for (const client of this.clients) client.resume();
+      },
+    };
   }
 
   /** Closes all models in all engines. */
