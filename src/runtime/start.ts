@@ -14,7 +14,7 @@ import { type Backend, loadBackend } from "./backends.ts";
 import { EnginePool, inlinePool } from "./pool.ts";
 import { Client, type Port } from "./rpc.ts";
 import { whenReady } from "./ports.ts";
-import { temporaryFolder } from "./temporary.ts";
+import { temporaryFolder } from "../files/temporary.ts";
 import { startWorker } from "./workers.ts";
 
 /** Options of {@linkcode startPool}. */

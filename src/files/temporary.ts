@@ -1,14 +1,15 @@
 /**
- * Folders for temporary files, for Deno and Node: removed when they are disposed of, when the program
+ * What is temporary, for Deno and Node. Folders are removed when they are disposed of, when the program
  * ends, and where it was killed, when it is next started.
  *
  * @module
  */
 
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { randomUUID } from "node:crypto";
 import { AttuneError } from "../errors.ts";
 
 /** A folder for temporary files. */
@@ -33,7 +34,8 @@ export function temporaryFolder(): TemporaryFolder {
   let path: string;
   try {
     removeLeftovers(parent);
-    path = mkdtempSync(join(parent, `${OWN}${process.pid}-`));
+    path = join(parent, temporaryName());
+    mkdirSync(path, { mode: 0o700 });
   } catch (cause) {
     throw new AttuneError(
       "bad-output",
@@ -53,10 +55,16 @@ export function temporaryFolder(): TemporaryFolder {
   };
 }
 
-/** Removes the folders in `parent` of processes of this host that are gone. */
-function removeLeftovers(parent: string): void {
+/** A name for something temporary of this process, which begins with `prefix`. */
+export function temporaryName(prefix: string = ""): string {
+  return `${prefix}${OWN}${process.pid}-${randomUUID()}`;
+}
+
+/** Removes from `parent` what processes of this host that are gone have left there. */
+export function removeLeftovers(parent: string, prefix: string = ""): void {
+  const own = prefix + OWN;
   for (const name of readdirSync(parent)) {
-    const pid = name.startsWith(OWN) ? /^(\d+)-/.exec(name.slice(OWN.length))?.[1] : undefined;
+    const pid = name.startsWith(own) ? /^(\d+)-/.exec(name.slice(own.length))?.[1] : undefined;
     if (pid === undefined || isAlive(Number(pid))) continue;
     try {
       rmSync(join(parent, name), { recursive: true, force: true });
