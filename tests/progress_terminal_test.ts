@@ -2,7 +2,8 @@ import { assertEquals } from "std/assert/equals.js";
 import { assert } from "std/assert/assert.js";
 import { createProgress } from "../src/cli/progress.ts";
 import { table } from "../src/cli/table.ts";
-import { printable, shorten, widthOf } from "../src/cli/width.ts";
+import { printable } from "../src/printable.ts";
+import { shorten, widthOf } from "../src/cli/width.ts";
 
 /** A terminal that applies what is written to it, as far as the progress bar needs. */
 class Screen {
@@ -167,5 +168,8 @@ Deno.test("text is shortened in its middle, between characters as people see the
 });
 
 Deno.test("control characters are shown, not obeyed", () => {
-  assertEquals(printable("a\x1b[2Jb\nc\x9bd é"), "a�[2Jb�c�d é");
+  assertEquals(
+    printable("a\x1b[2Jb\nc\x9bd\u202ee\u2028f é"),
+    "a\\u001b[2Jb\\u000ac\\u009bd\\u202ee\\u2028f é",
+  );
 });

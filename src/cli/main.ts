@@ -6,6 +6,7 @@
 
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
+import { printable } from "../printable.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, parseCommand } from "./command.ts";
 import { cutCommand } from "./cut.ts";
@@ -32,8 +33,8 @@ const GRACE = 3000;
 export async function main(args: readonly string[]): Promise<ExitCode> {
   // A progress bar may stand on the line: it is drawn again with the next event.
   const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
-  const say = (line: string) => void process.stderr.write(`${clear}${line}\n`);
-  const print = (text: string) => void process.stdout.write(`${text}\n`);
+  const say = (line: string) => void process.stderr.write(`${clear}${shown(line)}\n`);
+  const print = (text: string) => void process.stdout.write(`${shown(text)}\n`);
   const first = args[0];
   if (first === "--version") {
     print(VERSION);
@@ -91,6 +92,11 @@ async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** `text` with nothing in it that steers a terminal, but its line breaks. */
+function shown(text: string): string {
+  return text.split("\n").map(printable).join("\n");
 }
 
 function overview(): string {
