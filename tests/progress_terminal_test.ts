@@ -121,7 +121,7 @@ Deno.test("progress stays within the terminal, whatever the names", () => {
 Deno.test("progress does not pass on a name's escape sequences", () => {
   const { screen, progress } = start();
   progress.update({ stage: "rounding", done: 0, total: 0, detail: "\x1b]0;owned\x07conv" });
-  assertEquals(screen.last, "rounding  0  0.0 s  �]0;owned�conv");
+  assertEquals(screen.last, "rounding  0  0.0 s  \\u001b]0;owned\\u0007conv");
 });
 
 Deno.test("a table has figures to the right and text to the left", () => {
