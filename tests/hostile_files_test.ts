@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { checkpointFile } from "../src/calibrate/checkpoint_file.ts";
 import { Cutter } from "../src/emit/cut.ts";
 import { AttuneError } from "../src/errors.ts";
-import { checkOutputs, checkWritable, writeFileAtomic } from "../src/files/output.ts";
+import { checkWritable, writeFileAtomic } from "../src/files/output.ts";
 import { temporaryFolder, temporaryName } from "../src/files/temporary.ts";
 import { dataFiles, readModel, writeModel } from "../src/onnx/file.ts";
 import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../src/onnx/gen/onnx_pb.ts";

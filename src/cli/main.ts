@@ -33,8 +33,25 @@ const GRACE = 3000;
 export async function main(args: readonly string[]): Promise<ExitCode> {
   // A progress bar may stand on the line: it is drawn again with the next event.
   const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
-  const say = (line: string) => void process.stderr.write(`${clear}${shown(line)}\n`);
-  const print = (text: string) => void process.stdout.write(`${shown(text)}\n`);
+  const say = (line: string) => {
+    try {
+      process.stderr.write(`${clear}${shown(line)}\n`);
+    } catch {
+      // The terminal is gone: there is nobody to tell.
+    }
+  };
+  let unprinted: Error | undefined;
+  // Deno throws what Node tells later. Who reads no further, as head does, has what they want.
+  const failed = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") unprinted = error;
+  };
+  const print = (text: string) => {
+    try {
+      process.stdout.write(`${shown(text)}\n`);
+    } catch (error) {
+      failed(error as Error);
+    }
+  };
   const first = args[0];
   if (first === "--version") {
     print(VERSION);
@@ -55,6 +72,8 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     controller.abort(new AttuneError("aborted", "Stopped"));
   };
   for (const signal of SIGNALS) process.on(signal, stop);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", failed);
+  if (process.platform !== "win32") process.on("SIGXFSZ", ignore);
   const verbose = args.includes("--verbose");
   try {
     if (rest.includes("--help") || rest.includes("-h")) {
@@ -63,7 +82,12 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     }
     const context = { signal: controller.signal, say, print };
     await orStopped(command.run(parseCommand(command, rest), context), controller.signal);
-    return 0;
+    await new Promise<void>((done) => process.stdout.write("", () => done()));
+    if (unprinted === undefined) return 0;
+    throw new AttuneError(
+      "bad-output",
+      `Cannot print the result: ${unprinted.message}; free some space or send it elsewhere`,
+    );
   } catch (error) {
     if (controller.signal.aborted) {
       say("Stopped; no file was left half-written");
@@ -76,8 +100,13 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     return known && error.isUserError ? 2 : 1;
   } finally {
     for (const signal of SIGNALS) process.off(signal, stop);
+    for (const stream of [process.stdout, process.stderr]) stream.off("error", failed);
+    if (process.platform !== "win32") process.off("SIGXFSZ", ignore);
   }
 }
+
+/** With a listener, writing past a limit on the size of files fails instead of ending the program. */
+function ignore(): void {}
 
 /** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */
 async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { Engine, LANES } from "../calibrate/engine.ts";
+import { Engine, LANES, RUNTIME_METHODS } from "../calibrate/engine.ts";
 import { memorySpool, type SpoolFactory } from "../calibrate/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { AttuneError } from "../errors.ts";
-import { Client, portPair, serve } from "./rpc.ts";
+import { Client, type Port, portPair, serve } from "./rpc.ts";
 import type { OpenOptions, Runtime } from "./session.ts";
 
 /** Engines that share the work of a job. */
@@ -88,6 +88,14 @@ export class EnginePool implements Disposable {
     for (const client of this.clients) client[Symbol.dispose]();
     this.#cleanUp();
   }
+}
+
+/**
+ * The engine in the worker at the end of `port`, which is taken for hung after `patience` seconds of
+ * silence in the runtime. The kernel ends by construction, however long a layer takes it.
+ */
+export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
+  return new Client<Engine>(port, { patience, watched: RUNTIME_METHODS });
 }
 
 /**

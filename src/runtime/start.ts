@@ -5,14 +5,14 @@
  */
 
 import { availableParallelism } from "node:os";
-import { type Engine, LANES, RUNTIME_METHODS } from "../calibrate/engine.ts";
+import { type Engine, LANES } from "../calibrate/engine.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
 import { cachedSpools } from "../calibrate/spool.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
 import { relaxedModule } from "../kernel/relaxed.ts";
 import { type Backend, loadBackend } from "./backends.ts";
-import { EnginePool, inlinePool } from "./pool.ts";
-import { Client, type Port } from "./rpc.ts";
+import { engineAt, EnginePool, inlinePool } from "./pool.ts";
+import type { Client, Port } from "./rpc.ts";
 import { whenReady } from "./ports.ts";
 import { temporaryFolder } from "../files/temporary.ts";
 import { startWorker } from "./workers.ts";
@@ -62,7 +62,7 @@ export interface WorkerSetup {
  * runtime does not load, `aborted` where the signal fired.
  */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
-  const { backend = "web", relaxedSimd = false, memory = 0, patience = 3600, signal } = options;
+  const { backend = "web", relaxedSimd = false, memory = 0, patience, signal } = options;
   const threads = Math.min(options.threads ?? availableParallelism(), LANES);
   checkAborted(signal);
   const folder = temporaryFolder();
@@ -94,8 +94,7 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
     const ready = ports.length > 0 && await unlessAborted(allReady(ports, setup), signal);
     checkAborted(signal);
     if (ready) {
-      const watch = { patience, watched: RUNTIME_METHODS };
-      return poolOf(ports.map((port) => new Client<Engine>(port, watch)));
+      return poolOf(ports.map((port) => engineAt(port, patience)));
     }
     const module = relaxedSimd ? await relaxedModule() : undefined;
     const spools = cachedSpools(memory, fileSpools(folder.path));
