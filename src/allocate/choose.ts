@@ -91,6 +91,7 @@ export async function measureLayers(
 ): Promise<LayerMeasures[]> {
   if (samples === undefined) return measureWeights(plan);
   const { heldOut = 32, signal, onProgress } = options;
+  using _ = samples.pool.stopOn(signal);
   const load = { heldOut, signal, onProgress };
   const { loaded } = await loadSamples(plan, samples.source, samples.pool, load);
   return await measure(plan, loaded, samples.pool, measureOptions(options));

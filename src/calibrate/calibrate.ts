@@ -106,7 +106,7 @@ class Calibration {
       const learning = this.#learner !== undefined && !known;
       if (!last || learning) await this.#advance("float", types, crossing);
       if (learning) await this.#learn(i, types);
-      if (!known) this.#options.onState?.(this.#state(i + 1));
+      if (!known) await this.#options.onState?.(this.#state(i + 1));
       if (last) continue;
       await this.#advance("quantized", types, crossing);
       for (const width of this.#cutWidths) await this.#advance(`cut${width}`, types, crossing);

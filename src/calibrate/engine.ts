@@ -98,6 +98,12 @@ export interface BlockError {
   readonly power: number;
 }
 
+/** The methods of {@linkcode Engine} that wait for the runtime; all others end by construction. */
+export const RUNTIME_METHODS: ReadonlySet<string> = new Set<keyof Engine>([
+  ...["open", "close", "run", "observe", "collect", "advance"] as const,
+  ...["remember", "outputErrors", "gradients", "blockError"] as const,
+]);
+
 /** The work of one worker. All methods can be called through `runtime/rpc.ts`. */
 export class Engine {
   readonly #runtime: Runtime;

@@ -40,6 +40,7 @@ export async function evaluate(
   pool: EnginePool,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  using _ = pool.stopOn(options.signal);
   const graph = new Graph(model);
   await pool.open("model", sessionBytes(model));
   if (reference !== model) await pool.open("reference", sessionBytes(reference));
