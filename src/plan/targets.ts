@@ -8,7 +8,14 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
-import { freshName, type Graph, isControlFlow, isStandard, nodeName, readsOf } from "../graph/graph.ts";
+import {
+  freshName,
+  type Graph,
+  isControlFlow,
+  isStandard,
+  nodeName,
+  readsOf,
+} from "../graph/graph.ts";
 import { AttuneError } from "../errors.ts";
 
 /** Why a node stays in float. The set is closed. */
