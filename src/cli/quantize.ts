@@ -26,7 +26,7 @@ import { renderReport } from "../report/html.ts";
 import { BITS_FLAGS, bitsOf } from "./budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { describeResult } from "./describe.ts";
 import { dryRun } from "./dry_run.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
@@ -148,6 +148,7 @@ export const quantizeCommand: Command = {
     if (reportPath !== undefined) checkWritable(reportPath);
     const checkpoint = checkpointFile(output);
     const options = {
+      ...batchingOf(parsed),
       rounding: rounding(parsed),
       reconstruction: reconstruction(parsed),
       checkpoint,

@@ -169,7 +169,8 @@ function inputSpec(value: ValueInfoProto): InputSpec {
       : `dim${i}`
   );
   const type = (tensor?.elemType ?? DataType.FLOAT) as DataType;
-  return { name: value.name, dims, type: typeName(type) as ElementType };
+  const spec = { name: value.name, dims, type: typeName(type) as ElementType };
+  return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
