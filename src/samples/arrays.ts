@@ -9,7 +9,7 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { canConvert, convertElements, kindOf } from "./convert.ts";
 import { decodeElements, maxNpyHeader, type NpyHeader, parseNpy, parseNpyHeader } from "./npy.ts";
-import { unpackNpz } from "./npz.ts";
+import { openZip } from "./npz.ts";
 import {
   axesFor,
   checkSample,
@@ -20,6 +20,7 @@ import {
   type Sample,
   type SampleSet,
   sampleShapes,
+  type SampleWarning,
 } from "./sample.ts";
 import type { ElementType, TensorData, TensorValue } from "./sample.ts";
 import { chooseSpread } from "./sampling.ts";
@@ -34,6 +35,8 @@ export interface ArrayOptions {
   readonly limit?: number;
   /** Seed of that choice. Default: 0. */
   readonly seed?: number;
+  /** Called for what is left out, once. Default: none. */
+  readonly onWarning?: (warning: SampleWarning) => void;
   /** Stops the reading. Default: none. */
   readonly signal?: AbortSignal;
 }
@@ -83,22 +86,28 @@ export async function openNpz(
   source: string,
   options: ArrayOptions,
 ): Promise<SampleSet> {
-  const arrays = unpackNpz(await bytesOf(file), source);
-  const rows = new Map<string, Rows>();
+  const zip = await openZip(file, source), { inputs } = options;
+  const isInput = (name: string) => inputs.some((input) => input.name === name);
+  const isLabels = (name: string) => /^labels?$/.test(name) && !isInput(name);
   let labels = options.labels && readLabels(await bytesOf(options.labels), "labels");
-  for (const [name, bytes] of arrays) {
-    const where = `${source}/${name}`;
-    if (/^labels?$/.test(name) && !options.inputs.some((input) => input.name === name)) {
-      labels ??= readLabels(bytes, where);
-    } else {
-      rows.set(name, await openRows(new Blob([bytes as Uint8Array<ArrayBuffer>]), where));
-    }
+  const named = zip.names.find(isLabels);
+  if (named !== undefined) labels ??= readLabels(await zip.unpack(named), `${source}/${named}`);
+  const arrays = zip.names.filter((name) => !isLabels(name));
+  const open = async (name: string) =>
+    await openRows(new Blob([await zip.unpack(name)]), `${source}/${name}`);
+  if (arrays.length === 1 && inputs.length === 1) {
+    return samplesOf(new Map([[inputs[0].name, await open(arrays[0])]]), labels, source, options);
   }
-  if (rows.size === 1 && options.inputs.length === 1) {
-    const [only] = rows.values();
-    return samplesOf(new Map([[options.inputs[0].name, only]]), labels, source, options);
-  }
-  return samplesOf(rows, labels, source, options);
+  const rows = new Map<string, Rows>();
+  checkNames(arrays, inputs, source);
+  for (const { name } of inputs) rows.set(name, await open(name));
+  const left = arrays.filter((name) => !isInput(name));
+  const set = samplesOf(rows, labels, source, options);
+  if (left.length === 0) return set;
+  const message = `no input of the model that has to be fed is called ${formatNames(left)}`;
+  const warning = { source: `an array of ${source}`, message };
+  options.onWarning?.(warning);
+  return { ...set, warnings: [warning] };
 }
 
 function samplesOf(
@@ -108,19 +117,7 @@ function samplesOf(
   options: ArrayOptions,
 ): SampleSet {
   const { inputs, limit = Infinity, seed = 0, signal } = options;
-  const used = inputs.flatMap((input) => {
-    const rows = arrays.get(input.name);
-    return rows === undefined ? [] : [{ input, rows }];
-  });
-  if (used.length < inputs.length) {
-    const missing = inputs.find((input) => !arrays.has(input.name))!;
-    throw new AttuneError(
-      "bad-data",
-      `Cannot feed "${source}": the model wants ${formatSpec(missing)} ${missing.type} at ` +
-        `input "${missing.name}", the file has ${[...arrays.keys()].join(", ") || "no array"}; ` +
-        `save the array under the input's name`,
-    );
-  }
+  const used = inputs.map((input) => ({ input, rows: arrays.get(input.name)! }));
   for (const { input, rows } of used) checkRows(rows, input, source);
   const { count, shares } = countsOf(used, labels, source);
   if (count === 0) {
@@ -157,6 +154,23 @@ function samplesOf(
     }
   }
   return { count: chosen.length, warnings: [], samples };
+}
+
+/** Refuses a file with arrays `names` that lacks one for an input. */
+function checkNames(names: readonly string[], inputs: readonly InputSpec[], source: string): void {
+  const missing = inputs.find((input) => !names.includes(input.name));
+  if (missing === undefined) return;
+  throw new AttuneError(
+    "bad-data",
+    `Cannot feed "${source}": the model wants ${formatSpec(missing)} ${missing.type} at input ` +
+      `"${missing.name}", the file has ${
+        formatNames(names)
+      }; save the array under the input's name`,
+  );
+}
+
+function formatNames(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(", ") || "no array";
 }
 
 /** An array for an input. */

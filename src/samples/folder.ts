@@ -122,6 +122,7 @@ async function readImage(
   const pixels = await decoder.decode(await readFile(path), {
     resize: resize === "none" ? undefined : resize,
     unlessSize: resizeAlways ? undefined : crop,
+    crop,
     filter,
     channels,
   });
