@@ -74,6 +74,10 @@ export async function findBatching(
   const batching = { inputs, ...found };
   const { rows } = found as Found;
   if (rows === undefined) return { batching, samples: source.rest(), warnings };
+  // Who says that samples run one at a time need not be told.
+  if (batch === 1) {
+    return { batching, samples: joined(source.rest(), { ...batching, ...rows }), warnings };
+  }
   const names = [...rows.axes.keys()].map((name) => `"${name}"`).join(", ");
   warnings.push(
     `${rows.size} rows of the samples in turn are taken as one whole input ${names}, since the ` +

@@ -37,7 +37,9 @@ async function decode(bytes: Uint8Array, options: DecodeOptions = {}): Promise<P
   const factor = resize === undefined || kept ? 1 : resize / Math.min(width, height);
   if (width * height * Math.max(1, factor ** 2) > MOST_PIXELS) {
     throw new Error(
-      `an image of ${width}×${height} is more than ${MOST_PIXELS / 1e6} million pixels, resized or ` +
+      `an image of ${width}×${height} is more than ${
+        MOST_PIXELS / 1e6
+      } million pixels, resized or ` +
         `as it is; make it smaller`,
     );
   }
