@@ -10,7 +10,7 @@ import { type BatchingOptions, findBatching } from "../src/calibrate/probe.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
-import { DataType, floatTensor, int64Tensor, sizeOf } from "../src/onnx/tensor.ts";
+import { floatTensor, int64Tensor, sizeOf } from "../src/onnx/tensor.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/runtime/pool.ts";
 import { build, noise, type Parts, runModel, value } from "./helpers/models.ts";
@@ -41,7 +41,6 @@ function samplesOf(
   }));
 }
 
-// deno-lint-ignore require-await
 async function* stream(samples: readonly Sample[]) {
   yield* samples;
 }
