@@ -5,7 +5,7 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
-import { chooseWidths, isOpen } from "./allocate/choose.ts";
+import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
@@ -23,7 +23,8 @@ import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
+import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
+import type { BatchingOptions } from "./calibrate/probe.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
@@ -36,7 +37,7 @@ import {
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends BatchingOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
   /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
@@ -92,7 +93,11 @@ export async function quantize(
   const { signal, onProgress } = settings;
   using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
-  const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
+  const read = await loadSamples(given, samples, pool, {
+    ...settings,
+    apart: settings.blocks !== undefined || needsGradients(given),
+  });
+  const { loaded, heldOut, digest } = read;
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const plan = await chooseWidths(given, loaded, pool, settings);
@@ -120,7 +125,7 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, heldOut, pool);
+  const check = await checkResult(plan, calibrated, model, { heldOut, ...loaded }, pool);
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -152,7 +157,7 @@ export async function quantize(
     })),
     blocks: calibrated.blocks,
     skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
+    warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,
     peakMemory: 0,
@@ -163,7 +168,7 @@ export async function quantize(
 type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: QuantizeOptions) {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, batch, batchAxis } = options;
   const rounding = options.rounding ?? { kind: "attention" };
   if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
   if ("candidates" in rounding && rounding.candidates !== undefined) {
@@ -187,6 +192,8 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     blocks: reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
+    batch,
+    batchAxis,
     signal,
     onProgress,
   };
@@ -215,10 +222,10 @@ async function checkResult(
   plan: Plan,
   calibrated: Calibrated,
   model: Model,
-  heldOut: readonly Sample[],
+  { heldOut, batching }: { readonly heldOut: readonly Sample[]; readonly batching: Batching },
   pool: EnginePool,
 ): Promise<Report["check"]> {
-  const size = fixedBatch(plan.graph.inputs) ?? 1;
+  const { size = 1 } = batching, [output] = plan.graph.outputs;
   const [client] = pool.clients;
   const models = {
     float: plan.model,
@@ -231,11 +238,9 @@ async function checkResult(
   const toFloat = new Comparison(), toSimulation = new Comparison();
   let compared = 0;
   for (let i = 0; i + size <= heldOut.length; i += size) {
-    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + size));
-    const outputs = async (key: string) => {
-      const values = (await client.call("run", [key, batch]))[plan.graph.outputs[0]];
-      return rowsOf(Float32Array.from(values.data as Iterable<number>, Number), size);
-    };
+    const batch = stackSamples(batching, heldOut.slice(i, i + size));
+    const outputs = async (key: string) =>
+      rowsOf(batching, output, (await client.call("run", [key, batch]))[output], size);
     const quantized = await outputs("quantized");
     (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
     (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
@@ -249,12 +254,6 @@ async function checkResult(
     agreementToFloat: agreement,
     mseToSimulation: toSimulation.result().mse,
   };
-}
-
-/** The vectors of `count` samples that lie one after another. */
-function rowsOf(values: Float32Array, count: number): Float32Array[] {
-  const width = values.length / count;
-  return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
 /** What there was no time for. */

@@ -8,7 +8,7 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { fixedBatch } from "../calibrate/batches.ts";
+import { isApart } from "../calibrate/batching.ts";
 import { LANES } from "../calibrate/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import type { Batch, SampleAt } from "../calibrate/spool.ts";
@@ -96,7 +96,8 @@ export async function gradientNorms(
     const { values, dims } = graph.floats(name)!;
     return [name, { type: "float32", dims, data: values }];
   }));
-  const size = fixedBatch(graph.inputs) ?? 1, inputs = graph.inputs.map(({ name }) => name);
+  const { batching } = loaded, size = isApart(batching) ? batching.size ?? 1 : 1;
+  const inputs = graph.inputs.map(({ name }) => name);
   const places = placesOf(loaded, size);
   const norms = await pool.run(places.map(({ lane, samples }) => async (client) => {
     checkAborted(signal);
@@ -120,14 +121,14 @@ export async function gradientNorms(
 
 /** Where the first samples lie, in as many portions as models of a batch of `size` can run. */
 function placesOf(
-  { batches, batchSize, samples }: LoadedBatches,
+  { batches, batchSize, sizes }: LoadedBatches,
   size: number,
 ): { lane: number; samples: SampleAt[] }[] {
   const places: { lane: number; samples: SampleAt[] }[] = [];
   // From one batch of each lane after the other, so that all engines have work.
   for (let row = 0; row < batchSize; row += size) {
     for (let batch = 0; batch < batches && places.length * size < SAMPLES; batch++) {
-      const of = Math.min(batchSize, samples - batch * batchSize);
+      const of = sizes[batch];
       if (row + size > of) continue;
       const at = { batch: Math.floor(batch / LANES), of };
       places.push({

@@ -59,14 +59,20 @@ export class Graph {
   readonly #producers = new Map<string, NodeProto>();
   readonly #consumers = new Map<string, NodeProto[]>();
   readonly #constants = new Map<string, TensorProto>();
+  /** Inputs with a default: a caller may feed them or leave them out. */
+  readonly #optional = new Set<string>();
   readonly #outputs: Set<string>;
 
   /** Indexes `model`; throws `bad-model` where two nodes write one tensor or the order is wrong. */
   constructor(model: Model) {
     this.model = model;
     const known = new Set<string>();
+    const listed = new Set(this.proto.input.map((value) => value.name));
     for (const tensor of this.proto.initializer) {
-      this.#constants.set(tensor.name, tensor);
+      if (listed.has(tensor.name)) this.#optional.add(tensor.name);
+      // Before IR version 4 every initializer had to be listed as an input, and was none.
+      const isInput = listed.has(tensor.name) && model.proto.irVersion >= 4n;
+      if (!isInput) this.#constants.set(tensor.name, tensor);
       known.add(tensor.name);
     }
     for (const tensor of this.proto.sparseInitializer) known.add(tensor.values?.name ?? "");
@@ -109,9 +115,9 @@ export class Graph {
     return this.proto.node;
   }
 
-  /** The inputs that a caller feeds: those without an initializer. */
+  /** The inputs that a caller must feed: those without a default. */
   get inputs(): InputSpec[] {
-    return this.proto.input.filter((value) => !this.#constants.has(value.name)).map(inputSpec);
+    return this.proto.input.filter((value) => !this.#optional.has(value.name)).map(inputSpec);
   }
 
   /** The names of the outputs. */
@@ -134,7 +140,7 @@ export class Graph {
     return this.#consumers.get(name) ?? [];
   }
 
-  /** The initializer `name`; undefined where it is computed or fed. */
+  /** The initializer `name`; undefined where it is computed or may be fed. */
   constant(name: string): TensorProto | undefined {
     return this.#constants.get(name);
   }
@@ -163,7 +169,8 @@ function inputSpec(value: ValueInfoProto): InputSpec {
       : `dim${i}`
   );
   const type = (tensor?.elemType ?? DataType.FLOAT) as DataType;
-  return { name: value.name, dims, type: typeName(type) as ElementType };
+  const spec = { name: value.name, dims, type: typeName(type) as ElementType };
+  return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
@@ -193,17 +200,15 @@ export function tensorNames(model: Model): Set<string> {
   return new Set(namesIn(model.proto.graph));
 }
 
-/** Removes the initializers that nothing reads, and the value infos that no longer hold. */
+/** Removes the initializers that nothing reads or feeds, and the value infos that no longer hold. */
 export function sweep(model: Model): void {
   const { graph } = model.proto;
   const used = new Set([
     ...graph.node.flatMap(readsOf),
     ...graph.output.map((value) => value.name),
+    // The default of an input.
+    ...graph.input.map((value) => value.name),
   ]);
-  const unread = graph.initializer.filter((tensor) => !used.has(tensor.name));
-  const removed = new Set(unread.map((tensor) => tensor.name));
-  graph.initializer = graph.initializer.filter((tensor) => !removed.has(tensor.name));
-  // Before IR version 4 every initializer was listed as an input, too.
-  graph.input = graph.input.filter((value) => !removed.has(value.name));
+  graph.initializer = graph.initializer.filter((tensor) => used.has(tensor.name));
   graph.valueInfo = [];
 }

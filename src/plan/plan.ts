@@ -6,7 +6,7 @@
 
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { Graph } from "../graph/graph.ts";
-import { liftConstants } from "../graph/constants.ts";
+import { liftConstants, unlistParameters } from "../graph/constants.ts";
 import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
@@ -103,6 +103,10 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   refuseQuantized(model);
   const prepared = copyModel(model);
   const changes: string[] = [];
+  const unlisted = unlistParameters(prepared);
+  if (unlisted.length > 0) {
+    changes.push(`${unlisted.length} weights and biases are no longer inputs with a default`);
+  }
   const lifted = liftConstants(prepared);
   if (lifted > 0) changes.push(`${lifted} Constant nodes turned into initializers`);
   const folded = foldBatchNorm(prepared);
