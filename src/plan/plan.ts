@@ -6,8 +6,7 @@
 
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { Graph } from "../graph/graph.ts";
-import { liftConstants } from "../graph/constants.ts";
-import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
+import { prepare } from "../graph/prepare.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
@@ -94,7 +93,8 @@ export interface Plan {
 /**
  * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes nothing.
  *
- * @throws {AttuneError} `bad-model` where the model is quantized already or has no layer to quantize;
+ * @throws {AttuneError} `bad-model` where the model is quantized already, is damaged, draws random
+ * numbers or has no layer to quantize;
  * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
  * statistics of a layer do not fit into the kernel's memory.
  */
@@ -102,11 +102,7 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
   refuseQuantized(model);
   const prepared = copyModel(model);
-  const changes: string[] = [];
-  const lifted = liftConstants(prepared);
-  if (lifted > 0) changes.push(`${lifted} Constant nodes turned into initializers`);
-  const folded = foldBatchNorm(prepared);
-  if (folded.length > 0) changes.push(`${folded.length} BatchNormalization nodes folded`);
+  const changes = prepare(prepared);
 
   const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
   const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
