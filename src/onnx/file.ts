@@ -16,8 +16,9 @@ import {
   TensorProto_DataLocation,
 } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
-import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
+import { copyMessage, type Model, parseModel } from "./model.ts";
 import { type ExternalData, isExternal, rawBytes } from "./tensor.ts";
+import { mapTensors, tensorsOf } from "./tensors.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
 const INLINE_LIMIT = 1.8e9;
@@ -152,27 +153,26 @@ export function writeModel(
       boolean;
   } = {},
 ): void {
-  const out = copyModel(model);
-  const { initializer } = out.proto.graph;
-  const inline = initializer.reduce((sum, tensor) => sum + tensor.rawData.length, 0);
+  const inline = tensorsOf(model).reduce((sum, tensor) => sum + tensor.rawData.length, 0);
   const parts: Array<() => Uint8Array> = [];
   const location = `${basename(path)}.data`;
   let offset = 0;
   const move = options.externalFile || inline > INLINE_LIMIT;
-  initializer.forEach((tensor, i) => {
+  const out = mapTensors(model, (tensor) => {
     // What lay in another file comes along: the new model may live in another folder.
-    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return;
+    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return tensor;
     const read = () => rawBytes(tensor, model.external)!;
     const length = read().length;
-    initializer[i] = Object.assign(copyMessage(tensor), {
+    parts.push(read);
+    const at = offset;
+    offset += length;
+    return Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData: Object.entries({ location, offset, length }).map(([key, value]) =>
+      externalData: Object.entries({ location, offset: at, length }).map(([key, value]) =>
         create(StringStringEntryProtoSchema, { key, value: String(value) })
       ),
     });
-    parts.push(read);
-    offset += length;
   });
   if (parts.length > 0) {
     writeFileAtomic(

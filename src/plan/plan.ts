@@ -5,6 +5,7 @@
  */
 
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
+import { checkTensors } from "../onnx/tensors.ts";
 import { Graph } from "../graph/graph.ts";
 import { prepare } from "../graph/prepare.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
@@ -101,6 +102,7 @@ export interface Plan {
 export function plan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
   refuseQuantized(model);
+  checkTensors(model);
   const prepared = copyModel(model);
   const changes = prepare(prepared);
 

@@ -5,22 +5,19 @@
  */
 
 import type { Graph } from "../graph/graph.ts";
-import { isExternal } from "../onnx/tensor.ts";
+import { byteLength } from "../onnx/tensor.ts";
 import type { ResolvedPlanOptions } from "./options.ts";
 import type { LayerPlan, Plan } from "./plan.ts";
 import type { TablePlan } from "./tables.ts";
 
-/** Bytes of all initializers of `graph`, before and after; those in external files not counted. */
+/** Bytes of all initializers of `graph`, before and after, wherever they lie. */
 export function sizeOf(
   graph: Graph,
   options: ResolvedPlanOptions,
   layers: readonly LayerPlan[],
   tables: readonly TablePlan[],
 ): Plan["size"] {
-  const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
-    0,
-  );
+  const before = graph.proto.initializer.reduce((sum, t) => sum + (byteLength(t) ?? 0), 0);
   if (options.format === "float") return { before, after: before };
   const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
   const saved = [...weights.values(), ...tables].reduce(

@@ -8,7 +8,14 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
-import { freshName, type Graph, isControlFlow, isStandard, nodeName, readsOf } from "../graph/graph.ts";
+import {
+  freshName,
+  type Graph,
+  isControlFlow,
+  isStandard,
+  nodeName,
+  readsOf,
+} from "../graph/graph.ts";
 import { AttuneError } from "../errors.ts";
 
 /** Why a node stays in float. The set is closed. */
@@ -166,6 +173,7 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
   }
   const spatial = shape.length - 2;
   if (spatial < 1) return "attribute not handled";
+  checkWindow(graph, node, spatial);
   const groups = intAttribute(node, "group", 1);
   const ones = new Array<number>(spatial).fill(1);
   const transposed = op === "ConvTranspose";
@@ -207,6 +215,25 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
       depth: shape[1] * taps,
       geometry,
     };
+}
+
+/** Refuses what no convolution over `spatial` axes has. */
+function checkWindow(graph: Graph, node: NodeProto, spatial: number): void {
+  const refuse = (attribute: string, value: unknown) =>
+    new AttuneError(
+      "bad-model",
+      `Cannot use ${graph.model.name}: node "${
+        nodeName(node)
+      }" (${node.opType}) has ${attribute} ` +
+        `${value}, which no such node can have; the file is damaged, export it anew`,
+    );
+  const groups = intAttribute(node, "group", 1);
+  if (!(groups >= 1)) throw refuse("group", groups);
+  for (const [name, count] of [["strides", 1], ["dilations", 1], ["pads", 2]] as const) {
+    const values = intsAttribute(node, name) ?? [];
+    if (values.length > 0 && values.length !== count * spatial) throw refuse(name, values);
+    if (name !== "pads" && values.some((value) => value < 1)) throw refuse(name, values);
+  }
 }
 
 /**
