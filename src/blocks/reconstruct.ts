@@ -7,11 +7,11 @@
 
 import { fixedBatch, type TensorInfo } from "../calibrate/batches.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
+import type { Types } from "../calibrate/parts.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -93,7 +93,7 @@ export class BlockLearner {
   async learn(
     index: number,
     parts: Parts,
-    types: ReadonlyMap<string, DataType>,
+    types: Types,
     spent: Spent,
     onShare: OnShare,
   ): Promise<LearnedBlock> {

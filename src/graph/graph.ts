@@ -11,6 +11,8 @@ import { DataType, dimsOf, readFloats, typeName } from "../onnx/tensor.ts";
 import type { ElementType, InputSpec } from "../samples/sample.ts";
 import { AttuneError } from "../errors.ts";
 
+import { nonTensors } from "./values.ts";
+
 export { bodiesOf, isControlFlow, isStandard, nodeName, readsOf } from "../onnx/nodes.ts";
 
 /**
@@ -23,6 +25,8 @@ export class Graph {
   readonly #consumers = new Map<string, NodeProto[]>();
   readonly #constants = new Map<string, TensorProto>();
   readonly #outputs: Set<string>;
+  readonly #steady = new Set<string>();
+  #others?: Set<string>;
 
   /**
    * Indexes `model`; throws `bad-model` where two nodes write one tensor, a tensor is missing, or nodes
@@ -44,8 +48,12 @@ export class Graph {
         if (readers === undefined) this.#consumers.set(name, [node]);
         else if (!readers.includes(node)) readers.push(node);
       }
+      const steady = readsOf(node).every((name) =>
+        this.#constants.has(name) || this.#steady.has(name)
+      );
       for (const name of node.output) {
         if (name === "") continue;
+        if (steady) this.#steady.add(name);
         if (known.has(name)) {
           throw new AttuneError(
             "bad-model",
@@ -97,6 +105,17 @@ export class Graph {
   /** The initializer `name`; undefined where it is computed or fed. */
   constant(name: string): TensorProto | undefined {
     return this.#constants.get(name);
+  }
+
+  /** Whether a node computes `name` from constants alone. */
+  isSteady(name: string): boolean {
+    return this.#steady.has(name);
+  }
+
+  /** Whether `name` is a tensor: no sequence, map or optional value, which cannot be asked for. */
+  isTensor(name: string): boolean {
+    this.#others ??= nonTensors(this.proto);
+    return !this.#others.has(name);
   }
 
   /** The float32 values of the initializer `name`; undefined where there is none of that type. */

@@ -25,6 +25,7 @@ import type { LevelWindows } from "./levels.ts";
 import { type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
+import { overrideOf, splitShared } from "./shared.ts";
 import { sizeOf } from "./size.ts";
 import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
 
@@ -104,7 +105,7 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   refuseQuantized(model);
   checkTensors(model);
   const prepared = copyModel(model);
-  const changes = prepare(prepared);
+  const changes = [...prepare(prepared), ...splitShared(prepared, resolved)];
 
   const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
   const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
@@ -150,13 +151,14 @@ function planLayers(
 ): { layers: LayerPlan[]; skipped: Skipped[] } {
   const { targets, skipped } = findTargets(graph);
   checkOverrides(options, targets, graph.model.name);
-  const edges = edgeTargets(graph, targets);
+  // A weight that layers share has one width: where one of them is an edge, all are.
+  const edges = new Set([...edgeTargets(graph, targets)].map(({ weight }) => weight));
   const layers: LayerPlan[] = [];
   for (const target of targets) {
-    const override = overrideOf(options, target);
+    const override = overrideOf(options, target)?.bits;
     if (override === "skip") {
       skipped.push({ name: target.name, op: target.op, reason: "override" });
-    } else layers.push(layerPlan(options, target, override, edges.has(target)));
+    } else layers.push(layerPlan(options, target, override, edges.has(target.weight)));
   }
   return { layers, skipped };
 }
@@ -221,13 +223,6 @@ function checkOverrides(options: ResolvedPlanOptions, targets: Target[], name: s
       );
     }
   }
-}
-
-/** The last override that matches `target`. */
-function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip" | undefined {
-  return options.overrides.findLast(({ pattern }) =>
-    matchesPattern(pattern, target.name) || matchesPattern(pattern, target.weight)
-  )?.bits;
 }
 
 /** The opset of the operators that `layer` needs in the file. */
