@@ -7,12 +7,20 @@
 import type { Model } from "../onnx/model.ts";
 import { liftConstants } from "./constants.ts";
 import { foldBatchNorm } from "./fold_batch_norm.ts";
+import { foldConstants } from "./fold_constants.ts";
 import { forInference } from "./inference.ts";
+import { inlineFunctions } from "./inline.ts";
+import { turnedWeights } from "./turned_weights.ts";
+import { widenHalves } from "./widen.ts";
 
 /** The passes in their order: each changes a model, and says how many of what it changed. */
 const PASSES: readonly (readonly [pass: (model: Model) => number, what: string])[] = [
+  [inlineFunctions, "calls of local functions written out"],
   [forInference, "Dropout nodes taken out"],
   [liftConstants, "Constant nodes turned into initializers"],
+  [widenHalves, "16-bit floats widened to float32"],
+  [foldConstants, "constant expressions computed"],
+  [turnedWeights, "transposed weights left to their layers"],
   [(model) => foldBatchNorm(model).length, "BatchNormalization nodes folded"],
 ];
 

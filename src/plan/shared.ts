@@ -28,9 +28,9 @@ export function overrideOf(
 export function splitShared(model: Model, options: ResolvedPlanOptions): string[] {
   if (options.overrides.length === 0) return [];
   const graph = new Graph(model), names = tensorNames(model), changes: string[] = [];
-  const byWeight = Map.groupBy(findTargets(graph).targets, ({ weight }) => weight);
+  const byWeight = grouped(findTargets(graph).targets, ({ weight }) => weight);
   for (const [weight, targets] of byWeight) {
-    const bySetting = Map.groupBy(targets, (target) => overrideOf(options, target)?.bits);
+    const bySetting = grouped(targets, (target) => overrideOf(options, target)?.bits);
     if (bySetting.size < 2) continue;
     // An override by the weight's name speaks of the tensor that keeps it.
     const keeps = targets.find((target) => {
@@ -55,4 +55,11 @@ export function splitShared(model: Model, options: ResolvedPlanOptions): string[
     }
   }
   return changes;
+}
+
+/** `values` by what `keyOf` says of each, in the order of their first. */
+function grouped<T, K>(values: readonly T[], keyOf: (value: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const value of values) groups.set(keyOf(value), [...groups.get(keyOf(value)) ?? [], value]);
+  return groups;
 }

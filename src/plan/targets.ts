@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import type { NodeProto, TensorProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
 import {
@@ -16,6 +16,7 @@ import {
   nodeName,
   readsOf,
 } from "../graph/graph.ts";
+import { turnedWeight } from "../graph/turned_weights.ts";
 import { AttuneError } from "../errors.ts";
 
 /** Why a node stays in float. The set is closed. */
@@ -121,16 +122,24 @@ export function findTargets(graph: Graph): { targets: Target[]; skipped: Skipped
   return { targets, skipped };
 }
 
+/** The initializer that is input `index` of `node`; a MatMul may read it through a Transpose. */
+function weightOf(graph: Graph, node: NodeProto, index: number): TensorProto | undefined {
+  const name = node.input[index];
+  const turned = node.opType === "MatMul" ? turnedWeight(graph, name) : undefined;
+  return graph.constant(turned ?? name);
+}
+
 /** `node` as a target, the reason why it is none, or undefined where it has no weights. */
 function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefined {
   if (!isStandard(node)) return undefined;
   const { opType: op } = node;
   if (op !== "Conv" && op !== "ConvTranspose" && op !== "Gemm" && op !== "MatMul") return undefined;
-  const weightInput = op === "MatMul" && graph.constant(node.input[0]) ? 0 : 1;
-  const tensor = graph.constant(node.input[weightInput]);
+  const weightInput = op === "MatMul" && weightOf(graph, node, 0) ? 0 : 1;
+  const tensor = weightOf(graph, node, weightInput);
   const input = node.input[1 - weightInput];
   if (tensor === undefined) return "no constant weight";
-  if (graph.constant(input)) return undefined; // Constant times constant: onnxruntime folds it.
+  // Constant times constant: onnxruntime folds it.
+  if (graph.constant(input) || graph.isSteady(input)) return undefined;
   if (tensor.dataType !== DataType.FLOAT) return "weight is not float32";
   const shape = dimsOf(tensor);
   const common = {
@@ -145,14 +154,15 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
   if (shape.some((dim) => dim < 1)) return "attribute not handled";
   if (op === "MatMul") {
     if (shape.length !== 2) return "weight of more than two dimensions";
-    const left = weightInput === 0;
+    const left = weightInput === 0, turned = tensor.name !== node.input[weightInput];
+    const axis = left === turned ? 1 : 0;
     return {
       ...common,
       op,
-      axis: left ? 0 : 1,
+      axis,
       groups: 1,
-      rows: shape[left ? 0 : 1],
-      depth: shape[left ? 1 : 0],
+      rows: shape[axis],
+      depth: shape[1 - axis],
       geometry: { kind: left ? "columns" : "rows" },
     };
   }
