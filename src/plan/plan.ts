@@ -26,8 +26,9 @@ import { type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
 import { overrideOf, splitShared } from "./shared.ts";
-import { sizeOf } from "./size.ts";
-import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
+import { sizeOf, tensorBytes } from "./size.ts";
+import { withWeights } from "./floats.ts";
+import { edgeTargets, findTargets, readFinite, type Skipped, type Target } from "./targets.ts";
 
 /** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
 const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;
@@ -77,13 +78,16 @@ export interface Plan {
   readonly layers: readonly LayerPlan[];
   /** The embedding tables to quantize, where the format has an operator for them. */
   readonly tables: readonly TablePlan[];
-  /** The layers that stay in float, with reasons. */
+  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with reasons. */
   readonly skipped: readonly (Skipped | SkippedTable)[];
   /** The activations to quantize; none where activations stay in float. */
   readonly activations: Activations;
   /** What preparation changed, in words. */
   readonly prepared: readonly string[];
-  /** Bytes of all initializers, before and after; the file holds the graph besides. */
+  /**
+   * Bytes of all constants, in the model that was given and in the result; the file holds the graph
+   * besides.
+   */
   readonly size: { readonly before: number; readonly after: number };
   /**
    * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
@@ -123,19 +127,26 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
         `constant float32 weight left to quantize`,
     );
   }
+  for (const { target } of layers) readFinite(graph, target);
   const found = resolved.format === "matmulnbits"
     ? findTables(graph, bitsOf(bits))
     : { tables: [], skipped: [] };
+  const replaced = layers.flatMap(({ target: { weight, node } }) => [weight, node.input[2]]);
+  const kept = [...skipped, ...found.skipped];
   return {
     model: prepared,
     graph,
     options: resolved,
     layers,
     tables: found.tables,
-    skipped: [...skipped, ...found.skipped],
+    skipped: withWeights(
+      graph,
+      kept,
+      new Set([...replaced, ...found.tables.map(({ weight }) => weight)]),
+    ),
     activations: activationsOf(graph, resolved, layers),
     prepared: changes,
-    size: sizeOf(graph, resolved, layers, found.tables),
+    size: { before: tensorBytes(model), after: sizeOf(graph, resolved, layers, found.tables) },
   };
 }
 
@@ -195,7 +206,8 @@ export function withAllocation(plan: Plan, allocation: Allocation): Plan {
     isFree(layer) ? layerAtWidth(plan, layer, allocation.layers[i].bits) : layer
   );
   const activations = activationsOf(graph, options, layers);
-  return { ...plan, layers, allocation, activations, size: sizeOf(graph, options, layers, tables) };
+  const size = { ...plan.size, after: sizeOf(graph, options, layers, tables) };
+  return { ...plan, layers, allocation, activations, size };
 }
 
 function refuseQuantized(model: Model): void {

@@ -27,7 +27,13 @@ export type SkipReason =
   | "weight of more than two dimensions"
   | "attribute not handled"
   | "control flow is left alone"
-  | "weight is shared in another layout";
+  | "weight is shared in another layout"
+  | "embedding table"
+  | "recurrent layer"
+  | "custom operator"
+  | "local function"
+  | "operator is not quantized"
+  | "vector";
 
 /** A node that stays in float. */
 export interface Skipped {
@@ -37,6 +43,10 @@ export interface Skipped {
   readonly op: string;
   /** Why. */
   readonly reason: SkipReason;
+  /** The weight that it keeps in float, where that takes more than 1 kB. */
+  readonly weight?: string;
+  /** Bytes of that weight. */
+  readonly bytes?: number;
 }
 
 /** How columns of a layer's input are gathered. */
@@ -274,8 +284,17 @@ function permutation(target: Target): Int32Array | undefined {
   return places;
 }
 
-/** The weight of `target` as its matrix W, (groups·rows) × depth, row-major. */
+/**
+ * The weight of `target` as its matrix W, (groups·rows) × depth, row-major.
+ *
+ * @throws {AttuneError} `bad-model` where a value is not finite.
+ */
 export function readWeight(graph: Graph, target: Target): Float32Array {
+  return toMatrixOrder(target, readFinite(graph, target));
+}
+
+/** The values of the weight of `target` in the file's order; throws `bad-model` where one is not finite. */
+export function readFinite(graph: Graph, target: Target): Float32Array {
   const values = readFloats(graph.constant(target.weight)!, graph.model.external);
   for (const value of values) {
     if (!Number.isFinite(value)) {
@@ -286,7 +305,7 @@ export function readWeight(graph: Graph, target: Target): Float32Array {
       );
     }
   }
-  return toMatrixOrder(target, values);
+  return values;
 }
 
 /** A matrix of (groups·rows) × depth values in the order of `target`'s weight tensor. */
