@@ -68,8 +68,8 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
     return dims && reshaped(x, dims);
   },
   Flatten: (node, [x]) => {
-    const axis = axisOf(node, "axis", 1, x.dims.length + 1);
-    if (axis === undefined) return undefined;
+    const named = intAttribute(node, "axis", 1), axis = named < 0 ? named + x.dims.length : named;
+    if (!(axis >= 0 && axis <= x.dims.length)) return undefined;
     return reshaped(x, [sizeOf(x.dims.slice(0, axis)), sizeOf(x.dims.slice(axis))]);
   },
   Squeeze: (node, [x, given]) => {

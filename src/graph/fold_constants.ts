@@ -60,7 +60,9 @@ class Expressions {
     const graph = this.#graph = new Graph(model);
     const nodes = new Set<NodeProto>(), names = new Set<string>();
     for (const node of graph.nodes) {
+      // What the caller is given stays a node.
       const constant = isStandard(node) && isComputed(node.opType) && node.input.length > 0 &&
+        !graph.isOutput(node.output[0]) &&
         node.input.every((name) => graph.constant(name) || names.has(name));
       if (!constant) continue;
       nodes.add(node);
@@ -75,10 +77,9 @@ class Expressions {
     this.#budget = 2 ** 20 + 8 * bytes;
   }
 
-  /** Whether a node that is in no expression, or the caller, reads `name`. */
+  /** Whether a node that is in no expression reads `name`. */
   isRead(name: string): boolean {
-    return this.#graph.isOutput(name) ||
-      this.#graph.consumers(name).some((node) => !this.nodes.has(node));
+    return this.#graph.consumers(name).some((node) => !this.nodes.has(node));
   }
 
   /** The results that are read and worth their bytes, by name. */
@@ -87,7 +88,7 @@ class Expressions {
     const found = new Map<string, Constant>();
     for (const name of read) {
       const cheap = this.#bytesOf(this.#sources.get(name)!) <= CHEAP;
-      if (this.#graph.isOutput(name) || !(cheap || this.#isWanted(name))) continue;
+      if (!cheap && !this.#isWanted(name)) continue;
       const value = this.#value(name);
       if (value !== undefined) found.set(name, value);
     }

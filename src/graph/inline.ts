@@ -106,20 +106,11 @@ class Inliner {
     ]);
     const prefix = nodeName(call);
     local.output.forEach((name, i) => {
-      if (call.output[i] && !local.input.includes(name)) names.set(name, call.output[i]);
+      if (call.output[i]) names.set(name, call.output[i]);
     });
     const inner = { node: local.node, input: [], output: [], initializer: [], valueInfo: [] };
     const graph = copyGraph(inner as unknown as GraphProto);
     this.#rename(graph, names, given, prefix);
-    // An output that is an input is passed on by a node of its own.
-    local.output.forEach((name, i) => {
-      if (!call.output[i] || !local.input.includes(name)) return;
-      const passed = copyMessage(call);
-      Object.assign(passed, { opType: "Identity", domain: "", overload: "", attribute: [] });
-      passed.input = [names.get(name)!];
-      passed.output = [call.output[i]];
-      graph.node.push(passed);
-    });
     return graph;
   }
 
