@@ -180,3 +180,27 @@ Deno.test("foldBatchNorm: the model that was copied stays as it was", () => {
   ]);
   assertEquals(initializer.map((tensor) => tensor.name).slice(0, 2), ["w", "b"]);
 });
+
+Deno.test("branches that share weight and normalization share what is folded", async () => {
+  const build2 = (second: TensorProto[], prefix: string) =>
+    build({
+      opset: 13,
+      inputs: { x: [1, 4, 5, 5] },
+      nodes: [
+        makeNode("Conv", "a", ["x", "w"], ["ha"]),
+        normNode("ha", "na"),
+        makeNode("Relu", "", ["na"], ["ra"]),
+        makeNode("Conv", "b", ["x", "w"], ["hb"]),
+        normNode("hb", "nb", prefix),
+        makeNode("Add", "", ["ra", "nb"], ["y"]),
+      ],
+      initializers: [weight("w", [6, 4, 3, 3]), ...norm(6), ...second],
+      outputs: ["y"],
+    });
+  const ops = ["Conv", "Relu", "Conv", "Add"];
+  const shared = await assertFoldsTo(build2([], "bn"), ["bn", "bn"], ops);
+  assertEquals(shared.proto.graph.initializer.length, 2);
+  // Another normalization makes another weight.
+  const other = await assertFoldsTo(build2(norm(6, "other"), "other"), ["bn", "other"], ops);
+  assertEquals(other.proto.graph.initializer.length, 4);
+});

@@ -10,7 +10,7 @@ import type { Model } from "../onnx/model.ts";
 import { byteLength } from "../onnx/tensor.ts";
 import { compute, isComputed } from "./constant_operators.ts";
 import { type Constant, constantTensor, readConstant } from "./constant_values.ts";
-import { Graph, isStandard, sweep } from "./graph.ts";
+import { Graph, isStandard, readsOf, sweep } from "./graph.ts";
 
 /** Bytes up to which a tensor does not count. */
 const SMALL = 1024;
@@ -34,13 +34,10 @@ export function foldConstants(model: Model): number {
   for (const [name, value] of results) graph.initializer.push(constantTensor(name, value));
   graph.node = graph.node.filter(({ output }) => !results.has(output[0]));
   // What led to them, and to nothing else, goes too.
-  const read = () => new Set(new Graph(model).nodes.flatMap(({ input }) => input));
   for (let left = before; left !== graph.node.length;) {
     left = graph.node.length;
-    const used = read();
-    graph.node = graph.node.filter((node) =>
-      !found.nodes.has(node) || used.has(node.output[0]) || found.isRead(node.output[0])
-    );
+    const used = new Set(graph.node.flatMap(readsOf));
+    graph.node = graph.node.filter((node) => !found.nodes.has(node) || used.has(node.output[0]));
   }
   sweep(model);
   return before - graph.node.length;
