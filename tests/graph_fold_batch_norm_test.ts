@@ -182,25 +182,28 @@ Deno.test("foldBatchNorm: the model that was copied stays as it was", () => {
 });
 
 Deno.test("branches that share weight and normalization share what is folded", async () => {
-  const build2 = (second: TensorProto[], prefix: string) =>
-    build({
+  const branches = (second: TensorProto[], prefix: string) => {
+    const norms = [normNode("ha", "na"), normNode("hb", "nb", prefix)];
+    norms.forEach((node, i) => node.name = `norm ${i}`);
+    return build({
       opset: 13,
       inputs: { x: [1, 4, 5, 5] },
       nodes: [
         makeNode("Conv", "a", ["x", "w"], ["ha"]),
-        normNode("ha", "na"),
+        norms[0],
         makeNode("Relu", "", ["na"], ["ra"]),
         makeNode("Conv", "b", ["x", "w"], ["hb"]),
-        normNode("hb", "nb", prefix),
+        norms[1],
         makeNode("Add", "", ["ra", "nb"], ["y"]),
       ],
       initializers: [weight("w", [6, 4, 3, 3]), ...norm(6), ...second],
       outputs: ["y"],
     });
+  };
   const ops = ["Conv", "Relu", "Conv", "Add"];
-  const shared = await assertFoldsTo(build2([], "bn"), ["bn", "bn"], ops);
+  const shared = await assertFoldsTo(branches([], "bn"), ["norm 0", "norm 1"], ops);
   assertEquals(shared.proto.graph.initializer.length, 2);
   // Another normalization makes another weight.
-  const other = await assertFoldsTo(build2(norm(6, "other"), "other"), ["bn", "other"], ops);
+  const other = await assertFoldsTo(branches(norm(6, "other"), "other"), ["norm 0", "norm 1"], ops);
   assertEquals(other.proto.graph.initializer.length, 4);
 });

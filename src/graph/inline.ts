@@ -136,7 +136,8 @@ class Inliner {
     for (const node of graph.node) {
       node.input = node.input.map(own);
       node.output = node.output.map(own);
-      if (node.name !== "") node.name = `${prefix}/${node.name}`;
+      // onnxruntime wants different names of nodes.
+      if (node.name !== "") node.name = freshName(`${prefix}/${node.name}`, this.#names);
       node.attribute = node.attribute.flatMap((attribute) => {
         if (attribute.refAttrName === "") return [attribute];
         const value = given.get(attribute.refAttrName);

@@ -187,7 +187,8 @@ class Widener {
   }
 
   #cast(from: string, to: string, type: DataType): NodeProto {
-    return makeNode("Cast", to && `${to}_Cast`, [from], [to], { to: BigInt(type) });
+    const name = freshName(`${to}_Cast`, this.#names);
+    return makeNode("Cast", name, [from], [to], { to: BigInt(type) });
   }
 }
 
