@@ -16,6 +16,7 @@ const CONSTANTS: TensorProto[] = [
   floatTensor("b", [3], noise(3, 5)),
   floatTensor("c", [2, 1], noise(2, 6)),
   floatTensor("positive", [2, 3], noise(6).map((x) => x + 1.5)),
+  floatTensor("row", [1, 5], noise(5, 8)),
   floatTensor("cube", [2, 3, 4], noise(24)),
   rawTensor("half", DataType.FLOAT16, [2, 3], new Uint8Array(halfBits.buffer)),
   rawTensor("bfloat", DataType.BFLOAT16, [2], new Uint8Array([0x80, 0x3f, 0x49, 0x40])),
@@ -83,6 +84,7 @@ const EXACT: Case[] = [
 const ROUNDED: Case[] = [
   ["Pow", ["positive", "b"]],
   ["ReduceSum", ["cube", "last"]],
+  ["MatMul", ["c", "row"]],
   ["ReduceSum", ["cube"], { keepdims: 0n }],
   ["ReduceMean", ["cube"], { axes: [1n] }],
   ["ReduceL1", ["cube"], { axes: [0n, 2n], keepdims: 0n }],
@@ -152,6 +154,18 @@ const WEIGHTS: Record<string, [nodes: NodeProto[], made: string[]]> = {
     makeNode("Gemm", "", ["x", "w1"], ["y1"], { transB: 1n }),
     makeNode("Concat", "", ["y0", "y1"], ["y"], { axis: 1n }),
   ], ["w0", "w1"]],
+  "split in three": [[
+    makeNode("Split", "", ["w", "three"], ["q", "k", "v"], { axis: 0n }),
+    makeNode("Gemm", "", ["x", "q"], ["yq"], { transB: 1n }),
+    makeNode("Gemm", "", ["x", "k"], ["yk"], { transB: 1n }),
+    makeNode("Gemm", "", ["x", "v"], ["yv"], { transB: 1n }),
+    makeNode("Concat", "", ["yq", "yk", "yv"], ["y"], { axis: 1n }),
+  ], ["q", "k", "v"]],
+  "of low rank on top": [[
+    makeNode("MatMul", "", ["gain", "across"], ["update"]),
+    makeNode("Add", "", ["w", "update"], ["sum"]),
+    makeNode("MatMul", "", ["x", "sum"], ["y"]),
+  ], ["sum"]],
   "tied to a table, MatMul": [[
     makeNode("Gather", "embed", ["w", "ids"], ["e"]),
     makeNode("Transpose", "", ["w"], ["t"], { perm: [1n, 0n] }),
@@ -183,6 +197,8 @@ for (const [name, [nodes, made]] of Object.entries(WEIGHTS)) {
       initializers: [
         floatTensor("w", [32, 32], noise(1024)),
         floatTensor("gain", [32, 1], noise(32)),
+        floatTensor("across", [1, 32], noise(32, 4)),
+        int64Tensor("three", [3], [8, 16, 8]),
         int64Tensor("zero", [1], [0]),
         int64Tensor("half", [1], [16]),
         int64Tensor("end", [1], [99]),

@@ -25,6 +25,7 @@ type Operator = (
   node: NodeProto,
   inputs: readonly Constant[],
   most: number,
+  output: number,
 ) => Constant | undefined;
 
 /** Whether operators of `opType` can be computed. */
@@ -33,7 +34,7 @@ export function isComputed(opType: string): boolean {
 }
 
 /**
- * What `node`, one of the default domain, computes.
+ * What `node`, one of the default domain, computes as its output number `output`.
  *
  * @param inputs what it reads, without inputs that are left out at the end.
  * @param most elements that a result may have.
@@ -43,12 +44,15 @@ export function compute(
   node: NodeProto,
   inputs: readonly Constant[],
   most: number,
+  output = 0,
 ): Constant | undefined {
   // A hole in the list of inputs, or an attribute of the function around it.
   if (inputs.length === 0 && node.input.length > 0) return undefined;
-  return OPERATORS[node.opType]?.(node, inputs, most);
+  return OPERATORS[node.opType]?.(node, inputs, most, output);
 }
 
+/** Products of numbers that a MatMul may take: a second or two. */
+const MOST_PRODUCTS = 2 ** 30;
 const FLOATS = new Set([DataType.FLOAT, DataType.DOUBLE]);
 const OPERATORS: Readonly<Record<string, Operator>> = {
   Identity: (_, [x]) => x,
@@ -102,7 +106,9 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
   ReduceL2: reduce((sum, x) => sum + x * x, Math.sqrt),
   ReduceSumSquare: reduce((sum, x) => sum + x * x),
   Concat: concat,
+  MatMul: matMul,
   Slice: slice,
+  Split: split,
   Gather: gather,
   Expand: (_, [x, shape], most) => {
     const dims = commonShape(x.dims, intsOf(shape) ?? [-1]);
@@ -280,6 +286,41 @@ function slice(node: NodeProto, inputs: readonly Constant[]): Constant | undefin
     strides[axis] *= step;
   }
   return strided(x, dims, strides, offset);
+}
+
+function split(
+  node: NodeProto,
+  [x, given]: readonly Constant[],
+  _: number,
+  output: number,
+): Constant | undefined {
+  const axis = axisOf(node, "axis", 0, x.dims.length), count = node.output.length;
+  if (axis === undefined) return undefined;
+  const size = x.dims[axis], each = Math.ceil(size / count);
+  const parts = (given ? intsOf(given) : intsAttribute(node, "split")) ??
+    node.output.map((_, i) => Math.min(each, size - i * each));
+  const fitting = parts.length === count && parts.every((part) => part >= 0);
+  if (!fitting || parts.reduce((a, b) => a + b, 0) !== size) return undefined;
+  const before = parts.slice(0, output).reduce((a, b) => a + b, 0), strides = stridesOf(x.dims);
+  return strided(x, x.dims.with(axis, parts[output]), strides, before * strides[axis]);
+}
+
+/** A product of two matrices: low-rank updates of a weight are kept as such. */
+function matMul(_: NodeProto, [a, b]: readonly Constant[]): Constant | undefined {
+  if (a.type !== DataType.FLOAT || b.type !== a.type) return undefined;
+  if (a.dims.length !== 2 || b.dims.length !== 2 || a.dims[1] !== b.dims[0]) return undefined;
+  const [rows, depth] = a.dims, columns = b.dims[1];
+  if (rows * depth * columns > MOST_PRODUCTS) return undefined;
+  const result = zeros(a.type, [rows, columns]), sums = new Float64Array(columns);
+  for (let i = 0; i < rows; i++) {
+    sums.fill(0);
+    for (let k = 0; k < depth; k++) {
+      const factor = a.data[i * depth + k] as number;
+      for (let j = 0; j < columns; j++) sums[j] += factor * (b.data[k * columns + j] as number);
+    }
+    result.data.set(sums as never, i * columns);
+  }
+  return result;
 }
 
 function gather(

@@ -10,7 +10,7 @@ import type { Model } from "../onnx/model.ts";
 import { byteLength } from "../onnx/tensor.ts";
 import { compute, isComputed } from "./constant_operators.ts";
 import { type Constant, constantTensor, readConstant } from "./constant_values.ts";
-import { Graph, isStandard, readsOf, sweep } from "./graph.ts";
+import { freshName, Graph, isStandard, readsOf, sweep, tensorNames } from "./graph.ts";
 
 /** Bytes up to which a tensor does not count. */
 const SMALL = 1024;
@@ -32,12 +32,17 @@ export function foldConstants(model: Model): number {
   if (results.size === 0) return 0;
   const { graph } = model.proto, before = graph.node.length;
   for (const [name, value] of results) graph.initializer.push(constantTensor(name, value));
-  graph.node = graph.node.filter(({ output }) => !results.has(output[0]));
-  // What led to them, and to nothing else, goes too.
-  for (let left = before; left !== graph.node.length;) {
+  const names = tensorNames(model);
+  for (const node of found.nodes) {
+    node.output = node.output.map((name) => results.has(name) ? freshName(name, names) : name);
+  }
+  // Nodes go whose results nothing reads any longer.
+  for (let left = -1; left !== graph.node.length;) {
     left = graph.node.length;
     const used = new Set(graph.node.flatMap(readsOf));
-    graph.node = graph.node.filter((node) => !found.nodes.has(node) || used.has(node.output[0]));
+    graph.node = graph.node.filter((node) =>
+      !found.nodes.has(node) || node.output.some((name) => used.has(name))
+    );
   }
   sweep(model);
   return before - graph.node.length;
@@ -59,13 +64,15 @@ class Expressions {
     for (const node of graph.nodes) {
       // What the caller is given stays a node.
       const constant = isStandard(node) && isComputed(node.opType) && node.input.length > 0 &&
-        !graph.isOutput(node.output[0]) &&
+        !node.output.some((name) => graph.isOutput(name)) &&
         node.input.every((name) => graph.constant(name) || names.has(name));
       if (!constant) continue;
       nodes.add(node);
-      names.add(node.output[0]);
-      const sources = node.input.flatMap((name) => [...this.#sources.get(name) ?? [name]]);
-      this.#sources.set(node.output[0], new Set(sources));
+      const sources = new Set(node.input.flatMap((name) => [...this.#sources.get(name) ?? [name]]));
+      for (const name of node.output) {
+        names.add(name);
+        this.#sources.set(name, sources);
+      }
     }
     this.nodes = nodes;
     const bytes = graph.proto.initializer.reduce((sum, t) => sum + (byteLength(t) ?? 0), 0);
@@ -156,7 +163,7 @@ class Expressions {
     const node = this.#graph.producer(name)!;
     const inputs = node.input.map((input) => this.#value(input));
     if (this.#budget < 0 || !inputs.every((input) => input !== undefined)) return undefined;
-    const result = compute(node, inputs, this.#most);
+    const result = compute(node, inputs, this.#most, node.output.indexOf(name));
     this.#budget -= result?.data.byteLength ?? 0;
     return result;
   }
