@@ -156,7 +156,7 @@ export async function quantize(
       error: tables.get(weight)!.error,
     })),
     blocks: calibrated.blocks,
-    skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
+    skipped: plan.skipped,
     warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,

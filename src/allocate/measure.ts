@@ -171,7 +171,7 @@ class Measurement {
   /** The tensors that cross before node `position`. */
   #typesAt(position: number): Types {
     const { graph } = this.#plan, { shapes } = this.#loaded;
-    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!.type]));
+    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!]));
   }
 
   async #everyLane(work: Parameters<EnginePool["perLane"]>[1]): Promise<void> {

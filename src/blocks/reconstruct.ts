@@ -9,11 +9,11 @@ import type { TensorInfo } from "../calibrate/batches.ts";
 import { isApart } from "../calibrate/batching.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import { notBySample } from "../calibrate/spool.ts";
+import type { Types } from "../calibrate/parts.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
@@ -103,7 +103,7 @@ export class BlockLearner {
   async learn(
     index: number,
     parts: Parts,
-    types: ReadonlyMap<string, DataType>,
+    types: Types,
     spent: Spent,
     onShare: OnShare,
   ): Promise<LearnedBlock> {

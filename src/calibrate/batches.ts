@@ -33,9 +33,12 @@ export async function profile(
   pool: EnginePool,
 ): Promise<ReadonlyMap<string, TensorInfo>> {
   const { graph, model } = plan;
-  const outputs = graph.nodes.flatMap((node) => node.output).filter((name) => name !== "");
+  const outputs = graph.nodes.flatMap((node) => node.output)
+    .filter((name) => name !== "" && graph.isTensor(name));
   const inputs = new Map(
-    Object.entries(example).map(([name, { type }]) => [name, typeNamed(type)]),
+    Object.entries(example).map((
+      [name, { type, dims }],
+    ) => [name, { type: typeNamed(type), dims }]),
   );
   const [client] = pool.clients;
   await client.call("open", ["profile", sessionBytes(extract(model, { inputs, outputs })), {

@@ -95,7 +95,7 @@ class Calibration {
     this.#total = batches * (passes + (this.#learner ? segments.length : 0));
     for (const [i, segment] of segments.entries()) {
       const types = new Map(
-        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!.type]),
+        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!]),
       );
       const last = segment === segments.at(-1);
       const crossing = last ? this.#plan.graph.outputs : frontier(this.#plan.graph, segment.end);

@@ -33,7 +33,6 @@ export function liftConstants(model: Model): number {
     graph.initializer.push(Object.assign(copyMessage(tensor), { name }));
     return false;
   });
-  unlistParameters(model);
   const inputs = new Set(graph.input.map((value) => value.name));
   const constants = new Set(
     graph.initializer.map((tensor) => tensor.name).filter((name) => !inputs.has(name)),
