@@ -54,10 +54,10 @@ export function blockModel(
   const layers = block.steps.flat().flatMap((layer): LearnedLayer[] => {
     const { weight } = layer.target;
     // What other layers use, too, is not this block's to change.
-    if (!parts.roundings.has(layer.target.name) || readers.get(weight) !== 1) return [];
+    if (!parts.roundings.has(layer.target.output) || readers.get(weight) !== 1) return [];
     const bias = node.find(({ input }) => input[1] === weight)?.input[2];
     const own = bias !== undefined && constants.has(bias) &&
-      parts.roundings.get(layer.target.name)!.bias !== undefined;
+      parts.roundings.get(layer.target.output)!.bias !== undefined;
     return [{ layer, weight, bias: own ? bias : undefined }];
   });
   // Steps of the block's own activations; what enters was decided by the blocks before.

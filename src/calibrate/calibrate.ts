@@ -47,7 +47,7 @@ class Calibration {
   readonly #pool: EnginePool;
   readonly #options: CalibrateOptions;
   readonly #roundings = new Map<string, Rounding>();
-  /** By layer name, in the order in which they were rounded. */
+  /** By the layer's output, as roundings are, in the order in which they were rounded. */
   readonly #errors = new Map<string, RoundedLayer["error"]>();
   readonly #grids = new Map<string, RangedGrid>();
   readonly #blocks: BlockReport[] = [];
@@ -67,9 +67,9 @@ class Calibration {
     this.#widths = narrowerWidths(plan);
     const { blocks, state } = options;
     this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
-    for (const [name, { rounding, error }] of state?.layers ?? []) {
-      this.#roundings.set(name, rounding);
-      this.#errors.set(name, error);
+    for (const [output, { rounding, error }] of state?.layers ?? []) {
+      this.#roundings.set(output, rounding);
+      this.#errors.set(output, error);
     }
     for (const [name, grid] of state?.grids ?? []) this.#grids.set(name, grid);
     this.#warnings.push(...state?.warnings ?? []);
@@ -110,12 +110,12 @@ class Calibration {
       }
     }
     await this.#pool.close();
-    const byName = new Map(this.#plan.layers.map((layer) => [layer.target.name, layer]));
+    const byOutput = new Map(this.#plan.layers.map((layer) => [layer.target.output, layer]));
     return {
       parts: this.#parts,
-      layers: [...this.#errors].map(([name, error]) => ({
-        layer: byName.get(name)!,
-        rounding: this.#roundings.get(name)!,
+      layers: [...this.#errors].map(([output, error]) => ({
+        layer: byOutput.get(output)!,
+        rounding: this.#roundings.get(output)!,
         error,
       })),
       blocks: this.#blocks,
@@ -130,8 +130,8 @@ class Calibration {
       segments,
       layers: new Map(
         [...this.#errors].map((
-          [name, error],
-        ) => [name, { rounding: this.#roundings.get(name)!, error }]),
+          [output, error],
+        ) => [output, { rounding: this.#roundings.get(output)!, error }]),
       ),
       grids: this.#grids,
       warnings: this.#warnings,
@@ -176,7 +176,7 @@ class Calibration {
           (share, detail) => this.#advanceProgress(share * batches, detail),
         ),
     );
-    for (const [name, rounding] of learned.roundings) this.#roundings.set(name, rounding);
+    for (const [output, rounding] of learned.roundings) this.#roundings.set(output, rounding);
     for (const [name, scale] of learned.steps) {
       const grid = this.#grids.get(name)!;
       const lo = -grid.zeroPoint * scale, hi = (2 ** grid.bits - 1 - grid.zeroPoint) * scale;
@@ -193,7 +193,7 @@ class Calibration {
 
   /** The narrower widths whose models differ from the widest one by now. */
   get #cutWidths(): readonly number[] {
-    const rounded = this.#plan.layers.filter(({ target }) => this.#roundings.has(target.name));
+    const rounded = this.#plan.layers.filter(({ target }) => this.#roundings.has(target.output));
     return rounded.some(({ grid }) => grid.kind === "nested") ? this.#widths : [];
   }
 
@@ -261,8 +261,8 @@ class Calibration {
     const { target } = layer;
     // A shared weight keeps the rounding of the first layer that uses it.
     const first = plan.layers.find((other) =>
-      other.target.weight === target.weight && this.#errors.has(other.target.name)
-    )?.target.name;
+      other.target.weight === target.weight && this.#errors.has(other.target.output)
+    )?.target.output;
     const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
     const statisticsOf = (split: SplitSums) =>
       checkFinite(layer, finish(allSums(split), target, centred));
@@ -287,7 +287,7 @@ class Calibration {
           `so that their biases fit into 32 bits`,
       );
     }
-    this.#roundings.set(target.name, {
+    this.#roundings.set(target.output, {
       ...rounding,
       bias,
       ...(cutSums.length > 0 && {
@@ -297,7 +297,7 @@ class Calibration {
         }),
       }),
     });
-    this.#errors.set(target.name, error);
+    this.#errors.set(target.output, error);
   }
 
   /** Computes one side of all lanes' next segment. */

@@ -34,7 +34,7 @@ export type RangedGrid = ActivationGrid & { readonly lo: number; readonly hi: nu
 export interface JobState {
   /** Segments that are done. */
   readonly segments: number;
-  /** Rounded layers by name, in the order in which they were rounded, with their errors. */
+  /** Rounded layers by their output, in the order in which they were rounded, with their errors. */
   readonly layers: ReadonlyMap<
     string,
     {

@@ -35,7 +35,7 @@ export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model
   const draft = new Draft(plan, parts, format, model);
   const done = new Set<string>();
   for (const layer of plan.layers) {
-    const rounding = parts.roundings.get(layer.target.name);
+    const rounding = parts.roundings.get(layer.target.output);
     if (rounding === undefined) continue;
     if (!done.has(layer.target.weight)) putWeight(draft, layer, rounding);
     done.add(layer.target.weight);

@@ -25,9 +25,9 @@ export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number)
 
 /** `parts` cut to `width` bits. */
 export function cutParts(plan: Plan, parts: Parts, width: number): Parts {
-  const layers = new Map(plan.layers.map((layer) => [layer.target.name, layer]));
-  const roundings = [...parts.roundings].map(([name, rounding]) =>
-    [name, cutRounding(layers.get(name)!, rounding, width)] as const
+  const layers = new Map(plan.layers.map((layer) => [layer.target.output, layer]));
+  const roundings = [...parts.roundings].map(([output, rounding]) =>
+    [output, cutRounding(layers.get(output)!, rounding, width)] as const
   );
   return { roundings: new Map(roundings), grids: parts.grids };
 }

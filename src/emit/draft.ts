@@ -100,7 +100,7 @@ export class Draft extends ModelWriter {
   readonly format: BuildFormat;
   /** The initializer of each quantized weight's scales, by the weight's name. */
   readonly weightScales: Map<string, string> = new Map();
-  /** The tensor of each bias that was put in, by the layer's name. */
+  /** The tensor of each bias that was put in, by the layer's output. */
   readonly biases: Map<string, string> = new Map();
   readonly #grids = new Map<string, GridNames>();
 

@@ -44,7 +44,7 @@ export interface Cut extends Pick<Rounding, "bias"> {
 
 /** What is known of the quantized model so far. */
 export interface Parts {
-  /** Rounded weights by layer name. Layers without one stay in float. */
+  /** Rounded weights by the layer's output, which no other has. Layers without one stay in float. */
   readonly roundings: ReadonlyMap<string, Rounding>;
   /** Grids by tensor name. Activations without one stay in float. */
   readonly grids: ReadonlyMap<string, ActivationGrid>;

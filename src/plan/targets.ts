@@ -8,7 +8,7 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
-import { type Graph, isControlFlow, isStandard, nodeName, readsOf } from "../graph/graph.ts";
+import { freshName, type Graph, isControlFlow, isStandard, nodeName, readsOf } from "../graph/graph.ts";
 import { AttuneError } from "../errors.ts";
 
 /** Why a node stays in float. The set is closed. */
@@ -56,13 +56,13 @@ export type Geometry =
 export interface Target {
   /** The node. */
   readonly node: NodeProto;
-  /** The node's name. */
+  /** What people call it: the node's name, and what tells it apart where others have that, too. */
   readonly name: string;
   /** The operator. */
   readonly op: "Conv" | "ConvTranspose" | "Gemm" | "MatMul";
   /** The tensor that enters. */
   readonly input: string;
-  /** The tensor that leaves. */
+  /** The tensor that leaves. No other layer has it: it is what layers are known by. */
   readonly output: string;
   /** The initializer that holds the weight, and which input of the node it is. */
   readonly weight: string;
@@ -85,7 +85,7 @@ export interface Target {
 /** The layers of `graph` that can be quantized, in the order in which they run, and the rest. */
 export function findTargets(graph: Graph): { targets: Target[]; skipped: Skipped[] } {
   const targets: Target[] = [], skipped: Skipped[] = [];
-  const layouts = new Map<string, string>();
+  const layouts = new Map<string, string>(), names = new Set<string>();
   for (const node of graph.nodes) {
     const found = isControlFlow(node) ? "control flow is left alone" : targetOf(graph, node);
     if (found === undefined) continue;
@@ -104,7 +104,12 @@ export function findTargets(graph: Graph): { targets: Target[]; skipped: Skipped
       continue;
     }
     layouts.set(found.weight, layout);
-    targets.push(found);
+    // Node names need not differ, outputs do.
+    const { name, output } = found;
+    targets.push({
+      ...found,
+      name: freshName(names.has(name) ? `${name} (${output})` : name, names),
+    });
   }
   return { targets, skipped };
 }
