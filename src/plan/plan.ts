@@ -247,7 +247,7 @@ function neededOpset(
   if (integers === 2) return OPSET_INT2;
   const asIntegers = storage.kind === "integer" || activationBits !== "none";
   // What is cut from nested levels has 4-bit integers, or is packed.
-  const fine = integers === 4 || activationBits === 4 || grid.kind === "nested";
+  const fine = integers === 4 || grid.kind === "nested";
   if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
   return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
 }

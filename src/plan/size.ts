@@ -47,7 +47,7 @@ function addedBytes(
     ? Math.ceil(scales * storage.bits / 8)
     : storage.kind === "matmulnbits" && windows.lows.length > 1
     ? rows * Math.ceil(Math.ceil(target.depth / storage.blockSize) * storage.bits / 8)
-    : op === "Gemm" && activationBits === 8
+    : op === "Gemm" && activationBits !== "none"
     ? scales
     : 0;
   // Where rows begin their levels: a byte each.
@@ -58,6 +58,6 @@ function addedBytes(
   if (op === "MatMul") return zeros + offsets;
   // A float bias becomes an int32 one, or there was none.
   const bias = graph.constant(target.node.input[2] ?? "") ? 0 : 4 * channels;
-  const inIntegers = storage.kind === "integer" && activationBits === 8 && blocksPerRow === 1;
+  const inIntegers = storage.kind === "integer" && activationBits !== "none" && blocksPerRow === 1;
   return zeros + offsets + bias + (inIntegers ? 4 * channels : 0);
 }
