@@ -39,7 +39,7 @@ export interface ModelGradient {
  *
  * @throws {AttuneError} `bad-option` naming a node that has no gradient here.
  */
-export function modelGradient(plan: Plan, { shapes }: LoadedBatches): ModelGradient {
+export function modelGradient(plan: Plan, { shapes, uniform }: LoadedBatches): ModelGradient {
   const { graph, model } = plan;
   const inputs = new Map(graph.inputs.map(({ name }) => [name, shapes.get(name)!.type]));
   const forward = extract(model, { inputs, outputs: [graph.outputs[0]] });
@@ -50,6 +50,7 @@ export function modelGradient(plan: Plan, { shapes }: LoadedBatches): ModelGradi
       `Cannot go by gradients of ${model.name}: ${why}; spread the budget in another way`,
       { cause },
     );
+  if (!uniform) throw refuse("the samples have several shapes");
   const node = unsupported(forward, weights);
   if (node) throw refuse(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
   const dims = new Map([...shapes].map(([name, info]) => [name, info.dims]));
