@@ -131,6 +131,7 @@ export async function problemsOf(
     output: target.output,
     gramBlock: target.depth,
     cross: false,
+    paired: true,
     positions: Math.ceil(Math.max(16384, 16 * target.depth) / batches),
     seed: l,
   }));
@@ -147,7 +148,7 @@ export async function problemsOf(
 
 function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerSums): MakeProblem {
   const { groups, rows, depth } = target;
-  const { gram } = finish(sums, target, true);
+  const { gram } = finish(sums, target, { centred: true });
   const weight = readWeight(made.graph, target);
   // Groups with one row or rows of the only group, evenly spread.
   const all = groups > 1 ? groups : rows,

@@ -16,6 +16,7 @@ import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
 import { sessionBytes } from "./onnx/session_bytes.ts";
+import { isExternal, rawBytes } from "./onnx/tensor.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
@@ -90,6 +91,7 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(given, options);
   const { signal, onProgress } = settings;
+  using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
   const read = await loadSamples(given, samples, pool, {
     ...settings,
@@ -110,8 +112,8 @@ export async function quantize(
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
-    onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
+    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity),
+    onState: async (state) => checkpoint?.save(await encodeCheckpoint(identity, state)),
   });
 
   const model = withMetadata(
@@ -300,8 +302,18 @@ async function identityOf(
   settings: Settings,
   job: { samples: string; backend: string },
 ): Promise<Identity> {
-  const bytes = Uint8Array.from(serializeModel(plan.model));
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const { proto: { graph }, external } = plan.model, digests: Uint8Array[] = [];
+  const digest = async (bytes: Uint8Array) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
+  // Tensors in other files are not in the model's own bytes.
+  for (const tensor of graph.initializer.filter(isExternal)) {
+    digests.push(await digest(rawBytes(tensor, external)!));
+  }
+  digests.push(await digest(serializeModel(plan.model)));
+  const [only, ...more] = digests;
+  const hash = more.length === 0
+    ? only
+    : await digest(Uint8Array.from(digests.flatMap((d) => [...d])));
   return {
     version: VERSION,
     model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),

@@ -119,6 +119,7 @@ export async function sweep(
   options: SweepOptions = {},
 ): Promise<SweepReport> {
   const settings = resolve(plan, options);
+  using _ = pool.stopOn(settings.signal);
   const stages: { name: string; seconds: number }[] = [];
   const timed = async <T>(name: string, work: () => Promise<T>) => {
     const start = performance.now();

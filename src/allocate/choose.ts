@@ -93,6 +93,7 @@ export async function measureLayers(
 ): Promise<LayerMeasures[]> {
   if (samples === undefined) return measureWeights(plan);
   const { heldOut = 32, batch, batchAxis, gradients, signal, onProgress } = options;
+  using _ = samples.pool.stopOn(signal);
   const load = { heldOut, batch, batchAxis, apart: Boolean(gradients), signal, onProgress };
   const { loaded } = await loadSamples(plan, samples.source, samples.pool, load);
   return await measure(plan, loaded, samples.pool, measureOptions(options));

@@ -14,6 +14,7 @@ import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
 import type { DataType } from "../onnx/tensor.ts";
+import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -31,7 +32,7 @@ const ENOUGH_BITS = 8;
 
 /** What was learned of a block. */
 export interface LearnedBlock {
-  /** New roundings by layer name; none where nothing was gained. */
+  /** New roundings by the layer's output; none where nothing was gained. */
   readonly roundings: ReadonlyMap<string, Rounding>;
   /** New steps of activations. */
   readonly steps: ReadonlyMap<string, number>;
@@ -71,12 +72,14 @@ export class BlockLearner {
   readonly #budget: Budget;
   readonly #loaded: LoadedBatches;
   readonly #shards: number;
+  readonly #unpaired: ReadonlySet<string>;
 
   /** A learner on the samples that `pool` holds. */
   constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, settings: LearnerSettings) {
     this.#plan = plan;
     this.#pool = pool;
     this.#settings = settings;
+    this.#unpaired = unpairedTensors(plan);
     const { blocks, size, fixed } = planBlocks(
       plan,
       loaded.shapes,
@@ -111,6 +114,9 @@ export class BlockLearner {
       return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
+    if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
+      return stay("its rows are chosen by values, which quantization may choose otherwise");
+    }
     const mixed = this.#mixed(block);
     if (mixed !== undefined) return stay(mixed);
     if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);

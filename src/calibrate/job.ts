@@ -33,8 +33,8 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly started: number;
   /** What an interrupted job had found. */
   readonly state?: JobState;
-  /** Hears of what has been found, after each segment. */
-  readonly onState?: (state: JobState) => void;
+  /** Hears of what has been found, after each segment; the next begins once it is done. */
+  readonly onState?: (state: JobState) => void | Promise<void>;
   /** Stops the job. */
   readonly signal?: AbortSignal;
   /** Hears of progress. */

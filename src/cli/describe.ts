@@ -11,6 +11,7 @@ import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Storage } from "../plan/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
+import { printable } from "../printable.ts";
 import { bytes, duration } from "../report/format.ts";
 import { describeAllocation, SHARE_HEAD, shareCells } from "./describe_bits.ts";
 import { table } from "./table.ts";
@@ -46,9 +47,11 @@ export function describePlan(plan: Plan): string {
   return [
     table(head, rows),
     "",
-    ...embeddings,
-    ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
-    ...prepared,
+    ...[
+      ...embeddings,
+      ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
+      ...prepared,
+    ].map(printable),
     ...(allocation ? [describeAllocation(allocation)] : []),
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
     `${
@@ -104,7 +107,7 @@ export function describeResult(
       : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
         `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
     `${duration(seconds)}: ${spent}`,
-    ...warnings.map((warning) => `warning: ${warning}`),
+    ...warnings.map((warning) => printable(`warning: ${warning}`)),
   ].join("\n");
 }
 

@@ -4,11 +4,15 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { AttuneError } from "../errors.ts";
 import type { BatchingOptions } from "../calibrate/probe.ts";
+import { dataFiles } from "../onnx/file.ts";
+import type { Model } from "../onnx/model.ts";
 import { checkCount } from "../plan/options.ts";
 import { startPool } from "../runtime/start.ts";
+import { printable } from "../printable.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { openSamples } from "../samples/open.ts";
 import type { PreprocessOptions } from "../samples/preprocess.ts";
@@ -50,6 +54,14 @@ export const RUN_FLAGS: Record<string, Flag> = {
   backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
 };
 
+/** What a command reads, and so must not write: the model at `path`, its data files, the samples. */
+export function inputFiles(parsed: Parsed, path: string, model: Model): string[] {
+  const others = [parsed.text("data"), parsed.text("labels")].filter((each) => each !== undefined);
+  const inputs = [path, ...dataFiles(model, path), ...others];
+  // What is not there is refused when it is read.
+  return inputs.filter((each) => existsSync(each));
+}
+
 /** How the flags say that samples are run. */
 export function batchingOf(parsed: Parsed): BatchingOptions {
   const batch = parsed.number("batch");
@@ -88,7 +100,8 @@ export async function samplesOf(
     batchAxis: batchingOf(parsed).batchAxis,
     labels: options.labels,
     signal,
-    onWarning: ({ source, message }) => say(`warning: ${source} is left out: ${message}`),
+    onWarning: ({ source, message }) =>
+      say(printable(`warning: ${source} is left out: ${message}`)),
   });
 }
 
@@ -128,12 +141,11 @@ export async function poolOf(parsed: Parsed, { signal }: Context): Promise<Engin
   const backend = parsed.choice("backend", ["web", "node"]);
   const megabytes = parsed.number("memory");
   if (megabytes !== undefined) checkCount("--memory", megabytes, 0);
-  const pool = await startPool({
+  return await startPool({
     threads,
     backend,
     relaxedSimd: parsed.on("relaxed-simd"),
     memory: megabytes === undefined ? undefined : megabytes * 1e6,
+    signal,
   });
-  signal.addEventListener("abort", () => pool[Symbol.dispose](), { once: true });
-  return pool;
 }

@@ -47,6 +47,7 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { batch: most = BATCH, signal, onProgress, onWarning } = options;
+  using _ = pool.stopOn(signal);
   const { inputs, outputs } = new Graph(model);
   const { output, feeds } = pairOf(model, reference, onWarning);
   await pool.open("model", sessionBytes(model));

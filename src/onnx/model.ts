@@ -78,6 +78,15 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
       `Cannot read ${name}: it holds no graph; give a float32 ONNX model`,
     );
   }
+  const { node, input, initializer } = proto.graph;
+  const names = [...input, ...initializer].map((each) => each.name);
+  if (names.concat(node.flatMap(({ output }) => output)).includes("__proto__")) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot use ${name}: a tensor is called "__proto__", under which JavaScript keeps nothing; ` +
+        `give it another name`,
+    );
+  }
   const model: Model = {
     proto: proto as Model["proto"],
     external: options.external,

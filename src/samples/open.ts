@@ -9,6 +9,7 @@ import { openAsBlob } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { AttuneError } from "../errors.ts";
+import { checkRegular } from "../files/regular.ts";
 import { openNpy, openNpz } from "./arrays.ts";
 import { type BatchAxis, withBatchAxis } from "./batch_axis.ts";
 import type { ImageDecoder } from "./decoder.ts";
@@ -103,12 +104,17 @@ export async function openSamples(path: string, options: OpenSamplesOptions): Pr
   });
 }
 
+/** Whether `path` is a folder; it must be that or a regular file. */
 async function isFolder(path: string): Promise<boolean> {
-  const entry = await stat(path).catch((cause) => {
-    const reason = cause.code === "ENOENT" ? "it does not exist" : cause.message;
+  try {
+    const entry = await stat(path);
+    if (!entry.isDirectory()) checkRegular(entry);
+    return entry.isDirectory();
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "it does not exist" : message;
     throw new AttuneError("bad-data", `Cannot open "${path}": ${reason}; check the path`, {
       cause,
     });
-  });
-  return entry.isDirectory();
+  }
 }
