@@ -163,9 +163,10 @@ Deno.test("samples lie along the axis that a probe bears out, or the caller name
   const samples = samplesOf(34, { x: [5, 16] });
   const found = await batchingOf(sequence("T", "B"), samples);
   assertEquals([found.axes, found.out, found.size], [{ x: 1 }, { y: 1 }, undefined]);
+  assert(/along axis 1 of "x"/.test(found.warnings[0]));
   // A first axis of fixed length beside a free one.
   const state = await batchingOf(sequence(5, "N"), samples);
-  assertEquals([state.axes, state.size], [{ x: 1 }, undefined]);
+  assertEquals([state.axes, state.size, state.warnings], [{ x: 1 }, undefined, []]);
   const said = await batchingOf(sequence(5, 4), samples, { batchAxis: 1 });
   assertEquals([said.axes, said.size], [{ x: 1 }, 4]);
   const one = await batchingOf(sequence("T", "B"), samples, { batchAxis: { x: 1 }, batch: 1 });
@@ -349,6 +350,26 @@ Deno.test("blocks of a model that runs one sample at a time are learned", async 
   }, { bits: 2, edgeBits: 2, activationBits: "none" });
   // One at a time, since samples along another axis are not picked out.
   assertEquals(turned.report.samples.calibration, 38);
+});
+
+Deno.test("gradients of a model that runs one sample at a time spread a budget", async () => {
+  const bits = {
+    kind: "budget",
+    budget: { kind: "average", bits: 4 },
+    strategy: "gradient",
+  } as const;
+  const options = { bits, edgeBits: 2, activationBits: "none" } as const;
+  const sequences = samplesOf(20, { x: [5, 16] });
+  const { report } = await quantized(model({ inputs: { x: [5, 16] } }), sequences, {}, options);
+  assertEquals(report.allocation?.strategy, "gradient");
+  const mixed = samplesOf(20, { x: [16] }).map((sample, i) =>
+    i % 2 ? sample : { ...sample, inputs: { x: { dims: [2, 16], data: noise(32, i) } } }
+  );
+  await assertRejects(
+    () => quantized(model({ inputs: { x: ["N", 16] } }), mixed, {}, options),
+    AttuneError,
+    "the samples have several shapes",
+  );
 });
 
 Deno.test("quantize and evaluate check every sample", async () => {

@@ -40,7 +40,7 @@ export interface ModelGradient {
  *
  * @throws {AttuneError} `bad-option` naming a node that has no gradient here.
  */
-export function modelGradient(plan: Plan, { shapes }: LoadedBatches): ModelGradient {
+export function modelGradient(plan: Plan, { shapes, uniform }: LoadedBatches): ModelGradient {
   const { graph, model } = plan;
   const inputs = new Map(graph.inputs.map(({ name }) => [name, shapes.get(name)!.type]));
   const all = new Set(plan.layers.map(({ target }) => target.weight));
@@ -51,6 +51,7 @@ export function modelGradient(plan: Plan, { shapes }: LoadedBatches): ModelGradi
       `Cannot go by gradients of ${model.name}: ${why}; spread the budget in another way`,
       { cause },
     );
+  if (!uniform) throw refuse("the samples have several shapes");
   const gradientOf = (outputs: readonly string[]): ModelGradient => {
     const forward = extract(model, { inputs, outputs });
     const weights = forward.proto.graph.initializer.map(({ name }) => name)

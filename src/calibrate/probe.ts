@@ -23,8 +23,8 @@ import {
 import { type Batching, joinSamples, sameElements, sliceAlong, stackSamples } from "./batching.ts";
 import type { Batch } from "./spool.ts";
 
-/** Σ d² / Σ y² up to which two runs say the same: float32 in another order, many layers deep. */
-const SAME = 1e-6;
+/** Σ d² / Σ y² up to which two runs say the same: sums in another order, many layers deep. */
+const SAME = 1e-5;
 
 /** What a caller may know about how samples are run. */
 export interface BatchingOptions {
@@ -71,8 +71,9 @@ export async function findBatching(
   const found = first === undefined
     ? { axes: new Map(), outputs: new Map(), size: 1 }
     : await probe.find(source, first, batch === 1);
-  const batching = { inputs, ...found };
-  const { rows } = found as Found;
+  const { axes, outputs, size, rows, warning } = found as Found;
+  const batching = { inputs, axes, outputs, size };
+  if (warning !== undefined) warnings.push(warning);
   if (rows === undefined) return { batching, samples: source.rest(), warnings };
   // Who says that samples run one at a time need not be told.
   if (batch === 1) {
@@ -89,6 +90,15 @@ export async function findBatching(
 /** How samples are run; `rows` of them make up one, where they do so only together. */
 interface Found extends Omit<Batching, "inputs"> {
   readonly rows?: Candidate;
+  readonly warning?: string;
+}
+
+/** Says that samples do not lie along `likeliest` but along `found`. */
+function describe(likeliest: Candidate, found: Candidate): string {
+  const places = ({ axes }: Candidate) =>
+    [...axes].map(([name, axis]) => `axis ${axis} of "${name}"`).join(", ");
+  return `samples are taken to lie along ${places(found)}: along ${places(likeliest)} they would ` +
+    `change what the others give; if neither is right, name the axis`;
 }
 
 const ONE_AT_A_TIME = { axes: new Map(), outputs: new Map(), size: 1 } as const;
@@ -122,7 +132,8 @@ class Probe {
         // One sample alone needs no axis that counts them.
         if (second === undefined) break;
         const outputs = await this.#together(axes, first, second);
-        if (outputs) return { axes, outputs, size };
+        const warning = candidate === likeliest ? undefined : describe(likeliest, candidate);
+        if (outputs) return { axes, outputs, size, warning };
       } else {
         const rows = await source.see(size);
         while (rows.length < size) rows.push(rows[rows.length - 1]);

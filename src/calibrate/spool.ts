@@ -110,7 +110,8 @@ function stack(parts: readonly Batch[]): Batch {
   return Object.fromEntries(
     Object.entries(parts[0]).map(([name, { type, dims, data }]) => {
       const ArrayType = data.constructor as new (length: number) => TypedArray;
-      if (parts.some((part) => part[name].dims.join() !== dims.join())) throw notBySample(name);
+      const alike = parts.every((part) => part[name].dims.join() === dims.join());
+      if (dims.length === 0 || !alike) throw notBySample(name);
       const stacked = new ArrayType(data.length * parts.length);
       parts.forEach((part, i) => stacked.set(part[name].data as never, i * data.length));
       return [name, { type, dims: [dims[0] * parts.length, ...dims.slice(1)], data: stacked }];

@@ -16,6 +16,7 @@ import { toTensorOrder } from "../plan/targets.ts";
 import { putActivations } from "./activations.ts";
 import { putBias } from "./bias.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
+import { putFloatForms } from "./float_form.ts";
 import { putNBits } from "./nbits.ts";
 import { putNested } from "./nested.ts";
 import { putPacked } from "./packed.ts";
@@ -43,6 +44,7 @@ export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model
   }
   putTables(draft);
   putActivations(draft);
+  if (format !== "learnable" && parts.grids.size > 0) putFloatForms(draft);
   model.proto.graph.node.unshift(...draft.front);
   sweep(model);
   if (plan.options.nested !== undefined) putNested(draft);
