@@ -27,6 +27,7 @@ import type { SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
+  checkState,
   type CheckpointStore,
   decodeCheckpoint,
   encodeCheckpoint,
@@ -105,12 +106,13 @@ export async function quantize(
   const data = `${loaded.samples} (${digest})`;
   const identity = await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
+  const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity);
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity),
+    state: state && checkState(checkpoint!.name, plan, state),
     onState: async (state) => checkpoint?.save(await encodeCheckpoint(identity, state)),
   });
 

@@ -30,7 +30,7 @@ type Operator = (
 
 /** Whether operators of `opType` can be computed. */
 export function isComputed(opType: string): boolean {
-  return Object.hasOwn(OPERATORS, opType);
+  return OPERATORS.has(opType);
 }
 
 /**
@@ -48,13 +48,13 @@ export function compute(
 ): Constant | undefined {
   // A hole in the list of inputs, or an attribute of the function around it.
   if (inputs.length === 0 && node.input.length > 0) return undefined;
-  return OPERATORS[node.opType]?.(node, inputs, most, output);
+  return OPERATORS.get(node.opType)?.(node, inputs, most, output);
 }
 
 /** Products of numbers that a MatMul may take: a second or two. */
 const MOST_PRODUCTS = 2 ** 30;
 const FLOATS = new Set([DataType.FLOAT, DataType.DOUBLE]);
-const OPERATORS: Readonly<Record<string, Operator>> = {
+const OPERATORS: ReadonlyMap<string, Operator> = new Map(Object.entries<Operator>({
   Identity: (_, [x]) => x,
   Cast: cast,
   Transpose: (node, [x]) => {
@@ -126,7 +126,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
       .map((at) => clamp(at < 0 ? at + rank : at));
     return int64s(x.dims.slice(start, end));
   },
-};
+}));
 
 function fits(dims: readonly number[], most: number): boolean {
   return dims.every((size) => size >= 0) && sizeOf(dims) <= most;

@@ -165,10 +165,16 @@ function inputSpec(value: ValueInfoProto): InputSpec {
   return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
+/** The numbers that names of a set have got, by their base: counting again each time is quadratic. */
+const numbers = new WeakMap<Set<string>, Map<string, number>>();
+
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
 export function freshName(base: string, taken: Set<string>): string {
-  let name = base;
-  for (let i = 1; taken.has(name); i++) name = `${base}_${i}`;
+  const used = numbers.get(taken) ?? new Map<string, number>();
+  numbers.set(taken, used);
+  let name = base, i = used.get(base) ?? 0;
+  while (taken.has(name)) name = `${base}_${++i}`;
+  used.set(base, i);
   taken.add(name);
   return name;
 }

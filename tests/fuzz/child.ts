@@ -102,9 +102,7 @@ function filesWrong(
     const now = after.get(file);
     if (isOutput(file)) continue;
     if (now === undefined) return `${file} is gone`;
-    if (now.length !== bytes.length || now.some((byte, i) => byte !== bytes[i])) {
-      return `${file} was changed`;
-    }
+    if (!isSame(bytes, now)) return `${file} was changed`;
   }
   const stray = [...after.keys()].filter((file) =>
     !before.has(file) && !(isOutput(file) || /^out[^/]*\/block/.test(file))
@@ -112,10 +110,15 @@ function filesWrong(
   return stray.length > 0 ? `stray files: ${stray.join(", ")}` : undefined;
 }
 
+function isSame(a: Uint8Array | undefined, b: Uint8Array): boolean {
+  return a !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
 /** Why a model that a job has written does not open; empty where all do, or what it came from does not. */
 async function openingOf(before: ReadonlyMap<string, Uint8Array>, folder: string): Promise<string> {
-  for (const file of filesIn(folder).keys()) {
-    if (!/^out[^/]*\.onnx$/.test(file)) continue;
+  for (const [file, now] of filesIn(folder)) {
+    // A file with other bytes is one that was written.
+    if (!/^out[^/]*\.onnx$/.test(file) || isSame(before.get(file), now)) continue;
     const error = await openingError(join(folder, file));
     if (error === undefined || !before.has("m.onnx")) continue;
     if (await openingError(join(folder, "m.onnx")) === undefined) return `${file}: ${error}`;

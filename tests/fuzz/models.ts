@@ -280,7 +280,7 @@ const MEANINGS: readonly ((random: Random, model: Model) => void)[] = [
   (random, { proto: { graph } }) => {
     const last = graph.output[0];
     if (!last) return;
-    const count = random.pick([100, 3000]);
+    const count = random.pick([100, 1000]);
     for (let i = 0; i < count; i++) {
       graph.node.push(makeNode("Relu", "", [i ? `chain${i - 1}` : last.name], [`chain${i}`]));
     }
