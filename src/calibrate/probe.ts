@@ -110,7 +110,9 @@ function checkRoom({ inputs }: Sample, size: number): void {
   if (size * each <= MOST_BYTES) return;
   throw new AttuneError(
     "too-large",
-    `Cannot make a batch of ${size} samples, as the model declares: it takes ${size * each} bytes, ` +
+    `Cannot make a batch of ${size} samples, as the model declares: it takes ${
+      size * each
+    } bytes, ` +
       `at most ${MOST_BYTES} are made; export the model with an open batch`,
   );
 }

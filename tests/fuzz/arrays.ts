@@ -32,7 +32,9 @@ export function npz(arrays: Readonly<Record<string, NpyArray>>): Uint8Array<Arra
   );
 }
 
-const TYPES = "<f4 >f4 <f2 <f8 <i8 >i8 <u8 <i4 |u1 |i1 |b1 <c8 <U3 |O |V4 <M8[ns] =f4 f4".split(" ");
+const TYPES = "<f4 >f4 <f2 <f8 <i8 >i8 <u8 <i4 |u1 |i1 |b1 <c8 <U3 |O |V4 <M8[ns] =f4 f4".split(
+  " ",
+);
 const SIZES = [0, 1, 2, 3, 8, 9, -1, 1e3, 2 ** 31, 2 ** 53, 1e18, 1e300, NaN];
 
 /** The bytes of a .npy file of `array` that says, or holds, something else. */
@@ -42,7 +44,8 @@ export function mutateNpy(random: Random, array: NpyArray): Uint8Array<ArrayBuff
     () => npy({ ...array, descr: random.pick(TYPES) }),
     () => npy({ ...array, dims: mutateDims(random, array.dims) }),
     () => npy({ ...array, bytes: mutateBytes(random, array.bytes) }),
-    () => npy({ ...array, bytes: new Uint8Array(array.bytes.length).fill(random.pick([127, 255])) }),
+    () =>
+      npy({ ...array, bytes: new Uint8Array(array.bytes.length).fill(random.pick([127, 255])) }),
     () => {
       const text = `{'descr': '${array.descr}', 'fortran_order': ${
         random.pick(["True", "False", "None", "'x'", "1"])
@@ -88,7 +91,17 @@ export function mutateNpz(
   for (let i = random.below(3); i > 0; i--) {
     // Method, time, checksum, sizes, lengths of names, place: in one of the two records of an entry.
     const at = random.pick(entries) + random.pick([6, 8, 10, 14, 16, 18, 20, 22, 24, 26, 28, 42]);
-    const value = random.pick([0, 1, 8, 99, 0xffff, 0x7fffffff, 0xffffffff, zip.length, zip.length - 30]);
+    const value = random.pick([
+      0,
+      1,
+      8,
+      99,
+      0xffff,
+      0x7fffffff,
+      0xffffffff,
+      zip.length,
+      zip.length - 30,
+    ]);
     if (random.chance(0.5)) view.setUint32(at, value, true);
     else view.setUint16(at, value & 0xffff, true);
   }

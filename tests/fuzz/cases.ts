@@ -8,6 +8,7 @@ import { cutCommand } from "../../src/cli/cut.ts";
 import { evaluateCommand } from "../../src/cli/evaluate.ts";
 import { inspectCommand } from "../../src/cli/inspect.ts";
 import { quantizeCommand } from "../../src/cli/quantize.ts";
+import { NESTED_KEY } from "../../src/emit/nested.ts";
 import { readModel } from "../../src/onnx/file.ts";
 import { type Model, parseModel, serializeModel } from "../../src/onnx/model.ts";
 import { bytesOf, DataType } from "../../src/onnx/tensor.ts";
@@ -18,7 +19,7 @@ import { inlinePool } from "../../src/runtime/pool.ts";
 import { openSamples } from "../../src/samples/open.ts";
 import { noise } from "../helpers/models.ts";
 import { mutateNpy, mutateNpz, npy, type NpyArray, npz } from "./arrays.ts";
-import { mutateCheckpoint } from "./checkpoints.ts";
+import { mutateCheckpoint, mutateJson } from "./checkpoints.ts";
 import { DATA, DATA_FILE, MODELS } from "./corpus.ts";
 import { KINDS as IMAGES, mutateImage, picture } from "./images.ts";
 import { mutateModel } from "./models.ts";
@@ -152,11 +153,19 @@ export const KINDS: Readonly<Record<string, Maker>> = {
   async cut(random, folder) {
     const format = random.pick(["qdq", "packed"]);
     const nested = await nestedModel(folder, format as "qdq" | "packed");
+    const entry = nested.proto.metadataProps.find(({ key }) => key === NESTED_KEY)!;
+    if (random.chance(0.4)) {
+      const said = JSON.parse(entry.value);
+      mutateJson(random, said);
+      entry.value = JSON.stringify(said);
+    }
     const changed = random.chance(0.8) ? serializeModel(mutateModel(random, nested)) : undefined;
     const bytes = changed ?? mutateBytes(random, serializeModel(nested));
     writeFileSync(join(folder, MODEL), bytes);
     const bits = random.pick(["8", "6", "4", "3"]), way = random.pick([[], ["--format=packed"]]);
-    return { args: ["cut", join(folder, MODEL), "--bits", bits, "-o", join(folder, OUTPUT), ...way] };
+    return {
+      args: ["cut", join(folder, MODEL), "--bits", bits, "-o", join(folder, OUTPUT), ...way],
+    };
   },
 };
 
@@ -248,7 +257,9 @@ export function samplesOf({ proto: { graph } }: Model): Record<string, NpyArray>
     if (given.has(name)) continue;
     const tensor = type?.value.case === "tensorType" ? type.value.value : undefined;
     const sizes = (tensor?.shape?.dim ?? []).map(({ value }) =>
-      value.case === "dimValue" && value.value >= 0n && value.value < 100n ? Number(value.value) : NaN
+      value.case === "dimValue" && value.value >= 0n && value.value < 100n
+        ? Number(value.value)
+        : NaN
     );
     const whole = sizes.length > 0 && Number.isNaN(sizes[0]) ? sizes.slice(1) : sizes;
     const dims = [6, ...whole.map((size) => Number.isNaN(size) ? 3 : size)];

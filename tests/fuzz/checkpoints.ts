@@ -30,7 +30,7 @@ export async function mutateCheckpoint(random: Random, bytes: Uint8Array): Promi
 const VALUES = [null, 0, 1, -1, 2.5, 7, 1e9, 2 ** 53, "", [], {}, true, ...ODD_TEXTS];
 
 /** Changes a value somewhere in `json`, but what says which job it is. */
-function mutateJson(random: Random, json: Record<string, unknown>): void {
+export function mutateJson(random: Random, json: Record<string, unknown>): void {
   let parent: Record<string, unknown> = json, key = "";
   for (;;) {
     const keys = Object.keys(parent).filter((each) => each !== "identity");

@@ -97,7 +97,8 @@ function filesWrong(
   after: ReadonlyMap<string, Uint8Array>,
   done: boolean,
 ): string | undefined {
-  const isOutput = (file: string) => file.startsWith("out") && (done || file.endsWith(".checkpoint"));
+  const isOutput = (file: string) =>
+    file.startsWith("out") && (done || file.endsWith(".checkpoint"));
   for (const [file, bytes] of before) {
     const now = after.get(file);
     if (isOutput(file)) continue;
@@ -117,8 +118,9 @@ function isSame(a: Uint8Array | undefined, b: Uint8Array): boolean {
 /** Why a model that a job has written does not open; empty where all do, or what it came from does not. */
 async function openingOf(before: ReadonlyMap<string, Uint8Array>, folder: string): Promise<string> {
   for (const [file, now] of filesIn(folder)) {
-    // A file with other bytes is one that was written.
-    if (!/^out[^/]*\.onnx$/.test(file) || isSame(before.get(file), now)) continue;
+    // A file with other bytes is one that was written; a page may be called like a model.
+    const isPage = now[0] === "<".charCodeAt(0);
+    if (!/^out[^/]*\.onnx$/.test(file) || isPage || isSame(before.get(file), now)) continue;
     const error = await openingError(join(folder, file));
     if (error === undefined || !before.has("m.onnx")) continue;
     if (await openingError(join(folder, "m.onnx")) === undefined) return `${file}: ${error}`;

@@ -140,6 +140,39 @@ export const MODELS: Readonly<Record<string, () => Model>> = {
       outputs: ["y"],
     }),
 
+  /** A weight in pieces, normalised, and one of low rank. */
+  pieces: () =>
+    build({
+      opset: 13,
+      inputs: { x: ["N", 8] },
+      nodes: [
+        makeNode("Slice", "part", ["store", "from", "to", "last"], ["p"]),
+        makeNode("Split", "halves", ["p"], ["l", "r"], { axis: 1n }),
+        makeNode("Concat", "turned", ["r", "l"], ["v"], { axis: 1n }),
+        makeNode("ReduceL2", "norm", ["v"], ["n"], { axes: [1n] }),
+        makeNode("Div", "unit", ["v", "n"], ["u"]),
+        makeNode("ConstantOfShape", "ones", ["rows"], ["o"]),
+        makeNode("Unsqueeze", "column", ["o", "last"], ["oc"]),
+        makeNode("Add", "moved", ["u", "oc"], ["m"]),
+        makeNode("Transpose", "turn", ["m"], ["w"]),
+        makeNode("MatMul", "one", ["x", "w"], ["a"]),
+        makeNode("MatMul", "low", ["down", "up"], ["k"]),
+        makeNode("Gather", "some", ["k", "chosen"], ["g"], { axis: 1n }),
+        makeNode("MatMul", "two", ["a", "g"], ["y"]),
+      ],
+      initializers: [
+        w("store", 6, 16),
+        int64Tensor("from", [1], [4]),
+        int64Tensor("to", [1], [12]),
+        int64Tensor("last", [1], [1]),
+        int64Tensor("rows", [1], [6]),
+        w("down", 6, 2),
+        w("up", 2, 9),
+        int64Tensor("chosen", [5], [0, 8, -1, 3, 3]),
+      ],
+      outputs: ["y"],
+    }),
+
   branches: () => {
     const branch = (name: string, nodes: NodeProto[]) =>
       bodyAttribute(
@@ -192,7 +225,9 @@ export const MODELS: Readonly<Record<string, () => Model>> = {
       initializers: [w("w", 8, 12), w("u", 12, 5)],
       outputs: ["y"],
     });
-    model.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: "local", version: 1n }));
+    model.proto.opsetImport.push(
+      create(OperatorSetIdProtoSchema, { domain: "local", version: 1n }),
+    );
     model.proto.functions.push(create(FunctionProtoSchema, {
       name: "Dense",
       domain: "local",

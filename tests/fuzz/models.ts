@@ -196,6 +196,35 @@ const MEANINGS: readonly ((random: Random, model: Model) => void)[] = [
     else values[random.below(values.length)] = odd;
     tensor.rawData = new Uint8Array(values.buffer);
   },
+  // Shapes, axes and indices that operators read.
+  (random, { proto: { graph } }) => {
+    const tensor = random.pick(graph.initializer.filter((t) => t.dataType === DataType.INT64));
+    if (!tensor || tensor.rawData.length === 0) return;
+    const values = new BigInt64Array(tensor.rawData.slice().buffer);
+    const at = random.below(values.length);
+    values[at] = random.chance(0.5) ? random.pick(SIZES) : BigInt(random.below(7) - 3);
+    tensor.rawData = new Uint8Array(values.buffer);
+  },
+  (random, { proto: { graph } }) => {
+    const node = random.pick(graph.node.filter(({ attribute }) => attribute.length > 0));
+    const attribute = node && random.pick(node.attribute);
+    if (!attribute) return;
+    const value = () => random.chance(0.7) ? BigInt(random.below(7) - 3) : random.pick(SIZES);
+    if (attribute.ints.length === 0) attribute.i = value();
+    else attribute.ints = attribute.ints.map((size) => random.chance(0.5) ? size : value());
+  },
+  (random, { proto: { graph } }) => {
+    const node = random.pick(graph.node);
+    if (!node) return;
+    random.do<unknown>([
+      () => node.input.pop(),
+      () => node.input.shift(),
+      () => node.input.push(random.pick(["", ...node.output])),
+      () => node.input = [],
+      () => node.output = [],
+      () => node.output.push(random.pick(["", "more", ...node.output])),
+    ]);
+  },
   // Data elsewhere.
   (random, { proto: { graph } }) => {
     const tensor = random.pick(graph.initializer);
@@ -291,7 +320,16 @@ const MEANINGS: readonly ((random: Random, model: Model) => void)[] = [
 function makeExternal(random: Random, tensor: TensorProto): void {
   tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
   const entries: Record<string, string> = {
-    location: random.pick([DATA_FILE, DATA_FILE, "nowhere", ".", "..", "/etc/hostname", "", "a\0b"]),
+    location: random.pick([
+      DATA_FILE,
+      DATA_FILE,
+      "nowhere",
+      ".",
+      "..",
+      "/etc/hostname",
+      "",
+      "a\0b",
+    ]),
     offset: random.pick(["0", "64", "-1", "1e9", "9007199254740993", "NaN", ""]),
     length: random.pick(["0", "4", "384", "-4", "1e18", "x"]),
   };

@@ -39,7 +39,12 @@ export async function optionsJob(random: Random, model: Model, path: string): Pr
     () => quantize(made, set.samples(), pool, { ...quantizeOptions(random), ...batching, seed }),
     () => quantize(made, set.samples(), pool, { ...quantizeOptions(random), ...batching, seed }),
     () => evaluate(made.model, model, set.samples(), pool, batching),
-    () => chooseBits(made, { source: set.samples(), pool }, { ...batching, seed, damping: maybe(number) }),
+    () =>
+      chooseBits(made, { source: set.samples(), pool }, {
+        ...batching,
+        seed,
+        damping: maybe(number),
+      }),
     () =>
       sweep(made, set.samples(), pool, {
         averages: maybe(() => [3, number()]),
@@ -59,10 +64,14 @@ function planOptions(random: Random): PlanOptions {
   const number = () => random.chance(0.5) ? random.below(10) : random.pick(LARGE);
   const maybe = <T>(value: () => T) => some(random, value);
   return {
-    bits: maybe(() => random.do<PlanOptions["bits"]>([number, () => "ternary", () => mixed(random)])),
+    bits: maybe(() =>
+      random.do<PlanOptions["bits"]>([number, () => "ternary", () => mixed(random)])
+    ),
     activationBits: maybe(() => random.pick([4, 8, "none", number()]) as 4),
     edgeBits: maybe(number),
-    granularity: maybe(() => ({ kind: random.pick(["block", "tensor", "other"]), size: number() } as never)),
+    granularity: maybe(
+      () => ({ kind: random.pick(["block", "tensor", "other"]), size: number() } as never),
+    ),
     symmetric: maybe(() => true),
     overrides: maybe(() => [{ pattern: random.pick(["*", "one", ...ODD_TEXTS]), bits: number() }]),
     grid: maybe(() => random.pick(["uniform", "piecewise", "other" as "uniform"])),
@@ -71,7 +80,14 @@ function planOptions(random: Random): PlanOptions {
   };
 }
 
-const STRATEGIES = ["coding-length", "nuclear", "gradient", "hessian-trace", "measured", "?"] as Strategy[];
+const STRATEGIES = [
+  "coding-length",
+  "nuclear",
+  "gradient",
+  "hessian-trace",
+  "measured",
+  "?",
+] as Strategy[];
 
 function mixed(random: Random): MixedBits {
   const widths = random.pick([undefined, undefined, [2, 4], [], [4], [2, random.pick(LARGE)]]);

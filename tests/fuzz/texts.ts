@@ -6,12 +6,27 @@ import { mutateBytes, ODD_TEXTS, type Random } from "./random.ts";
 /** The bytes of a file of labels for `files`, with faults. */
 export function labelsFile(random: Random, files: readonly string[]): Uint8Array {
   const label = (i: number) =>
-    random.chance(0.7)
-      ? `${i % 5}`
-      : random.pick(["", "-1", "1.5", "1e3", "999999999", "99999999999999999999", "x", '"1"', " 2 "]);
+    random.chance(0.7) ? `${i % 5}` : random.pick([
+      "",
+      "-1",
+      "1.5",
+      "1e3",
+      "999999999",
+      "99999999999999999999",
+      "x",
+      '"1"',
+      " 2 ",
+    ]);
   const name = (file: string) =>
     random.chance(0.8) ? file : random.pick([`./${file}`, `"${file}"`, `"${file}`, ...ODD_TEXTS]);
-  const header = random.pick(["file,label", "file,label", "label,file", "file,x,label", "file", ""]);
+  const header = random.pick([
+    "file,label",
+    "file,label",
+    "label,file",
+    "file,x,label",
+    "file",
+    "",
+  ]);
   const lines = files.map((file, i) =>
     header.startsWith("label") ? `${label(i)},${name(file)}` : `${name(file)},${label(i)}`
   );
@@ -25,7 +40,16 @@ export function labelsFile(random: Random, files: readonly string[]): Uint8Array
 const VALUES: Readonly<Record<string, readonly string[]>> = {
   N: ["0", "1", "2", "3", "8", "9", "-1", "2.5", "1e3", "0x4", "ternary", "mixed", "mixed:2,4"],
   "N,N,…": ["8,4", "8,6,4,3", "4,8", "8", "8,8", "8,", "a,b", "8,4,2,1"],
-  KIND: ["tensor", "channel", "block:8", "block:32", "block:0", "uniform", "piecewise", "block:1e9"],
+  KIND: [
+    "tensor",
+    "channel",
+    "block:8",
+    "block:32",
+    "block:0",
+    "uniform",
+    "piecewise",
+    "block:1e9",
+  ],
   NAME: ["qdq", "packed", "matmulnbits", "float", "web", "imagenet", "unit", "raw"],
   METHOD: ["nearest", "attention", "adaround", "stochastic", "mse", "minmax", "percentile:99"],
   "NAME=N": ["one=8", "two=skip", "*=4", "*=skip", "one=ternary", "=3", "none=4", "one=0", "*=9"],
