@@ -84,6 +84,13 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
       `Cannot cut ${model.name} to qdq: it is packed; leave the format out, or quantize to qdq`,
     );
   }
+  if (format === "packed" && opsetOf(model) < OPSET_BITWISE) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot cut ${model.name} to packed: its opset is ${opsetOf(model)}, unpacking takes ` +
+        `${OPSET_BITWISE}; quantize the float model anew`,
+    );
+  }
   const cutter = new Cutter(copyModel(model), format), done = new Set<string>();
   for (const layer of layers) {
     const from = layer.widths[0], to = layer.widths.findLast((width) => width >= bits) ?? from;
@@ -98,8 +105,8 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
   return made;
 }
 
-/** The first opset with 4-bit integers. */
-const OPSET_INT4 = 21;
+/** The first opsets with BitwiseOr and with 4-bit integers. */
+const OPSET_BITWISE = 18, OPSET_INT4 = 21;
 /** Nodes that only move values, or change their type, or repeat them. */
 const MOVES = ["Reshape", "Transpose", "Cast", "Gather"];
 

@@ -155,29 +155,28 @@ function unpackFunction(draft: ModelWriter, planes: number, cut: boolean): strin
   return name;
 }
 
-/** Adds the function `name` to the model; of a file that is cut, in the place of one that may be damaged. */
+/** Adds the function `name` to the model, where it is missing. */
 function addFunction(
   draft: ModelWriter,
   name: string,
   parts: { input: string[]; output: string[]; attribute: string[]; node: NodeProto[] },
 ): void {
   const { proto } = draft.model;
-  const key = `function ${name}`;
-  if (draft.shared.has(key)) return;
-  draft.shared.set(key, name);
+  if (proto.functions.some((f) => f.domain === PACKED_DOMAIN && f.name === name)) return;
   const version = (domain: string, number: number) =>
     create(OperatorSetIdProtoSchema, { domain, version: BigInt(number) });
   if (!proto.opsetImport.some(({ domain }) => domain === PACKED_DOMAIN)) {
     proto.opsetImport.push(version(PACKED_DOMAIN, 1));
   }
-  const made = create(FunctionProtoSchema, {
-    ...parts,
-    name,
-    domain: PACKED_DOMAIN,
-    opsetImport: [version("", opsetOf(draft.model))],
-  });
-  const at = proto.functions.findIndex((f) => f.domain === PACKED_DOMAIN && f.name === name);
-  proto.functions = at < 0 ? [...proto.functions, made] : proto.functions.with(at, made);
+  proto.functions = [
+    ...proto.functions,
+    create(FunctionProtoSchema, {
+      ...parts,
+      name,
+      domain: PACKED_DOMAIN,
+      opsetImport: [version("", opsetOf(draft.model))],
+    }),
+  ];
 }
 
 /** A Constant node: a function has no initializers. */

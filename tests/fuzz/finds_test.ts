@@ -216,6 +216,8 @@ Deno.test("cut: a file of an older opset gets bytes, and biases must have their 
     const old = copyModel(nested);
     setOpset(old, 19);
     await runModel(cut(old, 4), { x: value([1, 8]) });
+    setOpset(old, 15);
+    assertThrows(() => cut(old, 4, { format: "packed" }), AttuneError, "its opset is 15");
     const entry = nested.proto.metadataProps.find(({ value }) => value.includes(`"biases"`))!;
     const said = JSON.parse(entry.value);
     for (const { biases } of said.layers) for (const key in biases) biases[key] += "AAAAAAAA";
