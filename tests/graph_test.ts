@@ -188,6 +188,7 @@ Deno.test("liftConstants: initializers are no inputs, also in a model of IR vers
   const expected = await runModel(model, feeds);
   model.proto.irVersion = 3n;
   model.proto.graph.input.push({ ...model.proto.graph.input[0], name: "w" });
+  assertEquals(unlistParameters(model), []);
   assertEquals(liftConstants(model), 0);
   assertEquals(model.proto.graph.input.map((input) => input.name), ["x"]);
   assertEquals(model.proto.irVersion, 4n);
