@@ -5,17 +5,16 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
+import { checkResult } from "./check.ts";
 import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
-import { Comparison } from "./evaluate/metrics.ts";
 import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
 import { isExternal, rawBytes } from "./onnx/tensor.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
@@ -23,9 +22,8 @@ import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
 import type { BatchingOptions } from "./calibrate/probe.ts";
-import type { Sample, SampleSource } from "./samples/sample.ts";
+import type { SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
@@ -125,7 +123,11 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, { heldOut, ...loaded }, pool);
+  const checked = await checkResult(plan, calibrated.parts, model, pool, {
+    heldOut,
+    batching: loaded.batching,
+    signal,
+  });
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -157,8 +159,13 @@ export async function quantize(
     })),
     blocks: calibrated.blocks,
     skipped: plan.skipped,
-    warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
-    check,
+    warnings: [
+      ...read.warnings,
+      ...calibrated.warnings,
+      ...timeWarnings(calibrated, settings),
+      ...checked.warnings,
+    ],
+    check: checked.check,
     stages,
     peakMemory: 0,
   };
@@ -212,48 +219,6 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
     `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
       `of the two out`,
   );
-}
-
-/**
- * Opens the quantized model again and runs it on the held-out samples, beside the float model and the
- * simulation that calibration went by.
- */
-async function checkResult(
-  plan: Plan,
-  calibrated: Calibrated,
-  model: Model,
-  { heldOut, batching }: { readonly heldOut: readonly Sample[]; readonly batching: Batching },
-  pool: EnginePool,
-): Promise<Report["check"]> {
-  const { size = 1 } = batching, [output] = plan.graph.outputs;
-  const [client] = pool.clients;
-  const models = {
-    float: plan.model,
-    simulated: buildModel(plan, calibrated.parts, "float"),
-    quantized: model,
-  };
-  for (const [key, each] of Object.entries(models)) {
-    await client.call("open", [key, sessionBytes(each), { simulate: key === "simulated" }]);
-  }
-  const toFloat = new Comparison(), toSimulation = new Comparison();
-  let compared = 0;
-  for (let i = 0; i + size <= heldOut.length; i += size) {
-    const batch = stackSamples(batching, heldOut.slice(i, i + size));
-    const outputs = async (key: string) =>
-      rowsOf(batching, output, (await client.call("run", [key, batch]))[output], size);
-    const quantized = await outputs("quantized");
-    (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
-    (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
-    compared += size;
-  }
-  await client.call("close", []);
-  if (compared === 0) return null;
-  const { mse, agreement } = toFloat.result();
-  return {
-    mseToFloat: mse,
-    agreementToFloat: agreement,
-    mseToSimulation: toSimulation.result().mse,
-  };
 }
 
 /** What there was no time for. */
