@@ -10,8 +10,8 @@ import { isControlFlow, isStandard, readsOf } from "./graph.ts";
 
 /**
  * Turns the Constant nodes of `model` into initializers, and lets Identity nodes of an initializer
- * vanish. Values that are strings or sparse stay as they are. Initializers that are listed as inputs are
- * unlisted by {@linkcode unlistParameters}.
+ * vanish. Values that are strings or sparse stay as they are, as do inputs with a default: those that are
+ * none, {@linkcode unlistParameters} has taken off the list.
  *
  * @returns how many nodes were removed; `model` is changed.
  */
