@@ -71,7 +71,9 @@ function throughGrid(draft: Draft, from: string, to: string, source: string): No
     [levels],
   );
   const clip = () =>
-    makeNode("Clip", draft.name(`${from}_clip`), [levels, "", draft.byte(2 ** bits - 1)], [clipped]);
+    makeNode("Clip", draft.name(`${from}_clip`), [levels, "", draft.byte(2 ** bits - 1)], [
+      clipped,
+    ]);
   const dequantize = makeNode(
     "DequantizeLinear",
     draft.name(`${to}_dequantize`),
