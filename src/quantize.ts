@@ -5,7 +5,7 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
-import { chooseWidths, isOpen } from "./allocate/choose.ts";
+import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
@@ -16,13 +16,15 @@ import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
 import { sessionBytes } from "./onnx/session_bytes.ts";
+import { isExternal, rawBytes } from "./onnx/tensor.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
+import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
+import type { BatchingOptions } from "./calibrate/probe.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
@@ -35,7 +37,7 @@ import {
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends BatchingOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
   /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
@@ -89,8 +91,13 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(given, options);
   const { signal, onProgress } = settings;
+  using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
-  const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
+  const read = await loadSamples(given, samples, pool, {
+    ...settings,
+    apart: settings.blocks !== undefined || needsGradients(given),
+  });
+  const { loaded, heldOut, digest } = read;
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const plan = await chooseWidths(given, loaded, pool, settings);
@@ -105,8 +112,8 @@ export async function quantize(
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
-    onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
+    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity),
+    onState: async (state) => checkpoint?.save(await encodeCheckpoint(identity, state)),
   });
 
   const model = withMetadata(
@@ -118,7 +125,7 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, heldOut, pool);
+  const check = await checkResult(plan, calibrated, model, { heldOut, ...loaded }, pool);
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -149,8 +156,8 @@ export async function quantize(
       error: tables.get(weight)!.error,
     })),
     blocks: calibrated.blocks,
-    skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
+    skipped: plan.skipped,
+    warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,
     peakMemory: 0,
@@ -161,7 +168,7 @@ export async function quantize(
 type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: QuantizeOptions) {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, batch, batchAxis } = options;
   const rounding = options.rounding ?? { kind: "attention" };
   if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
   if ("candidates" in rounding && rounding.candidates !== undefined) {
@@ -185,6 +192,8 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     blocks: reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
+    batch,
+    batchAxis,
     signal,
     onProgress,
   };
@@ -213,10 +222,10 @@ async function checkResult(
   plan: Plan,
   calibrated: Calibrated,
   model: Model,
-  heldOut: readonly Sample[],
+  { heldOut, batching }: { readonly heldOut: readonly Sample[]; readonly batching: Batching },
   pool: EnginePool,
 ): Promise<Report["check"]> {
-  const size = fixedBatch(plan.graph.inputs) ?? 1;
+  const { size = 1 } = batching, [output] = plan.graph.outputs;
   const [client] = pool.clients;
   const models = {
     float: plan.model,
@@ -229,11 +238,9 @@ async function checkResult(
   const toFloat = new Comparison(), toSimulation = new Comparison();
   let compared = 0;
   for (let i = 0; i + size <= heldOut.length; i += size) {
-    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + size));
-    const outputs = async (key: string) => {
-      const values = (await client.call("run", [key, batch]))[plan.graph.outputs[0]];
-      return rowsOf(Float32Array.from(values.data as Iterable<number>, Number), size);
-    };
+    const batch = stackSamples(batching, heldOut.slice(i, i + size));
+    const outputs = async (key: string) =>
+      rowsOf(batching, output, (await client.call("run", [key, batch]))[output], size);
     const quantized = await outputs("quantized");
     (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
     (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
@@ -247,12 +254,6 @@ async function checkResult(
     agreementToFloat: agreement,
     mseToSimulation: toSimulation.result().mse,
   };
-}
-
-/** The vectors of `count` samples that lie one after another. */
-function rowsOf(values: Float32Array, count: number): Float32Array[] {
-  const width = values.length / count;
-  return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
 /** What there was no time for. */
@@ -301,8 +302,18 @@ async function identityOf(
   settings: Settings,
   job: { samples: string; backend: string },
 ): Promise<Identity> {
-  const bytes = Uint8Array.from(serializeModel(plan.model));
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const { proto: { graph }, external } = plan.model, digests: Uint8Array[] = [];
+  const digest = async (bytes: Uint8Array) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
+  // Tensors in other files are not in the model's own bytes.
+  for (const tensor of graph.initializer.filter(isExternal)) {
+    digests.push(await digest(rawBytes(tensor, external)!));
+  }
+  digests.push(await digest(serializeModel(plan.model)));
+  const [only, ...more] = digests;
+  const hash = more.length === 0
+    ? only
+    : await digest(Uint8Array.from(digests.flatMap((d) => [...d])));
   return {
     version: VERSION,
     model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),

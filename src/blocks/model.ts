@@ -4,7 +4,8 @@
  * @module
  */
 
-import { extract, valueInfo } from "../graph/extract.ts";
+import { type Cut, extract, valueInfo } from "../graph/extract.ts";
+import { nonTensors } from "../graph/values.ts";
 import { buildModel, type Parts, stepName } from "../emit/build.ts";
 import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
@@ -41,7 +42,7 @@ export function blockModel(
   plan: Plan,
   block: Block,
   parts: Parts,
-  types: ReadonlyMap<string, DataType>,
+  types: Cut["inputs"],
 ): BlockModel {
   const whole = buildModel(plan, parts, "learnable");
   const model = extract(whole, { inputs: types, outputs: block.outputs });
@@ -83,7 +84,9 @@ export function feedInitializers(model: Model, names: Iterable<string>): Model {
 /** `model` with every float tensor that it computes as an output: to see their shapes. */
 export function withAllOutputs(model: Model): Model {
   const open = copyModel(model), { graph } = open.proto;
-  const names = graph.node.flatMap(({ output }) => output).filter((name) => name !== "");
+  const others = nonTensors(graph);
+  const names = graph.node.flatMap(({ output }) => output)
+    .filter((name) => name !== "" && !others.has(name));
   graph.output = names.map((name) => valueInfo(name));
   return open;
 }

@@ -4,14 +4,13 @@
  * @module
  */
 
-import { extract } from "../graph/extract.ts";
+import { type Cut, extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
 import { sessionBytes } from "../onnx/session_bytes.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 
-/** Element types of the tensors that cross into a part of a model. */
-export type Types = ReadonlyMap<string, DataType>;
+/** What is known of the tensors that cross into a part of a model. */
+export type Types = Cut["inputs"];
 
 /** Opens what `outputs` need of `model`, computed from the tensors of `types`, under `key`. */
 export async function openPart(

@@ -5,24 +5,24 @@
  */
 
 import { toBinary } from "@bufbuild/protobuf";
-import { ModelProtoSchema } from "./gen/onnx_pb.ts";
-import { copyModel, type Model } from "./model.ts";
-import { bytesOf, type DataType, dimsOf, isExternal, rawTensor, readTensor } from "./tensor.ts";
+import { ModelProtoSchema, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
+import { copyMessage, type Model } from "./model.ts";
+import { isExternal, rawBytes } from "./tensor.ts";
+import { mapTensors, tensorsOf } from "./tensors.ts";
 
 /** The bytes of `model` with its external tensors read in. */
 export function sessionBytes(model: Model): Uint8Array {
-  const { graph } = model.proto;
-  if (!graph.initializer.some(isExternal)) return toBinary(ModelProtoSchema, model.proto);
-  const whole = copyModel(model);
-  whole.proto.graph.initializer = graph.initializer.map((tensor) =>
-    isExternal(tensor)
-      ? rawTensor(
-        tensor.name,
-        tensor.dataType as DataType,
-        dimsOf(tensor),
-        bytesOf(readTensor(tensor, model.external)),
-      )
-      : tensor
+  if (!tensorsOf(model).some(isExternal)) return toBinary(ModelProtoSchema, model.proto);
+  const whole = mapTensors(
+    model,
+    (tensor) =>
+      isExternal(tensor)
+        ? Object.assign(copyMessage(tensor), {
+          rawData: rawBytes(tensor, model.external),
+          dataLocation: TensorProto_DataLocation.DEFAULT,
+          externalData: [],
+        })
+        : tensor,
   );
   return toBinary(ModelProtoSchema, whole.proto);
 }
