@@ -4,8 +4,8 @@
  * @module
  */
 
-import { extract, valueInfo } from "../graph/extract.ts";
-import { buildModel, type Parts, stepName } from "../emit/build.ts";
+import { valueInfo } from "../graph/extract.ts";
+import { buildPart, type Parts, stepName } from "../emit/build.ts";
 import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
@@ -43,8 +43,7 @@ export function blockModel(
   parts: Parts,
   types: ReadonlyMap<string, DataType>,
 ): BlockModel {
-  const whole = buildModel(plan, parts, "learnable");
-  const model = extract(whole, { inputs: types, outputs: block.outputs });
+  const model = buildPart(plan, parts, "learnable", { inputs: types, outputs: block.outputs });
   const { node, initializer } = model.proto.graph;
   const constants = new Set(initializer.map((tensor) => tensor.name));
   const readers = new Map<string, number>();

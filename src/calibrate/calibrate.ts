@@ -6,10 +6,9 @@
  */
 
 import { checkAborted } from "../errors.ts";
-import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
-import { cutParts, cutRounding } from "../emit/cut_parts.ts";
+import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
+import { cutRounding } from "../emit/cut_parts.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
-import type { Model } from "../onnx/model.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { biasOf, canCorrectBias } from "./bias.ts";
@@ -18,7 +17,7 @@ import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import { checkFinite, collectLayer, collectSums, observeRanges } from "./collect.ts";
-import { openPart, type Types } from "./parts.ts";
+import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import {
@@ -186,9 +185,8 @@ class Calibration {
   }
 
   /** What behaves as the quantized model so far; or as the one that is cut to `width` bits. */
-  #simulation(width?: number): Model {
-    const parts = width === undefined ? this.#parts : cutParts(this.#plan, this.#parts, width);
-    return buildModel(this.#plan, parts, "float");
+  #simulation(width?: number): PartSource {
+    return simulatedParts(this.#plan, this.#parts, width);
   }
 
   /** The narrower widths whose models differ from the widest one by now. */
@@ -230,7 +228,8 @@ class Calibration {
       const input = tensorAsRead(plan, this.#parts, layer.target.input);
       return collectLayer(plan, layer, loaded, { input, seed: this.#options.seed });
     });
-    await openPart(this.#pool, "float", plan.model, types, layers.map((layer) => layer.output));
+    const outputs = layers.map((layer) => layer.output);
+    await openPart(this.#pool, "float", partsOf(plan.model), types, outputs);
     await openPart(
       this.#pool,
       "quantized",
@@ -304,8 +303,8 @@ class Calibration {
   async #advance(side: Side, types: Types, names: readonly string[]): Promise<void> {
     await this.#timed("advance", async () => {
       const width = side.startsWith("cut") ? Number(side.slice(3)) : undefined;
-      const model = side === "float" ? this.#plan.model : this.#simulation(width);
-      await openPart(this.#pool, side, model, types, names);
+      const source = side === "float" ? partsOf(this.#plan.model) : this.#simulation(width);
+      await openPart(this.#pool, side, source, types, names);
       const results = this.#pool.perLane(
         this.#lanes,
         (client, lane) =>
