@@ -9,13 +9,16 @@ import { chooseWidths, isOpen } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
+import { partsOf, simulatedParts } from "./calibrate/parts.ts";
+import { Relay } from "./calibrate/relay.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
-import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
+import { Graph } from "./graph/graph.ts";
+import { modelDigest } from "./onnx/chunks.ts";
+import { copyModel, type Model } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
@@ -98,15 +101,16 @@ export async function quantize(
   const { checkpoint, resume = false } = options;
   const backend = await pool.clients[0].call("runtimeName", []);
   const data = `${loaded.samples} (${digest})`;
-  const identity = await identityOf(plan, settings, { samples: data, backend });
+  // The whole model is read for it, so not where nobody keeps it.
+  const identity = checkpoint && await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity),
-    onState: (state) => checkpoint?.save(encodeCheckpoint(identity, state)),
+    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity!),
+    onState: (state) => checkpoint?.save(encodeCheckpoint(identity!, state)),
   });
 
   const model = withMetadata(
@@ -118,7 +122,7 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, heldOut, pool);
+  const check = await checkResult(plan, calibrated, model, heldOut, pool, signal);
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -215,32 +219,33 @@ async function checkResult(
   model: Model,
   heldOut: readonly Sample[],
   pool: EnginePool,
+  signal?: AbortSignal,
 ): Promise<Report["check"]> {
   const size = fixedBatch(plan.graph.inputs) ?? 1;
-  const [client] = pool.clients;
-  const models = {
-    float: plan.model,
-    simulated: buildModel(plan, calibrated.parts, "float"),
-    quantized: model,
-  };
-  for (const [key, each] of Object.entries(models)) {
-    await client.call("open", [key, sessionBytes(each), { simulate: key === "simulated" }]);
+  const batches = Math.floor(heldOut.length / size);
+  if (batches === 0) return null;
+  const { graph } = plan, outputs = [graph.outputs[0]];
+  const simulation = simulatedParts(plan, calibrated.parts);
+  const relay = new Relay(pool, [
+    { graph, parts: partsOf(plan.model), outputs },
+    { graph, parts: simulation, outputs, options: { simulate: true } },
+    { graph: new Graph(model), parts: partsOf(model), outputs },
+  ]);
+  await relay.clear();
+  for (let i = 0; i < batches; i++) {
+    await relay.load(stackSamples(graph.inputs, heldOut.slice(i * size, (i + 1) * size)));
   }
+  await relay.run({ signal });
   const toFloat = new Comparison(), toSimulation = new Comparison();
-  let compared = 0;
-  for (let i = 0; i + size <= heldOut.length; i += size) {
-    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + size));
-    const outputs = async (key: string) => {
-      const values = (await client.call("run", [key, batch]))[plan.graph.outputs[0]];
-      return rowsOf(Float32Array.from(values.data as Iterable<number>, Number), size);
-    };
-    const quantized = await outputs("quantized");
-    (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
-    (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
-    compared += size;
+  for (let i = 0; i < batches; i++) {
+    const [float, simulated, quantized] = await Promise.all([0, 1, 2].map(async (runner) => {
+      const { data } = (await relay.outputs(runner, i))[outputs[0]];
+      return rowsOf(Float32Array.from(data as Iterable<number>, Number), size);
+    }));
+    float.forEach((row, j) => toFloat.add(row, quantized[j]));
+    simulated.forEach((row, j) => toSimulation.add(row, quantized[j]));
   }
-  await client.call("close", []);
-  if (compared === 0) return null;
+  await relay.clear();
   const { mse, agreement } = toFloat.result();
   return {
     mseToFloat: mse,
@@ -301,11 +306,9 @@ async function identityOf(
   settings: Settings,
   job: { samples: string; backend: string },
 ): Promise<Identity> {
-  const bytes = Uint8Array.from(serializeModel(plan.model));
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return {
     version: VERSION,
-    model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    model: await modelDigest(plan.model),
     ...job,
     seed: settings.seed,
     heldOut: settings.heldOut,

@@ -1,19 +1,30 @@
 /** Models that do not fit in one piece: only what runs is built, opened and kept. */
 
 import { assert } from "std/assert/assert.js";
+import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
+import { assertNotEquals } from "std/assert/not_equals.js";
+import { assertThrows } from "std/assert/throws.js";
+import { partsOf } from "../src/calibrate/parts.ts";
+import { Relay } from "../src/calibrate/relay.ts";
 import { buildModel, buildPart, type Rounding, tensorAsRead } from "../src/emit/build.ts";
+import { AttuneError } from "../src/errors.ts";
 import { extract, frontier } from "../src/graph/extract.ts";
-import { makeNode, type Model, parseModel } from "../src/onnx/model.ts";
-import { floatTensor } from "../src/onnx/tensor.ts";
+import { Graph } from "../src/graph/graph.ts";
+import { partition, weightBytes } from "../src/graph/partition.ts";
+import { modelChunks, modelDigest } from "../src/onnx/chunks.ts";
+import { TensorProto_DataLocation } from "../src/onnx/gen/onnx_pb.ts";
+import { makeNode, type Model, parseModel, serializeModel } from "../src/onnx/model.ts";
+import { sessionParts } from "../src/onnx/session_bytes.ts";
+import { DataType, externalEntries, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/runtime/pool.ts";
-import type { Runtime } from "../src/runtime/session.ts";
+import type { Runtime, Value } from "../src/runtime/session.ts";
 import { everyLayer, layerFeeds, madeUpParts } from "./helpers/layers.ts";
-import { assertSameValues, build, noise, runModel } from "./helpers/models.ts";
+import { assertSameValues, build, noise, runModel, value } from "./helpers/models.ts";
 
 /** So many convolutions, one after another. */
 function convs(count: number): Model {
@@ -114,4 +125,135 @@ Deno.test("twice the layers open twice the weights", async () => {
   };
   const few = await opened(16), many = await opened(32);
   assert(many < 2.5 * few, `16 layers: ${few} weights opened, 32: ${many}`);
+});
+
+Deno.test("tensors beside the message give the same values, on web and node", async () => {
+  const model = convs(3), feeds = { x: value([2, 8, 8, 8]) };
+  const int4 = buildModel(plan(model, { bits: 4, activationBits: "none" }), {
+    ...madeUpParts(plan(model, { bits: 4, activationBits: "none" })),
+    grids: new Map(),
+  }, "qdq");
+  for (const backend of ["web", "node"] as const) {
+    const runtime = await loadBackend(backend);
+    for (const each of [model, int4]) {
+      const run = async (big: number) => {
+        const { bytes, external } = sessionParts(each, { big });
+        const session = await runtime.open(bytes, { external });
+        const values = await session.run(feeds);
+        await session.release();
+        return { values, files: external.length };
+      };
+      const beside = await run(100), inside = await run(Infinity);
+      assert(beside.files >= 3 && inside.files === 0);
+      assertSameValues(beside.values, inside.values, backend);
+    }
+  }
+});
+
+Deno.test("a tensor beside the message takes no other bytes of its buffer along", () => {
+  const file = new Uint8Array(serializeModel(convs(2)));
+  for (const { data } of sessionParts(parseModel(file), { big: 100 }).external) {
+    assertEquals(data.length, data.buffer.byteLength);
+  }
+});
+
+Deno.test("chunks are the bytes of the message, whatever its fields", () => {
+  const model = convs(4), { proto } = model;
+  const large = floatTensor("large", [2 ** 15], noise(2 ** 15));
+  large.docString = "after the data";
+  proto.graph.initializer.splice(1, 0, large);
+  proto.graph.docString = "a graph";
+  proto.docString = "a model";
+  proto.$unknown = [{ no: 999, wireType: 0, data: Uint8Array.of(5) }];
+  const chunks = modelChunks(model), whole = serializeModel(model);
+  assert(chunks.includes(large.rawData), "the data of a large tensor is not copied");
+  assertEquals(new Uint8Array(chunks.flatMap((chunk) => [...chunk])), whole);
+});
+
+Deno.test("digests tell external data apart", async () => {
+  const external = (value: number): Model => {
+    const model = convs(1), [tensor] = model.proto.graph.initializer;
+    const length = tensor.rawData.length;
+    tensor.rawData = new Uint8Array(0);
+    tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+    tensor.externalData = externalEntries({ location: "w", offset: 0, length });
+    return { ...model, external: () => new Uint8Array(length).fill(value) };
+  };
+  assertEquals(await modelDigest(external(1)), await modelDigest(external(1)));
+  assertNotEquals(await modelDigest(external(1)), await modelDigest(external(2)));
+});
+
+Deno.test("a model in parts: weights within bounds, values as in one session", async () => {
+  const pieces: Model[] = [
+    convs(7),
+    everyLayer(),
+    // Weights that nodes unpack belong to the parts that read them.
+    buildModel(plan(convs(7), { bits: 4, activationBits: "none", format: "packed" }), {
+      ...madeUpParts(plan(convs(7), { bits: 4, activationBits: "none", format: "packed" })),
+      grids: new Map(),
+    }, "packed"),
+  ];
+  using pool = inlinePool(await loadBackend("web"));
+  for (const model of pieces) {
+    const graph = new Graph(model), { outputs } = graph;
+    const most = Math.max(...weightBytes(graph).values());
+    const parts = partition(graph, most);
+    assert(parts.length > 2, `${parts.length} parts`);
+    for (const { start, end } of parts) {
+      const bytes = graph.nodes.slice(start, end).map((node) => weightBytes(graph).get(node)!);
+      assert(bytes.reduce((a, b) => a + b, 0) <= most);
+    }
+    const names = new Set(graph.inputs.map(({ name }) => name));
+    const all: Record<string, Value> = { ...layerFeeds(), x: value([2, 8, 8, 8]) };
+    const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
+    const relay = new Relay(pool, [{ graph, parts: partsOf(model), outputs }], { most });
+    await relay.load(feeds);
+    await relay.run();
+    const found = await relay.outputs(0, 0), expected = await runModel(model, feeds);
+    for (const name of outputs) {
+      assertEquals(found[name].dims, expected[name].dims);
+      found[name].data.forEach((value, i) =>
+        assertAlmostEquals(Number(value), Number(expected[name].data[i]), 1e-4)
+      );
+    }
+    await relay.clear();
+  }
+});
+
+/** A model of one product whose weights are said to have so many bytes in another file. */
+function huge(rows: number, depth: number, count: number): Model {
+  const bytes = 4 * rows * depth;
+  return build({
+    opset: 17,
+    inputs: { x: ["N", depth] },
+    nodes: Array.from(
+      { length: count },
+      (_, i) =>
+        makeNode("MatMul", `product${i}`, [i === 0 ? "x" : `y${i - 1}`, `w${i}`], [`y${i}`]),
+    ),
+    initializers: Array.from(
+      { length: count },
+      (_, i) =>
+        Object.assign(rawTensor(`w${i}`, DataType.FLOAT, [depth, rows], new Uint8Array(0)), {
+          dataLocation: TensorProto_DataLocation.EXTERNAL,
+          externalData: externalEntries({ location: "w", offset: i * bytes, length: bytes }),
+        }),
+    ),
+    outputs: [`y${count - 1}`],
+  });
+}
+
+Deno.test("what no session holds is refused by the plan, with its bytes", () => {
+  assertThrows(
+    () => plan(huge(2 ** 16, 2 ** 13, 1)),
+    AttuneError,
+    `node "product0" of test.onnx: its weights have ${2 ** 31} bytes`,
+  );
+  const stack = huge(4096, 4096, 36);
+  assertEquals(plan(stack).layers.length, 36);
+  assertThrows(
+    () => plan(stack, { bits: { kind: "budget", budget: { kind: "average", bits: 4 } } }),
+    AttuneError,
+    `have ${36 * 2 ** 26} bytes`,
+  );
 });

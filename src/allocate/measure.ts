@@ -18,7 +18,7 @@ import { finish, type Statistics } from "../calibrate/statistics.ts";
 import { openPart, partsOf, type Types } from "../calibrate/parts.ts";
 import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
-import { leastShares } from "../plan/memory.ts";
+import { checkWhole, leastShares } from "../plan/memory.ts";
 import { layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
@@ -64,6 +64,7 @@ export async function measure(
   pool: EnginePool,
   options: MeasureOptions,
 ): Promise<LayerMeasures[]> {
+  checkWhole(plan.graph, "measure the layers of");
   return await new Measurement(plan, loaded, pool, options).run();
 }
 

@@ -27,7 +27,7 @@ import {
   roundLayer,
   type SplitSums,
 } from "./round_layer.ts";
-import { findSegments, type Segment } from "./segments.ts";
+import { findSegments, portionsOf, type Segment } from "./segments.ts";
 import { finish } from "./statistics.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
@@ -82,7 +82,8 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const segments: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const found: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const segments = found.map((own) => ({ ...own, steps: own.steps.flatMap(portionsOf) }));
     const seen = 1 + this.#widths.length;
     const passes = segments.reduce((sum, { steps }) => sum + (1 + seen) * steps.length + 1, -1);
     // One unit is one batch through one pass; a rounding, or learning a block, counts as one pass.

@@ -225,22 +225,28 @@ export class Engine {
     }
   }
 
-  /** Keeps what the model `key` computes from one side of `lane`, for the next segment. */
+  /**
+   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns the element
+   * types.
+   */
   async advance(
     lane: number,
     side: Side,
     key: string,
     names: readonly string[],
     onDone?: OnDone,
-  ): Promise<void> {
+  ): Promise<Record<string, string>> {
+    const types: Record<string, string> = {};
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
     const spool = spools[side] ?? spools.quantized;
     for (let i = 0; i < spool.length; i++) {
       const values = await this.#compute(key, spool.read(i));
       next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
+      for (const name of names) types[name] = values[name].type;
       onDone?.(1);
     }
+    return types;
   }
 
   /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
@@ -321,6 +327,15 @@ export class Engine {
       addErrors(sums, found[name].data as Float32Array, wanted[name].data as Float32Array);
     }
     return sums;
+  }
+
+  /** The tensors `names` of batch `index` of `lane`. */
+  read(lane: number, index: number, names: readonly string[]): Batch {
+    const batch = this.#lanes.get(lane)!.float.read(index);
+    // Copies: what is sent moves, and a spool in memory keeps its own.
+    return Object.fromEntries(
+      names.map((name) => [name, { ...batch[name], data: batch[name].data.slice() }]),
+    );
   }
 
   /** Some samples of what a block of `lane` reads, or of what it should give. */

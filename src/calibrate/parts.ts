@@ -7,10 +7,11 @@
 import { buildPart, type Parts } from "../emit/build.ts";
 import { type Cut, extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
+import type { OpenOptions } from "../runtime/session.ts";
 
 /** Element types of the tensors that cross into a part of a model. */
 export type Types = ReadonlyMap<string, DataType>;
@@ -28,17 +29,18 @@ export function simulatedParts(plan: Plan, parts: Parts, width?: number): PartSo
   return (cut) => buildPart(plan, parts, "float", { ...cut, width });
 }
 
-/** Opens what `outputs` need, computed from the tensors of `types`, under `key`. */
+/** Opens what `outputs` need, computed from the tensors of `types`, under `key`; quantization is simulated. */
 export async function openPart(
   pool: EnginePool,
   key: string,
   source: PartSource,
   types: Types,
   outputs: readonly string[],
+  options: Pick<OpenOptions, "simulate"> = { simulate: true },
 ): Promise<void> {
   const wanted = [...new Set(outputs)].filter((name) => !types.has(name));
   // Nothing to compute: the engine passes the spooled tensors on.
   if (wanted.length === 0) return;
   const part = source({ inputs: types, outputs: wanted });
-  await pool.open(key, sessionBytes(part), { simulate: true });
+  await pool.open(...opening(key, part, options));
 }

@@ -9,7 +9,9 @@ import { fixedBatch, stackSamples } from "../calibrate/batches.ts";
 import type { Batch } from "../calibrate/spool.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
+import { partsOf } from "../calibrate/parts.ts";
+import { fitsSession, Relay } from "../calibrate/relay.ts";
+import { opening } from "../runtime/opening.ts";
 import type { OnProgress } from "../progress.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
@@ -41,11 +43,10 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const graph = new Graph(model);
-  await pool.open("model", sessionBytes(model));
-  if (reference !== model) await pool.open("reference", sessionBytes(reference));
+  const models = [...new Set([model, reference])];
   const comparison = new Comparison();
   let read = 0;
-  for await (const { samples: batch, results } of runs(graph, samples, pool, reference !== model)) {
+  for await (const { samples: batch, results } of runs(models, samples, pool, options)) {
     checkAborted(options.signal);
     const [candidate, expected] = results.map((result) => firstOutput(graph, result));
     if (candidate.length !== expected.length) {
@@ -66,46 +67,106 @@ export async function evaluate(
     read += batch.length;
     options.onProgress?.({ stage: "evaluate", done: read, total: 0 });
   }
-  await pool.close();
   if (read === 0) throw new AttuneError("bad-data", "Cannot evaluate without samples: give some");
   return comparison.result();
 }
 
-/** The model's and the reference's outputs, batch by batch, in the order of the samples. */
+/** Samples and what the model and its reference, which may be the same, say to them. */
+interface Run {
+  readonly samples: readonly Sample[];
+  readonly results: readonly [own: Batch, expected: Batch];
+}
+
+/** What `models` say, batch by batch, in the order of the samples. */
 async function* runs(
-  graph: Graph,
+  models: readonly Model[],
   samples: SampleSource,
   pool: EnginePool,
-  compared: boolean,
-): AsyncGenerator<{ samples: Sample[]; results: Batch[] }> {
-  const fixed = fixedBatch(graph.inputs);
-  const running: Promise<{ samples: Sample[]; results: Batch[] }>[] = [];
-  const size = fixed ?? BATCH;
+  options: EvaluateOptions,
+): AsyncGenerator<Run> {
+  const graphs = models.map((model) => new Graph(model));
+  const run = graphs.every(fitsSession) ? runsAtOnce : runsInParts;
+  yield* run(models, graphs, batchesOf(graphs[0], samples), pool, options);
+  await pool.close();
+}
+
+/** Both models side by side, while samples are read. */
+async function* runsAtOnce(
+  models: readonly Model[],
+  [graph]: readonly Graph[],
+  batches: AsyncIterable<Filled>,
+  pool: EnginePool,
+): AsyncGenerator<Run> {
+  for (const [i, model] of models.entries()) await pool.open(...opening(`${i}`, model));
+  const running: Promise<Run>[] = [];
   let next = 0;
-  const start = (batch: Sample[]) => {
-    const client = pool.ofLane(next++);
-    // A fixed batch that is not full is filled up with its last sample.
-    const filled = [...batch];
-    while (fixed !== undefined && filled.length < fixed) filled.push(batch.at(-1)!);
-    const input = stackSamples(graph.inputs, filled);
-    const run = (key: string) => client.call("run", [key, input]);
-    const result = (async () => {
-      const own = await run("model");
-      return { samples: batch, results: [own, compared ? await run("reference") : own] };
+  for await (const { samples, filled } of batches) {
+    const client = pool.ofLane(next++), input = stackSamples(graph.inputs, filled);
+    const result = (async (): Promise<Run> => {
+      const own = await client.call("run", ["0", input]);
+      return { samples, results: [own, models[1] ? await client.call("run", ["1", input]) : own] };
     })();
     result.catch(() => {});
     running.push(result);
+    if (running.length > AHEAD * pool.clients.length) yield await running.shift()!;
+  }
+  while (running.length > 0) yield await running.shift()!;
+}
+
+/** One model after the other, once all samples are read, and each part by part. */
+async function* runsInParts(
+  models: readonly Model[],
+  graphs: readonly Graph[],
+  batches: AsyncIterable<Filled>,
+  pool: EnginePool,
+  { signal }: EvaluateOptions,
+): AsyncGenerator<Run> {
+  const relay = new Relay(
+    pool,
+    graphs.map((graph, i) => ({
+      graph,
+      parts: partsOf(models[i]),
+      outputs: [graphs[0].outputs[0]],
+    })),
+  );
+  await relay.clear();
+  const read: Filled["samples"][] = [];
+  for await (const { samples, filled } of batches) {
+    checkAborted(signal);
+    await relay.load(stackSamples(graphs[0].inputs, filled));
+    // Their labels are wanted later, not their values.
+    read.push(samples.map((sample) => ({ ...sample, inputs: {} })));
+  }
+  await relay.run({ signal });
+  for (const [i, samples] of read.entries()) {
+    const own = await relay.outputs(0, i);
+    yield { samples, results: [own, models[1] ? await relay.outputs(1, i) : own] };
+  }
+  await relay.clear();
+}
+
+/** Samples that are run together. */
+interface Filled {
+  readonly samples: readonly Sample[];
+  /** As many as the model wants: a fixed batch that is not full is filled up with its last sample. */
+  readonly filled: readonly Sample[];
+}
+
+async function* batchesOf(graph: Graph, samples: SampleSource): AsyncGenerator<Filled> {
+  const fixed = fixedBatch(graph.inputs), size = fixed ?? BATCH;
+  const fill = (own: readonly Sample[]) => {
+    const filled = [...own];
+    while (fixed !== undefined && filled.length < fixed) filled.push(own.at(-1)!);
+    return { samples: own, filled };
   };
   let pending: Sample[] = [];
   for await (const sample of samples) {
     pending.push(sample);
     if (pending.length < size) continue;
-    start(pending);
+    yield fill(pending);
     pending = [];
-    if (running.length > AHEAD * pool.clients.length) yield await running.shift()!;
   }
-  if (pending.length > 0) start(pending);
-  while (running.length > 0) yield await running.shift()!;
+  if (pending.length > 0) yield fill(pending);
 }
 
 function firstOutput(graph: Graph, result: Batch): Float32Array {

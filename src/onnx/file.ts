@@ -9,15 +9,11 @@ import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync
 import { accessSync, constants, statSync, writeSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
 import { randomUUID } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
-import {
-  ModelProtoSchema,
-  StringStringEntryProtoSchema,
-  TensorProto_DataLocation,
-} from "./gen/onnx_pb.ts";
+import { TensorProto_DataLocation } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
+import { modelChunks } from "./chunks.ts";
 import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
-import { type ExternalData, isExternal, rawBytes } from "./tensor.ts";
+import { type ExternalData, externalEntries, isExternal, rawBytes } from "./tensor.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
 const INLINE_LIMIT = 1.8e9;
@@ -167,9 +163,7 @@ export function writeModel(
     initializer[i] = Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData: Object.entries({ location, offset, length }).map(([key, value]) =>
-        create(StringStringEntryProtoSchema, { key, value: String(value) })
-      ),
+      externalData: externalEntries({ location, offset, length }),
     });
     parts.push(read);
     offset += length;
@@ -182,5 +176,5 @@ export function writeModel(
       })(),
     );
   }
-  writeFileAtomic(path, [toBinary(ModelProtoSchema, out.proto)]);
+  writeFileAtomic(path, modelChunks(out));
 }

@@ -1,28 +1,86 @@
 /**
- * The bytes of a model as a session takes them: all tensors inside.
+ * A model as a session takes it: a message with all small tensors inside, and the big ones beside it, as
+ * external data that lies in memory. A message ends at 2 GiB, and each of its bytes is copied several
+ * times on its way into a session.
  *
  * @module
  */
 
 import { toBinary } from "@bufbuild/protobuf";
-import { ModelProtoSchema } from "./gen/onnx_pb.ts";
-import { copyModel, type Model } from "./model.ts";
-import { bytesOf, type DataType, dimsOf, isExternal, rawTensor, readTensor } from "./tensor.ts";
+import { ModelProtoSchema, type TensorProto, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
+import { copyMessage, type Model } from "./model.ts";
+import { externalEntries, isExternal, rawBytes, storedLength } from "./tensor.ts";
 
-/** The bytes of `model` with its external tensors read in. */
+/** Bytes from which on a tensor goes beside the message. */
+const BIG = 2 ** 24;
+/** Bytes of tensors from which on all but small ones do. */
+const MOST_INLINE = 2 ** 30, SMALL = 1024;
+
+/** A file that a session finds in memory. */
+export interface SessionFile {
+  /** What the message calls it. */
+  readonly path: string;
+  /** What is in it; a buffer of its own, so that nothing else moves with it. */
+  readonly data: Uint8Array;
+}
+
+/** What a session is opened from. */
+export interface SessionParts {
+  /** The message. */
+  readonly bytes: Uint8Array;
+  /** The tensors that lie beside it. */
+  readonly external: readonly SessionFile[];
+}
+
+/** The message of `model` and the tensors beside it; those of external files are read in. */
+export function sessionParts(
+  model: Model,
+  options: {
+    /** Bytes from which on a tensor goes beside the message. Default: 16 MiB. */ big?: number;
+  } = {},
+): SessionParts {
+  const { initializer } = model.proto.graph;
+  const all = initializer.reduce((sum, tensor) => sum + storedLength(tensor), 0);
+  const big = options.big ?? (all > MOST_INLINE ? SMALL : BIG);
+  const external: SessionFile[] = [];
+  const bytes = withInitializers(model, (tensor) => {
+    const raw = isExternal(tensor) || tensor.rawData.length >= big
+      ? rawBytes(tensor, model.external)!
+      : tensor.rawData;
+    if (raw.length < big) return isExternal(tensor) ? inlined(tensor, raw) : tensor;
+    const path = `tensor${external.length}`;
+    // A view would take the whole of its buffer along into a worker.
+    const data = raw.byteLength === raw.buffer.byteLength ? raw : new Uint8Array(raw);
+    external.push({ path, data });
+    return Object.assign(copyMessage(tensor), {
+      rawData: new Uint8Array(0),
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: externalEntries({ location: path, offset: 0, length: raw.length }),
+    });
+  });
+  return { bytes, external };
+}
+
+/** The bytes of `model` with its external tensors read in; for models that are small. */
 export function sessionBytes(model: Model): Uint8Array {
-  const { graph } = model.proto;
-  if (!graph.initializer.some(isExternal)) return toBinary(ModelProtoSchema, model.proto);
-  const whole = copyModel(model);
-  whole.proto.graph.initializer = graph.initializer.map((tensor) =>
-    isExternal(tensor)
-      ? rawTensor(
-        tensor.name,
-        tensor.dataType as DataType,
-        dimsOf(tensor),
-        bytesOf(readTensor(tensor, model.external)),
-      )
-      : tensor
-  );
-  return toBinary(ModelProtoSchema, whole.proto);
+  return sessionParts(model, { big: Infinity }).bytes;
+}
+
+/** The message of `model` with its initializers as `replace` gives them. */
+function withInitializers(
+  model: Model,
+  replace: (tensor: TensorProto) => TensorProto,
+): Uint8Array {
+  const proto = copyMessage(model.proto);
+  proto.graph = copyMessage(proto.graph);
+  proto.graph.initializer = proto.graph.initializer.map(replace);
+  return toBinary(ModelProtoSchema, proto);
+}
+
+function inlined(tensor: TensorProto, bytes: Uint8Array): TensorProto {
+  return Object.assign(copyMessage(tensor), {
+    rawData: bytes,
+    dataLocation: TensorProto_DataLocation.DEFAULT,
+    externalData: [],
+  });
 }

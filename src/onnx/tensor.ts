@@ -6,6 +6,8 @@
 
 import { create } from "@bufbuild/protobuf";
 import {
+  type StringStringEntryProto,
+  StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
   TensorProto_DataType as DataType,
@@ -79,6 +81,22 @@ export function dimsOf(tensor: TensorProto): number[] {
 /** Whether the bytes of `tensor` lie in a file beside the model. */
 export function isExternal(tensor: TensorProto): boolean {
   return tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+}
+
+/** Entries that say where external data lies. */
+export function externalEntries(
+  place: { location: string; offset: number; length: number },
+): StringStringEntryProto[] {
+  return Object.entries(place).map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key, value: String(value) })
+  );
+}
+
+/** Bytes of `tensor` in its message or file, without reading it; lists of elements are not counted. */
+export function storedLength(tensor: TensorProto): number {
+  if (!isExternal(tensor)) return tensor.rawData.length;
+  const length = tensor.externalData.find(({ key }) => key === "length")?.value;
+  return length === undefined ? 4 * sizeOf(tensor.dims) : Number(length);
 }
 
 /**

@@ -5,12 +5,12 @@
  */
 
 import type { Graph } from "../graph/graph.ts";
-import { isExternal } from "../onnx/tensor.ts";
+import { storedLength } from "../onnx/tensor.ts";
 import type { ResolvedPlanOptions } from "./options.ts";
 import type { LayerPlan, Plan } from "./plan.ts";
 import type { TablePlan } from "./tables.ts";
 
-/** Bytes of all initializers of `graph`, before and after; those in external files not counted. */
+/** Bytes of all initializers of `graph`, before and after. */
 export function sizeOf(
   graph: Graph,
   options: ResolvedPlanOptions,
@@ -18,7 +18,7 @@ export function sizeOf(
   tables: readonly TablePlan[],
 ): Plan["size"] {
   const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
+    (sum, t) => sum + storedLength(t) + 4 * t.floatData.length,
     0,
   );
   if (options.format === "float") return { before, after: before };
