@@ -34,6 +34,7 @@ import {
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,
+  type JobState,
 } from "./calibrate/checkpoint.ts";
 import { VERSION } from "./version.ts";
 
@@ -110,7 +111,8 @@ export async function quantize(
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
     state: saved && decodeCheckpoint(checkpoint!.name, saved, identity!),
-    onState: (state) => checkpoint?.save(encodeCheckpoint(identity!, state)),
+    onState: checkpoint &&
+      sparingly((state: JobState) => checkpoint.save(encodeCheckpoint(identity!, state))),
   });
 
   const model = withMetadata(
@@ -160,6 +162,21 @@ export async function quantize(
     peakMemory: 0,
   };
   return { model, report };
+}
+
+/** Share of the time that saving may take, where it takes longer than a moment. */
+const SAVING = 0.05, MOMENT = 500;
+
+/** `save`, but for calls that come too soon after one that took long: a large model's levels are many. */
+function sparingly<T>(save: (state: T) => void): (state: T) => void {
+  let next = 0;
+  return (state) => {
+    const started = performance.now();
+    if (started < next) return;
+    save(state);
+    const ended = performance.now(), took = ended - started;
+    next = took > MOMENT ? ended + took / SAVING : 0;
+  };
 }
 
 type Settings = ReturnType<typeof resolve>;
