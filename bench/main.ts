@@ -11,7 +11,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { allocators } from "./allocators.ts";
-import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
+import { accuracy, coarse, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
@@ -27,6 +27,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   resnet,
   headline,
   accuracy,
+  coarse,
   time,
   memory,
   workers,

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { printable } from "./printable.ts";
+
 /**
  * What kind of thing went wrong.
  *
@@ -40,9 +42,12 @@ export class AttuneError extends Error {
   /** What kind of thing went wrong. */
   readonly code: ErrorCode;
 
-  /** Creates an error; `message` is one sentence for people, without a full stop. */
+  /**
+   * Creates an error; `message` is one sentence for people, without a full stop. Control characters in
+   * the names that it tells are escaped.
+   */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.name = "AttuneError";
     this.code = code;
   }

@@ -5,7 +5,7 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
-import { chooseWidths, isOpen } from "./allocate/choose.ts";
+import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
@@ -25,7 +25,8 @@ import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
+import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
+import type { BatchingOptions } from "./calibrate/probe.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
@@ -39,7 +40,7 @@ import {
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends BatchingOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
   /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
@@ -93,8 +94,13 @@ export async function quantize(
 ): Promise<Quantized> {
   const settings = resolve(given, options);
   const { signal, onProgress } = settings;
+  using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
-  const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
+  const read = await loadSamples(given, samples, pool, {
+    ...settings,
+    apart: settings.blocks !== undefined || needsGradients(given),
+  });
+  const { loaded, heldOut, digest } = read;
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const plan = await chooseWidths(given, loaded, pool, settings);
@@ -110,9 +116,11 @@ export async function quantize(
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && decodeCheckpoint(checkpoint!.name, saved, identity!),
+    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity!),
     onState: checkpoint &&
-      sparingly((state: JobState) => checkpoint.save(encodeCheckpoint(identity!, state))),
+      sparingly(async (state: JobState) =>
+        checkpoint.save(await encodeCheckpoint(identity!, state))
+      ),
   });
 
   const model = withMetadata(
@@ -124,7 +132,8 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, heldOut, pool, signal);
+  const held = { heldOut, ...loaded };
+  const check = await checkResult(plan, calibrated, model, held, pool, signal);
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -155,8 +164,8 @@ export async function quantize(
       error: tables.get(weight)!.error,
     })),
     blocks: calibrated.blocks,
-    skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
+    skipped: plan.skipped,
+    warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
     check,
     stages,
     peakMemory: 0,
@@ -168,12 +177,12 @@ export async function quantize(
 const SAVING = 0.05, MOMENT = 500;
 
 /** `save`, but for calls that come too soon after one that took long: a large model's levels are many. */
-function sparingly<T>(save: (state: T) => void): (state: T) => void {
+function sparingly<T>(save: (state: T) => Promise<void>): (state: T) => Promise<void> {
   let next = 0;
-  return (state) => {
+  return async (state) => {
     const started = performance.now();
     if (started < next) return;
-    save(state);
+    await save(state);
     const ended = performance.now(), took = ended - started;
     next = took > MOMENT ? ended + took / SAVING : 0;
   };
@@ -182,7 +191,7 @@ function sparingly<T>(save: (state: T) => void): (state: T) => void {
 type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: QuantizeOptions) {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, batch, batchAxis } = options;
   const rounding = options.rounding ?? { kind: "attention" };
   if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
   if ("candidates" in rounding && rounding.candidates !== undefined) {
@@ -206,6 +215,8 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     blocks: reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
+    batch,
+    batchAxis,
     signal,
     onProgress,
   };
@@ -234,15 +245,14 @@ async function checkResult(
   plan: Plan,
   calibrated: Calibrated,
   model: Model,
-  heldOut: readonly Sample[],
+  { heldOut, batching }: { readonly heldOut: readonly Sample[]; readonly batching: Batching },
   pool: EnginePool,
   signal?: AbortSignal,
 ): Promise<Report["check"]> {
-  const size = fixedBatch(plan.graph.inputs) ?? 1;
+  const { size = 1 } = batching, [output] = plan.graph.outputs, outputs = [output];
   const batches = Math.floor(heldOut.length / size);
   if (batches === 0) return null;
-  const { graph } = plan, outputs = [graph.outputs[0]];
-  const simulation = simulatedParts(plan, calibrated.parts);
+  const { graph } = plan, simulation = simulatedParts(plan, calibrated.parts);
   const relay = new Relay(pool, [
     { graph, parts: partsOf(plan.model), outputs },
     { graph, parts: simulation, outputs, options: { simulate: true } },
@@ -250,15 +260,14 @@ async function checkResult(
   ]);
   await relay.clear();
   for (let i = 0; i < batches; i++) {
-    await relay.load(stackSamples(graph.inputs, heldOut.slice(i * size, (i + 1) * size)));
+    await relay.load(stackSamples(batching, heldOut.slice(i * size, (i + 1) * size)));
   }
   await relay.run({ signal });
   const toFloat = new Comparison(), toSimulation = new Comparison();
   for (let i = 0; i < batches; i++) {
-    const [float, simulated, quantized] = await Promise.all([0, 1, 2].map(async (runner) => {
-      const { data } = (await relay.outputs(runner, i))[outputs[0]];
-      return rowsOf(Float32Array.from(data as Iterable<number>, Number), size);
-    }));
+    const [float, simulated, quantized] = (await relay.outputs(i)).map((value) =>
+      rowsOf(batching, output, value, size)
+    );
     float.forEach((row, j) => toFloat.add(row, quantized[j]));
     simulated.forEach((row, j) => toSimulation.add(row, quantized[j]));
   }
@@ -269,12 +278,6 @@ async function checkResult(
     agreementToFloat: agreement,
     mseToSimulation: toSimulation.result().mse,
   };
-}
-
-/** The vectors of `count` samples that lie one after another. */
-function rowsOf(values: Float32Array, count: number): Float32Array[] {
-  const width = values.length / count;
-  return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
 /** What there was no time for. */

@@ -310,7 +310,7 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
   }
 });
 
-Deno.test("checkpoint: every cut and every other file is refused", () => {
+Deno.test("checkpoint: every cut, every changed byte and every other file is refused", async () => {
   const state: JobState = {
     segments: 2,
     layers: new Map([["a", {
@@ -327,12 +327,16 @@ Deno.test("checkpoint: every cut and every other file is refused", () => {
     blocks: [],
   };
   const identity = { version: "1", bits: 4 };
-  const bytes = encodeCheckpoint(identity, state);
-  assertEquals(decodeCheckpoint("f", bytes, identity), state);
-  for (let length = 0; length < bytes.length; length++) {
-    assertThrows(() => decodeCheckpoint("f", bytes.slice(0, length), identity), AttuneError, "f");
+  const bytes = await encodeCheckpoint(identity, state);
+  assertEquals(await decodeCheckpoint("f", bytes, identity), state);
+  const refused = (other: Uint8Array) =>
+    assertRejects(() => decodeCheckpoint("f", other, identity), AttuneError, "from f: it is");
+  for (let at = 0; at < bytes.length; at++) {
+    await refused(bytes.slice(0, at));
+    await refused(bytes.with(at, bytes[at] ^ (1 << at % 8)));
   }
-  assertThrows(
+  await refused(new Uint8Array([...bytes, 0]));
+  await assertRejects(
     () => decodeCheckpoint("f", bytes, { ...identity, bits: 3 }),
     AttuneError,
     "bits was 4, is 3",
@@ -387,7 +391,12 @@ Deno.test("a time budget that is spent leaves layers as they were rounded; one t
 });
 
 Deno.test("BlockSamples: all samples once before any twice, none that is judged by", () => {
-  const layout = { batches: 11, batchSize: 6, samples: 63 };
+  const layout = {
+    batches: 11,
+    batchSize: 6,
+    samples: 63,
+    sizes: [...Array(10).fill(6), 3],
+  };
   const set = new BlockSamples(layout, { size: 2, fixed: false, seed: 3 });
   const key = (lane: number, { batch, row }: { batch: number; row: number }) =>
     `${lane} ${batch} ${row}`;

@@ -270,10 +270,8 @@ Deno.test("Ctrl-C stops cleanly", () =>
       stdout: "null",
       stderr: "piped",
     }).spawn();
-    // Spools appear once the samples are being read: then it is in the middle of its work.
-    while (
-      !readdirSync(temporary, { recursive: true }).some((name) => `${name}`.endsWith(".spool"))
-    ) {
+    // Its folder for temporary files appears when the workers start.
+    while (readdirSync(temporary).length === 0) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     child.kill("SIGINT");

@@ -67,7 +67,7 @@ for (const granularity of GRANULARITIES) {
             const weights = await weightsIn(runtime, made, file);
             assertEquals(weights.size, LAYER_NAMES.length - Number(hasNBits(made)));
             for (const layer of made.layers.filter(({ target }) => weights.has(target.name))) {
-              const rounding = parts.roundings.get(layer.target.name)!;
+              const rounding = parts.roundings.get(layer.target.output)!;
               const expected = toTensorOrder(layer.target, dequantize(layer, rounding));
               assertEquals(
                 [...weights.get(layer.target.name)!.data],

@@ -349,5 +349,5 @@ Deno.test("nested grids go with attention rounding alone; a checkpoint keeps wha
     warnings: [],
     blocks: [],
   };
-  assertEquals(decodeCheckpoint("f", encodeCheckpoint({}, state), {}), state);
+  assertEquals(await decodeCheckpoint("f", await encodeCheckpoint({}, state), {}), state);
 });

@@ -325,5 +325,5 @@ Deno.test("piecewise grids and learned rounding refuse each other; a checkpoint 
   };
   const layers = new Map([["one", { rounding, error: { nearest: 2, final: 1 } }]]);
   const state = { segments: 1, layers, grids: new Map(), warnings: [], blocks: [] };
-  assertEquals(decodeCheckpoint("f", encodeCheckpoint({}, state), {}), state);
+  assertEquals(await decodeCheckpoint("f", await encodeCheckpoint({}, state), {}), state);
 });

@@ -2,7 +2,8 @@ import { assertEquals } from "std/assert/equals.js";
 import { assert } from "std/assert/assert.js";
 import { createProgress } from "../src/cli/progress.ts";
 import { table } from "../src/cli/table.ts";
-import { printable, shorten, widthOf } from "../src/cli/width.ts";
+import { printable } from "../src/printable.ts";
+import { shorten, widthOf } from "../src/cli/width.ts";
 
 /** A terminal that applies what is written to it, as far as the progress bar needs. */
 class Screen {
@@ -120,7 +121,7 @@ Deno.test("progress stays within the terminal, whatever the names", () => {
 Deno.test("progress does not pass on a name's escape sequences", () => {
   const { screen, progress } = start();
   progress.update({ stage: "rounding", done: 0, total: 0, detail: "\x1b]0;owned\x07conv" });
-  assertEquals(screen.last, "rounding  0  0.0 s  �]0;owned�conv");
+  assertEquals(screen.last, "rounding  0  0.0 s  \\u001b]0;owned\\u0007conv");
 });
 
 Deno.test("a table has figures to the right and text to the left", () => {
@@ -167,5 +168,8 @@ Deno.test("text is shortened in its middle, between characters as people see the
 });
 
 Deno.test("control characters are shown, not obeyed", () => {
-  assertEquals(printable("a\x1b[2Jb\nc\x9bd é"), "a�[2Jb�c�d é");
+  assertEquals(
+    printable("a\x1b[2Jb\nc\x9bd\u202ee\u2028f é"),
+    "a\\u001b[2Jb\\u000ac\\u009bd\\u202ee\\u2028f é",
+  );
 });

@@ -8,13 +8,13 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { biasOf, canCorrectBias } from "../calibrate/bias.ts";
-import { checkFinite, collectLayer, collectSums } from "../calibrate/collect.ts";
+import { biasOf, offsetOf } from "../calibrate/bias.ts";
+import { collectLayer, collectSums, statisticsOf } from "../calibrate/collect.ts";
 import { LANES } from "../calibrate/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import { allSums } from "../calibrate/round_layer.ts";
 import { findSegments } from "../calibrate/segments.ts";
-import { finish, type Statistics } from "../calibrate/statistics.ts";
+import type { Statistics } from "../calibrate/statistics.ts";
 import { openPart, partsOf, type Types } from "../calibrate/parts.ts";
 import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
@@ -172,7 +172,7 @@ class Measurement {
   /** The tensors that cross before node `position`. */
   #typesAt(position: number): Types {
     const { graph } = this.#plan, { shapes } = this.#loaded;
-    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!.type]));
+    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!]));
   }
 
   async #everyLane(work: Parameters<EnginePool["perLane"]>[1]): Promise<void> {
@@ -185,7 +185,7 @@ class Measurement {
   async #measure(types: Types, layers: readonly LayerPlan[]): Promise<Found[]> {
     const plan = this.#plan, { seed, biasCorrection, damping } = this.#options;
     const wanted = layers.map((layer) => ({
-      ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, seed }),
+      ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, paired: true, seed }),
       cross: false,
     }));
     const tensors = wanted.flatMap(({ input, output }) => [input, output]);
@@ -201,8 +201,10 @@ class Measurement {
     );
     await this.#pool.close();
     const jobs = layers.map((layer, l) => {
-      const centred = biasCorrection && canCorrectBias(plan, layer);
-      const statistics = checkFinite(layer, finish(allSums(split[l]), layer.target, centred));
+      const offset = offsetOf(plan, layer, biasCorrection);
+      const statistics = statisticsOf(layer, allSums(split[l]), offset);
+      // Without samples there is no mean to set right.
+      const centred = offset.centred && statistics.count > 0;
       return { layer, statistics, centred, weight: readWeight(plan.graph, layer.target) };
     });
     const plain: Float64Array[] = [], shaped: Float64Array[] = [];

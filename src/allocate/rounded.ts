@@ -53,7 +53,7 @@ export async function roundToWidths(
       floatTargetShift: false,
       biasCorrection: centred,
       scaleRefit: true,
-      centred,
+      offset: { centred },
     });
     const { bias } = biasOf(plan, own, rounding, statistics, centred, grid);
     found.set(own.bits, { ...rounding, bias });
@@ -69,6 +69,6 @@ export function pickRoundings(plan: Plan, rounded: RoundedWidths): Map<string, R
     // A layer that shares the weight of one before it has its own bias, which stays.
     const own = seen.has(target.weight) ? { ...found, bias: undefined } : found;
     seen.add(target.weight);
-    return [target.name, own];
+    return [target.output, own];
   }));
 }

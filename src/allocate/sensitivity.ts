@@ -49,7 +49,7 @@ export async function probeLayer(
     ancestors(nodes, [output], new Set(types.keys())).includes(layer.target.node)
   );
   if (reached.length === 0 || !(error > 0)) return 0;
-  const roundings = new Map([[layer.target.name, rounding]]);
+  const roundings = new Map([[layer.target.output, rounding]]);
   const source = simulatedParts(plan, { roundings, grids: new Map() });
   await openPart(pool, "probe", source, types, reached);
   const totals = new Map<string, { error: number; power: number }>();

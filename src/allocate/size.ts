@@ -26,7 +26,7 @@ export function fileBytes(plan: Plan): number {
     [...plan.activations.bits].map(([name, bits]) => [name, { bits, scale: 1, zeroPoint: 0 }]),
   );
   const roundings = new Map(
-    plan.layers.map((layer) => [layer.target.name, emptyRounding(plan, layer)]),
+    plan.layers.map((layer) => [layer.target.output, emptyRounding(plan, layer)]),
   );
   const model = buildModel(plan, { roundings, grids }, plan.options.format);
   const names = plan.layers.reduce((sum, { target }) => sum + target.name.length + WIDTH_BYTES, 0);

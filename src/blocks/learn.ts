@@ -63,7 +63,7 @@ export interface LearnOptions extends LearnTuning {
 
 /** What came of a block. */
 export interface Learned {
-  /** New roundings by layer name; none where nothing was gained. */
+  /** New roundings by the layer's output; none where nothing was gained. */
   readonly roundings: ReadonlyMap<string, Rounding>;
   /** New steps of activations. */
   readonly steps: ReadonlyMap<string, number>;
@@ -135,12 +135,12 @@ class Learning {
     this.#options = options;
     this.#inputs = block.model.proto.graph.input.map(({ name }) => name);
     for (const { layer, weight, bias } of block.layers) {
-      const rounding = parts.roundings.get(layer.target.name)!;
+      const rounding = parts.roundings.get(layer.target.output)!;
       const home = readWeight(plan.graph, layer.target);
       const learned = options.rule === "adaround"
         ? new SoftRoundingParameter(kernel, layer, rounding, home)
         : new WeightParameter(kernel, layer, rounding, home, options);
-      this.#weights.set(layer.target.name, learned);
+      this.#weights.set(layer.target.output, learned);
       this.#parameters.set(weight, learned);
       if (bias === undefined) continue;
       const steps = biasScales(layer, rounding.scales, this.#gridOf(layer));
@@ -297,13 +297,13 @@ class Learning {
 
   #result(): Pick<Learned, "roundings" | "steps"> {
     const roundings = this.#block.layers.map(({ layer, bias: parameter }) => {
-      const { name } = layer.target;
-      const { levels, scales, lows } = this.#weights.get(name)!.rounding();
+      const { output } = layer.target;
+      const { levels, scales, lows } = this.#weights.get(output)!.rounding();
       const learned = parameter === undefined ? undefined : this.#parameters.get(parameter);
       const bias = learned instanceof BiasParameter
         ? onGrid(learned.bias, biasScales(layer, scales, this.#gridOf(layer)))
-        : this.#parts.roundings.get(name)!.bias;
-      return [name, { levels, scales, lows, bias }] as const;
+        : this.#parts.roundings.get(output)!.bias;
+      return [output, { levels, scales, lows, bias }] as const;
     });
     const steps = [...this.#steps].map(([name, { scale }]) => [name, scale] as const);
     return { roundings: new Map(roundings), steps: new Map(steps) };

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { valueInfo } from "../graph/extract.ts";
+import { type Cut, valueInfo } from "../graph/extract.ts";
+import { nonTensors } from "../graph/values.ts";
 import { buildPart, type Parts, stepName } from "../emit/build.ts";
 import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
@@ -41,7 +42,7 @@ export function blockModel(
   plan: Plan,
   block: Block,
   parts: Parts,
-  types: ReadonlyMap<string, DataType>,
+  types: Cut["inputs"],
 ): BlockModel {
   const model = buildPart(plan, parts, "learnable", { inputs: types, outputs: block.outputs });
   const { node, initializer } = model.proto.graph;
@@ -53,10 +54,10 @@ export function blockModel(
   const layers = block.steps.flat().flatMap((layer): LearnedLayer[] => {
     const { weight } = layer.target;
     // What other layers use, too, is not this block's to change.
-    if (!parts.roundings.has(layer.target.name) || readers.get(weight) !== 1) return [];
+    if (!parts.roundings.has(layer.target.output) || readers.get(weight) !== 1) return [];
     const bias = node.find(({ input }) => input[1] === weight)?.input[2];
     const own = bias !== undefined && constants.has(bias) &&
-      parts.roundings.get(layer.target.name)!.bias !== undefined;
+      parts.roundings.get(layer.target.output)!.bias !== undefined;
     return [{ layer, weight, bias: own ? bias : undefined }];
   });
   // Steps of the block's own activations; what enters was decided by the blocks before.
@@ -82,7 +83,9 @@ export function feedInitializers(model: Model, names: Iterable<string>): Model {
 /** `model` with every float tensor that it computes as an output: to see their shapes. */
 export function withAllOutputs(model: Model): Model {
   const open = copyModel(model), { graph } = open.proto;
-  const names = graph.node.flatMap(({ output }) => output).filter((name) => name !== "");
+  const others = nonTensors(graph);
+  const names = graph.node.flatMap(({ output }) => output)
+    .filter((name) => name !== "" && !others.has(name));
   graph.output = names.map((name) => valueInfo(name));
   return open;
 }

@@ -1,15 +1,13 @@
 /**
- * Batches of samples, and what a run of the float model tells about its tensors.
+ * What a run of the float model tells about its tensors, and what follows for batches of samples.
  *
  * @module
  */
 
-import { AttuneError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { extract } from "../graph/extract.ts";
 import { partition } from "../graph/partition.ts";
-import { type DataType, sizeOf, type TypedArray, typeNamed } from "../onnx/tensor.ts";
-import type { InputSpec, Sample } from "../samples/sample.ts";
+import { type DataType, sizeOf, typeNamed } from "../onnx/tensor.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Batch } from "./spool.ts";
@@ -27,43 +25,6 @@ export interface TensorInfo {
   readonly type: DataType;
   /** Bytes of all elements. */
   readonly bytes: number;
-}
-
-/** The batch that a model with `inputs` is made for, where it fixes one. */
-export function fixedBatch(inputs: readonly InputSpec[]): number | undefined {
-  const batch = inputs[0]?.dims[0];
-  return typeof batch === "number" ? batch : undefined;
-}
-
-/** Stacks samples along a new first axis. */
-export function stackSamples(inputs: readonly InputSpec[], samples: readonly Sample[]): Batch {
-  return Object.fromEntries(inputs.map(({ name, type }) => {
-    const values = samples.map((sample) => {
-      const value = sample.inputs[name];
-      if (value === undefined) {
-        throw new AttuneError(
-          "bad-data",
-          `Cannot use sample ${sample.source}: it has no value for the model's input "${name}"`,
-        );
-      }
-      return value;
-    });
-    const [first] = values;
-    const { length } = first.data;
-    const ArrayType = first.data.constructor as new (length: number) => TypedArray;
-    const data = new ArrayType(length * values.length);
-    values.forEach((value, i) => {
-      if (value.dims.join() !== first.dims.join()) {
-        throw new AttuneError(
-          "bad-data",
-          `Cannot stack sample ${samples[i].source}: its "${name}" has shape [${value.dims}], ` +
-            `the one before it [${first.dims}]; give samples of one shape`,
-        );
-      }
-      data.set(value.data as never, i * length);
-    });
-    return [name, { type, dims: [values.length, ...first.dims], data }];
-  }));
 }
 
 /** Shape and type of every tensor of the float model, from a run on `example`. */
@@ -84,9 +45,9 @@ export async function profile(
   for (const { start, end, inputs } of partition(graph)) {
     // What no later part reads is forgotten.
     values = Object.fromEntries(inputs.map((name) => [name, values[name]]));
-    const types = new Map(inputs.map((name) => [name, found.get(name)!.type]));
+    const types = new Map(inputs.map((name) => [name, found.get(name)!]));
     const outputs = graph.nodes.slice(start, end).flatMap(({ output }) => output)
-      .filter((name) => name !== "");
+      .filter((name) => name !== "" && graph.isTensor(name));
     const part = extract(model, { inputs: types, outputs });
     await client.call("open", opening("profile", part, { optimization: "basic" }));
     const computed = await client.call("run", ["profile", values]);

@@ -9,14 +9,15 @@ import { checkAborted } from "../errors.ts";
 import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
 import { cutRounding } from "../emit/cut_parts.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
+import { unpairedTensors } from "../plan/pairing.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { biasOf, canCorrectBias } from "./bias.ts";
+import { biasOf, offsetOf } from "./bias.ts";
 import type { Spent } from "../blocks/budget.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
-import { checkFinite, collectLayer, collectSums, observeRanges } from "./collect.ts";
+import { collectLayer, collectSums, observeRanges, statisticsOf } from "./collect.ts";
 import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
@@ -28,7 +29,6 @@ import {
   type SplitSums,
 } from "./round_layer.ts";
 import { findSegments, portionsOf, type Segment } from "./segments.ts";
-import { finish } from "./statistics.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
 export async function calibrate(
@@ -46,9 +46,13 @@ class Calibration {
   readonly #pool: EnginePool;
   readonly #options: CalibrateOptions;
   readonly #roundings = new Map<string, Rounding>();
-  /** By layer name, in the order in which they were rounded. */
+  /** By the layer's output, as roundings are, in the order in which they were rounded. */
   readonly #errors = new Map<string, RoundedLayer["error"]>();
   readonly #grids = new Map<string, RangedGrid>();
+  /** Activations that are to have a grid, but no sample shows a value of. */
+  readonly #unseen = new Set<string>();
+  /** Tensors whose rows need not be those of the float model. */
+  readonly #unpaired: ReadonlySet<string>;
   readonly #blocks: BlockReport[] = [];
   readonly #seconds = new Map<string, number>();
   readonly #warnings: string[] = [];
@@ -64,11 +68,12 @@ class Calibration {
     this.#pool = pool;
     this.#options = options;
     this.#widths = narrowerWidths(plan);
+    this.#unpaired = unpairedTensors(plan);
     const { blocks, state } = options;
     this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
-    for (const [name, { rounding, error }] of state?.layers ?? []) {
-      this.#roundings.set(name, rounding);
-      this.#errors.set(name, error);
+    for (const [output, { rounding, error }] of state?.layers ?? []) {
+      this.#roundings.set(output, rounding);
+      this.#errors.set(output, error);
     }
     for (const [name, grid] of state?.grids ?? []) this.#grids.set(name, grid);
     this.#warnings.push(...state?.warnings ?? []);
@@ -90,7 +95,7 @@ class Calibration {
     this.#total = batches * (passes + (this.#learner ? segments.length : 0));
     for (const [i, segment] of segments.entries()) {
       const types = new Map(
-        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!.type]),
+        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!]),
       );
       const last = segment === segments.at(-1);
       const crossing = last ? this.#plan.graph.outputs : frontier(this.#plan.graph, segment.end);
@@ -101,7 +106,7 @@ class Calibration {
       const learning = this.#learner !== undefined && !known;
       if (!last || learning) await this.#advance("float", types, crossing);
       if (learning) await this.#learn(i, types);
-      if (!known) this.#options.onState?.(this.#state(i + 1));
+      if (!known) await this.#options.onState?.(this.#state(i + 1));
       if (last) continue;
       await this.#advance("quantized", types, crossing);
       for (const width of this.#cutWidths) await this.#advance(`cut${width}`, types, crossing);
@@ -110,12 +115,12 @@ class Calibration {
       }
     }
     await this.#pool.close();
-    const byName = new Map(this.#plan.layers.map((layer) => [layer.target.name, layer]));
+    const byOutput = new Map(this.#plan.layers.map((layer) => [layer.target.output, layer]));
     return {
       parts: this.#parts,
-      layers: [...this.#errors].map(([name, error]) => ({
-        layer: byName.get(name)!,
-        rounding: this.#roundings.get(name)!,
+      layers: [...this.#errors].map(([output, error]) => ({
+        layer: byOutput.get(output)!,
+        rounding: this.#roundings.get(output)!,
         error,
       })),
       blocks: this.#blocks,
@@ -130,8 +135,8 @@ class Calibration {
       segments,
       layers: new Map(
         [...this.#errors].map((
-          [name, error],
-        ) => [name, { rounding: this.#roundings.get(name)!, error }]),
+          [output, error],
+        ) => [output, { rounding: this.#roundings.get(output)!, error }]),
       ),
       grids: this.#grids,
       warnings: this.#warnings,
@@ -176,7 +181,7 @@ class Calibration {
           (share, detail) => this.#advanceProgress(share * batches, detail),
         ),
     );
-    for (const [name, rounding] of learned.roundings) this.#roundings.set(name, rounding);
+    for (const [output, rounding] of learned.roundings) this.#roundings.set(output, rounding);
     for (const [name, scale] of learned.steps) {
       const grid = this.#grids.get(name)!;
       const lo = -grid.zeroPoint * scale, hi = (2 ** grid.bits - 1 - grid.zeroPoint) * scale;
@@ -192,7 +197,7 @@ class Calibration {
 
   /** The narrower widths whose models differ from the widest one by now. */
   get #cutWidths(): readonly number[] {
-    const rounded = this.#plan.layers.filter(({ target }) => this.#roundings.has(target.name));
+    const rounded = this.#plan.layers.filter(({ target }) => this.#roundings.has(target.output));
     return rounded.some(({ grid }) => grid.kind === "nested") ? this.#widths : [];
   }
 
@@ -202,13 +207,17 @@ class Calibration {
     const nodes = ancestors(this.#plan.graph.nodes, outputs, new Set(types.keys()));
     const computed = new Set([...types.keys(), ...nodes.flatMap((node) => node.output)]);
     for (const [name, source] of shared) if (computed.has(name)) computed.add(source);
-    const names = own.filter((name) => computed.has(name) && !this.#grids.has(name));
+    const names = own.filter((name) =>
+      computed.has(name) && !this.#grids.has(name) && !this.#unseen.has(name)
+    );
     if (names.length === 0) return;
     await this.#timed("ranges", async () => {
       await openPart(this.#pool, "quantized", this.#simulation(), types, names);
       const observers = await observeRanges(this.#pool, this.#loaded, "quantized", names);
       for (const [name, observer] of observers) {
-        this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
+        // What no sample shows has no range, and stays in float.
+        if (observer.empty) this.#unseen.add(name);
+        else this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
       }
       await this.#pool.close();
     });
@@ -227,16 +236,18 @@ class Calibration {
     const plan = this.#plan, loaded = this.#loaded;
     const layers = step.map((layer) => {
       const input = tensorAsRead(plan, this.#parts, layer.target.input);
-      return collectLayer(plan, layer, loaded, { input, seed: this.#options.seed });
+      const paired = !this.#unpaired.has(layer.target.input);
+      return collectLayer(plan, layer, loaded, { input, paired, seed: this.#options.seed });
     });
-    const outputs = layers.map((layer) => layer.output);
-    await openPart(this.#pool, "float", partsOf(plan.model), types, outputs);
+    const outputs = (paired: boolean) =>
+      layers.filter((layer) => layer.paired === paired).map((layer) => layer.output);
+    await openPart(this.#pool, "float", partsOf(plan.model), types, outputs(true));
     await openPart(
       this.#pool,
       "quantized",
       this.#simulation(width),
       types,
-      layers.map((layer) => layer.input),
+      [...layers.map((layer) => layer.input), ...outputs(false)],
     );
     const name = step[0].target.name;
     const side = width === undefined ? "quantized" : `cut${width}` as const;
@@ -261,21 +272,30 @@ class Calibration {
     const { target } = layer;
     // A shared weight keeps the rounding of the first layer that uses it.
     const first = plan.layers.find((other) =>
-      other.target.weight === target.weight && this.#errors.has(other.target.name)
-    )?.target.name;
-    const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
-    const statisticsOf = (split: SplitSums) =>
-      checkFinite(layer, finish(allSums(split), target, centred));
-    const statistics = statisticsOf(split);
+      other.target.weight === target.weight && this.#errors.has(other.target.output)
+    )?.target.output;
+    const offset = offsetOf(plan, layer, this.#options.biasCorrection);
+    const statistics = statisticsOf(layer, allSums(split), offset);
+    const seen = statistics.count > 0, centred = offset.centred && seen;
+    if (!seen) {
+      this.#warnings.push(
+        `${target.name}: no sample reached this layer, so that it was rounded by its weights alone; ` +
+          `give samples that do`,
+      );
+    }
     const cutSums = this.#widths.map((width) => {
       const sums = cuts.get(width) ?? split;
-      return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
+      return {
+        width,
+        split: copySplit(sums),
+        statistics: statisticsOf(layer, allSums(sums), offset),
+      };
     });
     const { levels, scales, lows, codebook, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
-        centred,
+        offset,
         cuts: layer.grid.kind === "nested" ? cutSums : undefined,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
@@ -287,7 +307,7 @@ class Calibration {
           `so that their biases fit into 32 bits`,
       );
     }
-    this.#roundings.set(target.name, {
+    this.#roundings.set(target.output, {
       ...rounding,
       bias,
       ...(cutSums.length > 0 && {
@@ -297,7 +317,7 @@ class Calibration {
         }),
       }),
     });
-    this.#errors.set(target.name, error);
+    this.#errors.set(target.output, error);
   }
 
   /** Computes one side of all lanes' next segment. */

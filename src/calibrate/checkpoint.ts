@@ -2,8 +2,8 @@
  * Checkpoints: what a job has found so far, so that it can go on after it was interrupted and end with
  * the same bytes. Only decisions are kept; activations are computed again from the samples.
  *
- * A file is a line of text, the length of a JSON header, the header, and the arrays that it names, one
- * after another.
+ * A file is a line of text, a digest of all that follows, the length of a JSON header, the header, and
+ * the arrays that it names, one after another.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export type RangedGrid = ActivationGrid & { readonly lo: number; readonly hi: nu
 export interface JobState {
   /** Segments that are done. */
   readonly segments: number;
-  /** Rounded layers by name, in the order in which they were rounded, with their errors. */
+  /** Rounded layers by their output, in the order in which they were rounded, with their errors. */
   readonly layers: ReadonlyMap<
     string,
     {
@@ -50,7 +50,9 @@ export interface JobState {
   readonly blocks: readonly unknown[];
 }
 
-const MAGIC = "attune checkpoint 2\n";
+const MAGIC = "attune checkpoint 3\n";
+/** Bytes of the digest, SHA-256. */
+const DIGEST = 32;
 
 interface Header {
   readonly identity: Identity;
@@ -73,7 +75,10 @@ interface Header {
 }
 
 /** The bytes of a checkpoint. */
-export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Array {
+export async function encodeCheckpoint(
+  identity: Identity,
+  state: JobState,
+): Promise<Uint8Array> {
   const arrays: Uint8Array[] = [];
   /** The length of an array, which is kept. */
   const kept = (array: Float32Array | undefined) => {
@@ -99,6 +104,7 @@ export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Arra
   const text = new TextEncoder().encode(JSON.stringify(header));
   const parts = [
     new TextEncoder().encode(MAGIC),
+    new Uint8Array(DIGEST),
     bytesOf(Uint32Array.of(text.length)),
     text,
     ...arrays,
@@ -109,36 +115,46 @@ export function encodeCheckpoint(identity: Identity, state: JobState): Uint8Arra
     bytes.set(part, at);
     at += part.length;
   }
+  bytes.set(await digestOf(bytes), MAGIC.length);
   return bytes;
+}
+
+/** The digest of what follows its own place in a checkpoint. */
+async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const content = bytes.subarray(MAGIC.length + DIGEST);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", content));
 }
 
 /**
  * Reads a checkpoint again.
  *
- * @throws {AttuneError} `bad-option` where it is not one, is cut off, or belongs to another job: then
+ * @throws {AttuneError} `bad-option` where it is not one, is damaged, or belongs to another job: then
  * the message says what differs.
  */
-export function decodeCheckpoint(name: string, file: Uint8Array, identity: Identity): JobState {
+export async function decodeCheckpoint(
+  name: string,
+  file: Uint8Array,
+  identity: Identity,
+): Promise<JobState> {
   // A slice of a Node Buffer would be a view.
-  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+  const bytes = new Uint8Array(file.buffer as ArrayBuffer, file.byteOffset, file.byteLength);
   const refuse = (why: string) =>
     new AttuneError(
       "bad-option",
       `Cannot resume from ${name}: ${why}; start anew without --resume`,
     );
-  const start = MAGIC.length + 4;
+  const start = MAGIC.length + DIGEST + 4;
   if (
     bytes.length < start ||
     new TextDecoder().decode(bytes.subarray(0, MAGIC.length)) !== MAGIC
   ) throw refuse("it is no checkpoint of this version");
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  let at = start + view.getUint32(MAGIC.length, true);
-  let header: Header;
-  try {
-    header = JSON.parse(new TextDecoder().decode(bytes.subarray(start, at)));
-  } catch {
-    throw refuse("it is cut off");
+  const digest = await digestOf(bytes);
+  if (!digest.every((byte, i) => byte === bytes[MAGIC.length + i])) {
+    throw refuse("it is damaged or cut off");
   }
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  let at = start + view.getUint32(start - 4, true);
+  const header: Header = JSON.parse(new TextDecoder().decode(bytes.subarray(start, at)));
   const different = Object.keys({ ...header.identity, ...identity }).filter((key) =>
     JSON.stringify(header.identity[key]) !== JSON.stringify(identity[key])
   );
@@ -147,10 +163,7 @@ export function decodeCheckpoint(name: string, file: Uint8Array, identity: Ident
       `${key} was ${JSON.stringify(header.identity[key])}, is ${JSON.stringify(identity[key])}`;
     throw refuse(`it is of another job (${different.map(was).join("; ")})`);
   }
-  const take = (size: number): ArrayBuffer => {
-    if (at + size > bytes.length) throw refuse("it is cut off");
-    return bytes.slice(at, at += size).buffer;
-  };
+  const take = (size: number): ArrayBuffer => bytes.slice(at, at += size).buffer;
   const floats = (size: number | null) =>
     size === null ? undefined : new Float32Array(take(4 * size));
   const layers = new Map(header.layers.map(({ name, error, ...kept }) => {

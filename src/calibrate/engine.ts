@@ -9,7 +9,7 @@
  */
 
 import { Kernel } from "../kernel/kernel.ts";
-import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
+import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
@@ -41,8 +41,10 @@ export interface CollectLayer {
   readonly shape: ColumnShape;
   /** The tensor of the quantized model that enters. */
   readonly input: string;
-  /** The tensor of the float model that leaves. */
+  /** The tensor that leaves. */
   readonly output: string;
+  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
+  readonly paired: boolean;
   /** Inputs whose products are kept: the depth, or blocks that divide it. */
   readonly gramBlock: number;
   /** Whether products of float outputs and inputs are wanted. */
@@ -95,6 +97,12 @@ export interface BlockError {
   /** Σ target². */
   readonly power: number;
 }
+
+/** The methods of {@linkcode Engine} that wait for the runtime; all others end by construction. */
+export const RUNTIME_METHODS: ReadonlySet<string> = new Set<keyof Engine>([
+  ...["open", "close", "run", "observe", "collect", "advance"] as const,
+  ...["remember", "outputErrors", "gradients", "blockError"] as const,
+]);
 
 /** The work of one worker. All methods can be called through `runtime/rpc.ts`. */
 export class Engine {
@@ -204,7 +212,7 @@ export class Engine {
   #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
     const kernel = this.#kernel;
     const { shape: { groups, rows, depth }, gramBlock: d } = layer;
-    const input = x[layer.input], output = y[layer.output];
+    const input = x[layer.input], output = (layer.paired ? y : x)[layer.output];
     const total = positionCount(layer.shape, output);
     // A different choice in every batch, the same for any number of workers.
     const chosen = chooseSpread(total, layer.positions, layer.seed + batch);
@@ -226,8 +234,8 @@ export class Engine {
   }
 
   /**
-   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns the element
-   * types.
+   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns
+   * their types and shapes in the first batch.
    */
   async advance(
     lane: number,
@@ -235,15 +243,18 @@ export class Engine {
     key: string,
     names: readonly string[],
     onDone?: OnDone,
-  ): Promise<Record<string, string>> {
-    const types: Record<string, string> = {};
+  ): Promise<Record<string, Omit<Value, "data">>> {
+    const types: Record<string, Omit<Value, "data">> = {};
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
     const spool = spools[side] ?? spools.quantized;
     for (let i = 0; i < spool.length; i++) {
       const values = await this.#compute(key, spool.read(i));
       next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
-      for (const name of names) types[name] = values[name].type;
+      for (const name of names) {
+        const { type, dims } = values[name];
+        types[name] ??= { type, dims };
+      }
       onDone?.(1);
     }
     return types;

@@ -16,9 +16,18 @@ export function fileSpools(folder: string): SpoolFactory {
   return () => new ByteSpool(fileStore(join(folder, `${randomUUID()}.spool`)));
 }
 
-/** A new file at `path`, written from front to back. */
+/**
+ * A new file at `path`, written from front to back. Its name is taken away at once, so that the system
+ * frees it however the process ends.
+ */
 function fileStore(path: string): ByteStore {
   const file = openSync(path, "wx+");
+  const remove = () => rmSync(path, { force: true });
+  try {
+    remove();
+  } catch {
+    // Windows keeps the name of an open file.
+  }
   let end = 0;
   return {
     write(bytes) {
@@ -46,7 +55,7 @@ function fileStore(path: string): ByteStore {
     },
     free() {
       closeSync(file);
-      rmSync(path, { force: true });
+      remove();
     },
   };
 }

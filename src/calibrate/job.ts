@@ -13,6 +13,7 @@ import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";
 import type { TensorInfo } from "./batches.ts";
+import type { Batching } from "./batching.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import type { RoundedLayer } from "./round_layer.ts";
 
@@ -32,8 +33,8 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly started: number;
   /** What an interrupted job had found. */
   readonly state?: JobState;
-  /** Hears of what has been found, after each segment. */
-  readonly onState?: (state: JobState) => void;
+  /** Hears of what has been found, after each segment; the next begins once it is done. */
+  readonly onState?: (state: JobState) => void | Promise<void>;
   /** Stops the job. */
   readonly signal?: AbortSignal;
   /** Hears of progress. */
@@ -70,4 +71,10 @@ export interface Calibrated {
 export interface LoadedBatches extends Layout {
   /** Shape and type of every tensor of the float model. */
   readonly shapes: ReadonlyMap<string, TensorInfo>;
+  /** How samples became batches. */
+  readonly batching: Batching;
+  /** Whether all samples have one shape. */
+  readonly uniform: boolean;
+  /** The tensors that have samples along their first axis; found only where that was asked for. */
+  readonly bySample?: ReadonlySet<string>;
 }

@@ -7,14 +7,13 @@
 import { buildPart, type Parts } from "../emit/build.ts";
 import { type Cut, extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
-import type { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { OpenOptions } from "../runtime/session.ts";
 
-/** Element types of the tensors that cross into a part of a model. */
-export type Types = ReadonlyMap<string, DataType>;
+/** What is known of the tensors that cross into a part of a model. */
+export type Types = Cut["inputs"];
 
 /** Cuts a part out of a model that need not exist as a whole. */
 export type PartSource = (cut: Cut) => Model;

@@ -7,14 +7,20 @@
  */
 
 import { checkAborted } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
+import { extract } from "../graph/extract.ts";
+import { Graph } from "../graph/graph.ts";
 import { partition } from "../graph/partition.ts";
+import type { Model } from "../onnx/model.ts";
 import { typeNamed } from "../onnx/tensor.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import type { OpenOptions } from "../runtime/session.ts";
+import type { OpenOptions, Value } from "../runtime/session.ts";
 import { LANES } from "./engine.ts";
-import { openPart, type PartSource } from "./parts.ts";
+import { openPart, type PartSource, type Types } from "./parts.ts";
 import type { Batch } from "./spool.ts";
+
+/** Element type and shape of what crosses into a part. */
+type Fed = Omit<Value, "data">;
 
 /** A model that is run in parts. */
 export interface Runner {
@@ -22,8 +28,10 @@ export interface Runner {
   readonly graph: Graph;
   /** Cuts its parts out. */
   readonly parts: PartSource;
-  /** What is wanted of it. */
+  /** What is wanted of it, at least one tensor. */
   readonly outputs: readonly string[];
+  /** What it is fed of a batch. Default: all of it. */
+  readonly feeds?: (batch: Batch) => Batch;
   /** How its sessions are opened. Default: as a file would be. */
   readonly options?: Pick<OpenOptions, "simulate">;
 }
@@ -33,7 +41,7 @@ export class Relay {
   readonly #pool: EnginePool;
   readonly #runners: readonly Runner[];
   readonly #most: number | undefined;
-  readonly #types = new Map<string, string>();
+  readonly #types: Map<string, Fed>[];
   #batches = 0;
 
   /** A relay in the engines of `pool`, whose lanes it clears. */
@@ -45,6 +53,7 @@ export class Relay {
   ) {
     this.#pool = pool;
     this.#runners = runners;
+    this.#types = runners.map(() => new Map());
     this.#most = options.most;
   }
 
@@ -56,10 +65,12 @@ export class Relay {
 
   /** Takes a batch along. */
   async load(batch: Batch): Promise<void> {
-    for (const [name, { type }] of Object.entries(batch)) this.#types.set(name, type);
-    for (const runner of this.#runners.keys()) {
-      const lane = this.#lane(runner, this.#batches);
-      await this.#pool.ofLane(lane).call("load", [lane, batch]);
+    for (const [runner, { feeds }] of this.#runners.entries()) {
+      const lane = this.#lane(runner, this.#batches), fed = feeds ? feeds(batch) : batch;
+      for (const [name, { type, dims }] of Object.entries(fed)) {
+        this.#types[runner].set(name, { type, dims });
+      }
+      await this.#pool.ofLane(lane).call("load", [lane, fed]);
     }
     this.#batches++;
   }
@@ -74,10 +85,10 @@ export class Relay {
     const passes = parts.flat().length;
     const onDone = (batches: number) => options.onDone?.(batches / passes);
     for (const [r, { parts: source, outputs, options: opened }] of this.#runners.entries()) {
-      let types = this.#types as ReadonlyMap<string, string>;
+      let types: ReadonlyMap<string, Fed> = this.#types[r];
       for (const [p, { inputs }] of parts[r].entries()) {
         checkAborted(options.signal);
-        const fed = new Map(inputs.map((name) => [name, typeNamed(types.get(name)!)]));
+        const fed = typesOf(inputs, types);
         const names = [...new Set(parts[r][p + 1]?.inputs ?? outputs)];
         await openPart(this.#pool, "part", source, fed, names, { simulate: false, ...opened });
         types = await this.#advance(r, names, onDone);
@@ -86,11 +97,12 @@ export class Relay {
     }
   }
 
-  /** What model `runner` computed of batch `index`. */
-  outputs(runner: number, index: number): Promise<Batch> {
-    const lane = this.#lane(runner, index);
-    const { outputs } = this.#runners[runner];
-    return this.#pool.ofLane(lane).call("read", [lane, Math.floor(index / LANES), outputs]);
+  /** What is wanted first of each model, as it computed it from batch `index`. */
+  outputs(index: number): Promise<Value[]> {
+    return Promise.all(this.#runners.map(async ({ outputs: [name] }, runner) => {
+      const lane = this.#lane(runner, index), at = Math.floor(index / LANES);
+      return (await this.#pool.ofLane(lane).call("read", [lane, at, [name]]))[name];
+    }));
   }
 
   #lane(runner: number, batch: number): number {
@@ -102,7 +114,7 @@ export class Relay {
     runner: number,
     names: readonly string[],
     onDone: (batches: number) => void,
-  ): Promise<ReadonlyMap<string, string>> {
+  ): Promise<ReadonlyMap<string, Fed>> {
     const lanes = Math.min(LANES, this.#batches);
     const types = await Promise.all(Array.from({ length: lanes }, async (_, i) => {
       const lane = this.#lane(runner, i), client = this.#pool.ofLane(lane);
@@ -120,4 +132,30 @@ const WHOLE_BYTES = 2 ** 28;
 /** Whether all of `graph` is opened in one session. */
 export function fitsSession(graph: Graph): boolean {
   return partition(graph, WHOLE_BYTES).length === 1;
+}
+
+/** Runs `model` on one batch in the engine of `client`, part by part where it does not fit into a session. */
+export async function runOnce(
+  model: Model,
+  batch: Batch,
+  client: EnginePool["clients"][number],
+): Promise<Batch> {
+  const graph = new Graph(model), parts = partition(graph);
+  let values = batch;
+  for (const [p, { inputs }] of parts.entries()) {
+    const types = typesOf(inputs, new Map(Object.entries(values)));
+    const names = new Set(parts[p + 1]?.inputs ?? graph.outputs);
+    const outputs = [...names].filter((name) => !types.has(name));
+    await client.call("open", opening("part", extract(model, { inputs: types, outputs })));
+    const computed = { ...values, ...await client.call("run", ["part", values]) };
+    values = Object.fromEntries([...names].map((name) => [name, computed[name]]));
+  }
+  return values;
+}
+
+function typesOf(names: readonly string[], known: ReadonlyMap<string, Fed>): Types {
+  return new Map(names.map((name) => {
+    const { type, dims } = known.get(name)!;
+    return [name, { type: typeNamed(type), dims }];
+  }));
 }

@@ -86,6 +86,7 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
     const from = Math.max(...last.slice(0, k)) + 1, to = Math.min(...first.slice(k));
     let best: { at: number; bytes: number } | undefined;
     for (let at = from; at <= to; at++) {
+      if (!frontier(graph, at).every((name) => graph.isTensor(name))) continue;
       const bytes = bytesAt(at);
       if (best === undefined || bytes <= best.bytes) best = { at, bytes };
     }

@@ -7,9 +7,11 @@
 import { stat } from "node:fs/promises";
 import { AttuneError } from "../errors.ts";
 import { cut } from "../emit/cut.ts";
-import { checkWritable, readModel, writeModel } from "../onnx/file.ts";
+import { checkOutputs } from "../files/output.ts";
+import { readModel, writeModel } from "../onnx/file.ts";
 import { bytes } from "../report/format.ts";
 import { type Command, modelPath, required } from "./command.ts";
+import { inputFiles } from "./shared.ts";
 
 /** The command. */
 export const cutCommand: Command = {
@@ -34,9 +36,10 @@ export const cutCommand: Command = {
       throw new AttuneError("bad-option", "Give --bits: the width to cut to, as in --bits 4");
     }
     const output = required(parsed, "output", "where the cut model goes, as in -o small.onnx");
-    checkWritable(output);
     const format = parsed.choice("format", ["qdq", "packed"]);
-    writeModel(cut(readModel(path), bits, { format }), output);
+    const model = readModel(path);
+    checkOutputs([output], inputFiles(parsed, path, model));
+    writeModel(cut(model, bits, { format }), output);
     const before = (await stat(path)).size, after = (await stat(output)).size;
     context.say(`${output}: ${bits} bits, ${bytes(before)} → ${bytes(after)}`);
   },

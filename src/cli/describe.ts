@@ -11,6 +11,7 @@ import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Storage } from "../plan/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
+import { printable } from "../printable.ts";
 import { bytes, duration } from "../report/format.ts";
 import { describeAllocation, SHARE_HEAD, shareCells } from "./describe_bits.ts";
 import { table } from "./table.ts";
@@ -46,9 +47,7 @@ export function describePlan(plan: Plan): string {
   return [
     table(head, rows),
     "",
-    ...embeddings,
-    ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
-    ...prepared,
+    ...[...embeddings, ...describeFloats(skipped), ...prepared].map(printable),
     ...(allocation ? [describeAllocation(allocation)] : []),
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
     `${
@@ -59,6 +58,19 @@ export function describePlan(plan: Plan): string {
     `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
     `(${(size.before / size.after).toFixed(1)} times smaller)`,
   ].join("\n");
+}
+
+/** What stays in float, a line each; vectors, of which there are many and none is large, in one. */
+function describeFloats(skipped: Plan["skipped"]): string[] {
+  const vectors = skipped.filter(({ reason }) => reason === "vector");
+  const lines = skipped.filter((own) => !vectors.includes(own)).map(
+    ({ name, op, reason, weight, bytes: size }) =>
+      `stays in float: ${name} (${op}): ${reason}` +
+      (weight !== undefined && size !== undefined ? ` (${weight}, ${bytes(size)})` : ""),
+  );
+  if (vectors.length === 0) return lines;
+  const all = vectors.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  return [...lines, `stay in float: ${vectors.length} vectors, such as biases, ${bytes(all)}`];
 }
 
 /** The blocks that --blocks learns, a line each. */
@@ -104,7 +116,7 @@ export function describeResult(
       : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
         `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
     `${duration(seconds)}: ${spent}`,
-    ...warnings.map((warning) => `warning: ${warning}`),
+    ...warnings.map((warning) => printable(`warning: ${warning}`)),
   ].join("\n");
 }
 

@@ -1,11 +1,12 @@
 /**
- * The command line: chooses the command, stops it on Ctrl-C, and turns errors into exit codes.
+ * The command line: chooses the command, stops it on a signal, and turns errors into exit codes.
  *
  * @module
  */
 
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
+import { printable } from "../printable.ts";
 import { VERSION } from "../version.ts";
 import { type Command, helpOf, parseCommand } from "./command.ts";
 import { cutCommand } from "./cut.ts";
@@ -20,15 +21,37 @@ const COMMANDS: readonly Command[] = [
   cutCommand,
 ];
 
-/** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by Ctrl-C. */
+/** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by a signal. */
 export type ExitCode = 0 | 1 | 2 | 130;
+
+/** What stops the program: Ctrl-C, a polite kill, a terminal that is closed. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Milliseconds that a stopped command has to clean up; then the program ends all the same. */
+const GRACE = 3000;
 
 /** Runs the command line `args`; returns the exit code. Nothing is thrown. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
   // A progress bar may stand on the line: it is drawn again with the next event.
   const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
-  const say = (line: string) => void process.stderr.write(`${clear}${line}\n`);
-  const print = (text: string) => void process.stdout.write(`${text}\n`);
+  const say = (line: string) => {
+    try {
+      process.stderr.write(`${clear}${shown(line)}\n`);
+    } catch {
+      // The terminal is gone: there is nobody to tell.
+    }
+  };
+  let unprinted: Error | undefined;
+  // Deno throws what Node tells later. Who reads no further, as head does, has what they want.
+  const failed = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") unprinted = error;
+  };
+  const print = (text: string) => {
+    try {
+      process.stdout.write(`${shown(text)}\n`);
+    } catch (error) {
+      failed(error as Error);
+    }
+  };
   const first = args[0];
   if (first === "--version") {
     print(VERSION);
@@ -48,19 +71,26 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new AttuneError("aborted", "Stopped"));
   };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  for (const signal of SIGNALS) process.on(signal, stop);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", failed);
+  if (process.platform !== "win32") process.on("SIGXFSZ", ignore);
   const verbose = args.includes("--verbose");
   try {
     if (rest.includes("--help") || rest.includes("-h")) {
       print(helpOf(command));
       return 0;
     }
-    await command.run(parseCommand(command, rest), { signal: controller.signal, say, print });
-    return 0;
+    const context = { signal: controller.signal, say, print };
+    await orStopped(command.run(parseCommand(command, rest), context), controller.signal);
+    await new Promise<void>((done) => process.stdout.write("", () => done()));
+    if (unprinted === undefined) return 0;
+    throw new AttuneError(
+      "bad-output",
+      `Cannot print the result: ${unprinted.message}; free some space or send it elsewhere`,
+    );
   } catch (error) {
     if (controller.signal.aborted) {
-      say("Stopped; nothing was written");
+      say("Stopped; no file was left half-written");
       return 130;
     }
     const known = error instanceof AttuneError;
@@ -69,9 +99,33 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     else if (!known || !error.isUserError) say("Run again with --verbose to see where");
     return known && error.isUserError ? 2 : 1;
   } finally {
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
+    for (const signal of SIGNALS) process.off(signal, stop);
+    for (const stream of [process.stdout, process.stderr]) stream.off("error", failed);
+    if (process.platform !== "win32") process.off("SIGXFSZ", ignore);
   }
+}
+
+/** With a listener, writing past a limit on the size of files fails instead of ending the program. */
+function ignore(): void {}
+
+/** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */
+async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => {
+      timer = setTimeout(() => reject(signal.reason), GRACE);
+    });
+  });
+  try {
+    await Promise.race([work, stopped]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** `text` with nothing in it that steers a terminal, but its line breaks. */
+function shown(text: string): string {
+  return text.split("\n").map(printable).join("\n");
 }
 
 function overview(): string {

@@ -6,8 +6,9 @@
 
 import process from "node:process";
 import type { OnProgress } from "../progress.ts";
+import { printable } from "../printable.ts";
 import { duration } from "../report/format.ts";
-import { printable, shorten, widthOf } from "./width.ts";
+import { shorten, widthOf } from "./width.ts";
 
 /** Milliseconds between two drawings. */
 const INTERVAL = 100;

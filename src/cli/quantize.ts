@@ -4,14 +4,15 @@
  * @module
  */
 
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import type { Reconstruction } from "../blocks/options.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
-import { checkWritable, readModel, writeFileAtomic, writeModel } from "../onnx/file.ts";
+import { checkOutputs, writeFileAtomic } from "../files/output.ts";
+import { readModel, writeModel } from "../onnx/file.ts";
 import {
   type ActivationBits,
   FORMATS,
@@ -21,12 +22,13 @@ import {
   type RoundingMethod,
 } from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
+import { printable } from "../printable.ts";
 import { quantize } from "../quantize.ts";
 import { renderReport } from "../report/html.ts";
 import { BITS_FLAGS, bitsOf } from "./budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { describeResult } from "./describe.ts";
 import { dryRun } from "./dry_run.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
@@ -136,20 +138,28 @@ export const quantizeCommand: Command = {
       // Levels by the default method would take long for every width.
       const given = parsed.text("rounding") ?? parsed.text("candidates");
       const method = given === undefined ? undefined : rounding(parsed);
-      return await runSweep(plan, parsed, context, { rounding: method, range: range(parsed) });
+      const inputs = inputFiles(parsed, path, model);
+      return await runSweep(plan, parsed, context, {
+        rounding: method,
+        range: range(parsed),
+        inputs,
+      });
     }
     const output = required(
       parsed,
       "output",
       "where the quantized model goes, as in -o model.q.onnx",
     );
-    checkWritable(output);
     const reportPath = parsed.text("report");
-    if (reportPath !== undefined) checkWritable(reportPath);
-    const checkpoint = checkpointFile(output);
+    const checkpoint = checkpointFile(output), inputs = inputFiles(parsed, path, model);
+    checkOutputs(
+      [output, checkpoint.name, ...(reportPath === undefined ? [] : [reportPath])],
+      inputs,
+    );
     const options = {
+      ...batchingOf(parsed),
       rounding: rounding(parsed),
-      reconstruction: reconstruction(parsed),
+      reconstruction: reconstruction(parsed, inputs),
       checkpoint,
       resume: parsed.on("resume"),
       range: range(parsed),
@@ -166,7 +176,7 @@ export const quantizeCommand: Command = {
       what: "a folder of sample images, a .npy or a .npz file",
     });
     if (!parsed.on("json")) {
-      for (const line of plan.prepared) context.say(line);
+      for (const line of plan.prepared) context.say(printable(line));
     }
     using pool = await poolOf(parsed, context);
     using progress = createProgress();
@@ -174,7 +184,7 @@ export const quantizeCommand: Command = {
       ...options,
       onProgress: progress.update,
     }).catch((error) => {
-      if (checkpoint.load()) {
+      if (existsSync(checkpoint.name)) {
         context.say(`${checkpoint.name} keeps what was found so far: go on by --resume`);
       }
       throw error;
@@ -189,6 +199,8 @@ export const quantizeCommand: Command = {
     writeModel(quantized, output);
     checkpoint.clear();
     if (reportPath !== undefined) {
+      // Some file systems take two names for one: now that the model is there, that shows.
+      checkOutputs([output, reportPath], inputs);
       writeFileAtomic(reportPath, [new TextEncoder().encode(renderReport(complete))]);
     }
     const bytes = { before: (await stat(path)).size, after: (await stat(output)).size };
@@ -260,12 +272,13 @@ function seconds(name: string, text: string): number {
   );
 }
 
-function reconstruction(parsed: Parsed): Reconstruction | undefined {
+function reconstruction(parsed: Parsed, inputs: readonly string[]): Reconstruction | undefined {
   const budget = parsed.text("time-budget"), folder = parsed.text("debug-graphs");
   if (!parsed.on("blocks") && budget === undefined) {
     if (folder === undefined) return undefined;
     throw new AttuneError("bad-option", `Cannot use --debug-graphs without --blocks: give it, too`);
   }
+  if (folder !== undefined) makeFolder(folder);
   const { kind } = rounding(parsed);
   return {
     kind: "blocks",
@@ -275,10 +288,23 @@ function reconstruction(parsed: Parsed): Reconstruction | undefined {
       : parsed.number("steps"),
     timeBudget: budget === undefined ? undefined : seconds("time-budget", budget),
     onGraph: folder === undefined ? undefined : (name, model) => {
-      mkdirSync(folder, { recursive: true });
-      writeModel(model, join(folder, `${name}.onnx`));
+      const path = join(folder, `${name}.onnx`);
+      checkOutputs([path], inputs);
+      writeModel(model, path);
     },
   };
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    throw new AttuneError(
+      "bad-output",
+      `Cannot use --debug-graphs ${folder}: ${(cause as Error).message}; give another folder`,
+      { cause },
+    );
+  }
 }
 
 function range(parsed: Parsed): RangeMethod | undefined {

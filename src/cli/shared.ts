@@ -4,10 +4,15 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { AttuneError } from "../errors.ts";
+import type { BatchingOptions } from "../calibrate/probe.ts";
+import { dataFiles } from "../onnx/file.ts";
+import type { Model } from "../onnx/model.ts";
 import { checkCount } from "../plan/options.ts";
 import { startPool } from "../runtime/start.ts";
+import { printable } from "../printable.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { openSamples } from "../samples/open.ts";
 import type { PreprocessOptions } from "../samples/preprocess.ts";
@@ -27,6 +32,15 @@ export const DATA_FLAGS: Record<string, Flag> = {
   crop: { value: "PIXELS", help: "centre crop: a side, or HxW [what the model wants]" },
   layout: { value: "ORDER", help: "NCHW or NHWC [by the model's input]" },
   limit: { value: "N", help: "take N samples, spread over the set [all]" },
+  batch: {
+    value: "N",
+    help: "run N samples at a time, at most; 1: a sample is a whole input [as fits the model]",
+  },
+  "batch-axis": {
+    value: "K",
+    repeat: true,
+    help: "the axis that counts samples, from 0, or NAME=K for each input [found by a probe]",
+  },
 };
 
 /** Flags that say how models are run. */
@@ -39,6 +53,36 @@ export const RUN_FLAGS: Record<string, Flag> = {
   "relaxed-simd": { help: "faster sums; the same bytes only on machines of one kind" },
   backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
 };
+
+/** What a command reads, and so must not write: the model at `path`, its data files, the samples. */
+export function inputFiles(parsed: Parsed, path: string, model: Model): string[] {
+  const others = [parsed.text("data"), parsed.text("labels")].filter((each) => each !== undefined);
+  const inputs = [path, ...dataFiles(model, path), ...others];
+  // What is not there is refused when it is read.
+  return inputs.filter((each) => existsSync(each));
+}
+
+/** How the flags say that samples are run. */
+export function batchingOf(parsed: Parsed): BatchingOptions {
+  const batch = parsed.number("batch");
+  if (batch !== undefined) checkCount("--batch", batch);
+  const texts = parsed.texts("batch-axis");
+  if (texts.length === 0) return { batch };
+  const axes = texts.map((text) => {
+    const split = text.lastIndexOf("="), axis = text.slice(split + 1);
+    if (split !== 0 && /^\d+$/.test(axis)) return [text.slice(0, Math.max(0, split)), Number(axis)];
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use --batch-axis ${text}: give an axis, as in 1, or one of an input, as in x=1`,
+    );
+  });
+  if (axes.every(([name]) => name !== "")) return { batch, batchAxis: Object.fromEntries(axes) };
+  if (axes.length === 1) return { batch, batchAxis: axes[0][1] as number };
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --batch-axis ${texts.join(" and ")}: give one axis, or NAME=K for each input`,
+  );
+}
 
 /** Opens the samples that the flags name, for a model with `inputs`. */
 export async function samplesOf(
@@ -53,9 +97,11 @@ export async function samplesOf(
     inputs,
     preprocess: preprocessOf(parsed),
     limit,
+    batchAxis: batchingOf(parsed).batchAxis,
     labels: options.labels,
     signal,
-    onWarning: ({ source, message }) => say(`warning: ${source} is left out: ${message}`),
+    onWarning: ({ source, message }) =>
+      say(printable(`warning: ${source} is left out: ${message}`)),
   });
 }
 
@@ -95,12 +141,11 @@ export async function poolOf(parsed: Parsed, { signal }: Context): Promise<Engin
   const backend = parsed.choice("backend", ["web", "node"]);
   const megabytes = parsed.number("memory");
   if (megabytes !== undefined) checkCount("--memory", megabytes, 0);
-  const pool = await startPool({
+  return await startPool({
     threads,
     backend,
     relaxedSimd: parsed.on("relaxed-simd"),
     memory: megabytes === undefined ? undefined : megabytes * 1e6,
+    signal,
   });
-  signal.addEventListener("abort", () => pool[Symbol.dispose](), { once: true });
-  return pool;
 }

@@ -5,7 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { checkWritable, writeFileAtomic, writeModel } from "../onnx/file.ts";
+import { checkOutputs, writeFileAtomic } from "../files/output.ts";
+import { writeModel } from "../onnx/file.ts";
 import { STRATEGIES } from "../plan/bits.ts";
 import type { RangeMethod, RoundingMethod } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -14,7 +15,7 @@ import { renderSweep } from "../report/sweep.ts";
 import { sweep, type SweepReport } from "../sweep.ts";
 import type { Context, Flag, Parsed } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { poolOf, samplesOf } from "./shared.ts";
+import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 import { table } from "./table.ts";
 
 /** The flag. */
@@ -30,7 +31,12 @@ export async function runSweep(
   plan: Plan,
   parsed: Parsed,
   context: Context,
-  options: { readonly rounding?: RoundingMethod; readonly range?: RangeMethod },
+  { inputs, ...options }: {
+    readonly rounding?: RoundingMethod;
+    readonly range?: RangeMethod;
+    /** What is not written over. */
+    readonly inputs: readonly string[];
+  },
 ): Promise<void> {
   const averages = averagesOf(parsed.text("sweep")!);
   for (const flag of ["average-bits", "max-size", "max-loss", "blocks", "time-budget", "resume"]) {
@@ -45,7 +51,9 @@ export async function runSweep(
         "-o 'model.*.onnx', or none",
     );
   }
-  for (const path of [output, report]) if (path !== undefined) checkWritable(path);
+  const pathOf = (asked: number) => output!.replaceAll("*", `${asked}`);
+  const outputs = [...(output === undefined ? [] : averages.map(pathOf)), report];
+  checkOutputs(outputs.filter((path) => path !== undefined), inputs);
   const strategy = parsed.choice("allocate", STRATEGIES);
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
     what: "a folder of sample images, a .npy or a .npz file",
@@ -56,11 +64,12 @@ export async function runSweep(
     averages,
     strategies: strategy && [strategy],
     ...options,
+    ...batchingOf(parsed),
     damping: parsed.number("damping"),
     seed: parsed.number("seed"),
     onModel: output === undefined
       ? undefined
-      : (model, { asked }) => writeModel(model, output.replaceAll("*", `${asked}`)),
+      : (model, { asked }) => writeModel(model, pathOf(asked)),
     signal: context.signal,
     onProgress: progress.update,
   });

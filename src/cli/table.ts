@@ -5,7 +5,8 @@
  */
 
 import process from "node:process";
-import { printable, shorten, widthOf } from "./width.ts";
+import { printable } from "../printable.ts";
+import { shorten, widthOf } from "./width.ts";
 
 /** Options of {@linkcode table}. */
 export interface TableOptions {

@@ -11,15 +11,6 @@ export function widthOf(text: string): number {
   return stringWidth(text);
 }
 
-/**
- * `text` with all control characters shown as `�`. Names of layers and files come from elsewhere and
- * could hold escape sequences, which a terminal would obey.
- */
-export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex -- control characters are what is looked for
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, "\ufffd");
-}
-
 /** `text` in at most `width` columns, by leaving out its middle: names differ at their ends. */
 export function shorten(text: string, width: number): string {
   if (widthOf(text) <= width) return text;

@@ -19,7 +19,7 @@ export function putBias(draft: Draft, layer: LayerPlan, rounding: Rounding, node
   const inputs = [...node.input];
   while (inputs.length < 2) inputs.push("");
   node.input = [inputs[0], inputs[1], name];
-  draft.biases.set(target.name, name);
+  draft.biases.set(target.output, name);
   const steps = biasScales(layer, rounding.scales, draft.inputGrid(target.input));
   const weightScale = draft.weightScales.get(target.weight);
   if (steps === undefined || weightScale === undefined) {

@@ -18,6 +18,7 @@ import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
 import { cutRounding } from "./cut_parts.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
+import { putFloatForms } from "./float_form.ts";
 import { putNBits } from "./nbits.ts";
 import { putNested } from "./nested.ts";
 import { putPacked } from "./packed.ts";
@@ -77,8 +78,8 @@ function putParts(draft: Draft, original: Model, width?: number): void {
   const constants = new Set(original.proto.graph.initializer.map((tensor) => tensor.name));
   const done = new Set<string>();
   for (const layer of plan.layers) {
-    const { name, weight } = layer.target;
-    const node = nodes.get(layer.target.node), known = parts.roundings.get(name);
+    const { output, weight } = layer.target;
+    const node = nodes.get(layer.target.node), known = parts.roundings.get(output);
     // A weight that layers share has the rounding of the first of them, wherever that is.
     const first = constants.has(weight) && !done.has(weight);
     if (known === undefined || (!first && node === undefined)) continue;
@@ -89,6 +90,7 @@ function putParts(draft: Draft, original: Model, width?: number): void {
   }
   putTables(draft);
   putActivations(draft);
+  if (draft.format !== "learnable" && parts.grids.size > 0) putFloatForms(draft);
   model.proto.graph.node.unshift(...draft.front);
 }
 

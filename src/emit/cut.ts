@@ -189,9 +189,12 @@ export class Cutter {
 
   /** The tensor that `name` comes from by way of nodes that only move values. */
   #sourceOf(name: string): string {
+    const seen = new Set<string>();
     for (let at = name;;) {
       const node = this.#producers.get(at);
       if (node === undefined || !MOVES.includes(node.opType)) return at;
+      if (seen.has(at)) throw this.#damaged(name);
+      seen.add(at);
       at = node.input[0];
     }
   }

@@ -45,7 +45,7 @@ export interface Nested {
 export function putNested({ model, plan, parts, format, biases }: Draft): void {
   if (format === "float" || format === "learnable") return;
   const known = plan.layers.flatMap((layer) => {
-    const rounding = parts.roundings.get(layer.target.name);
+    const rounding = parts.roundings.get(layer.target.output);
     return rounding?.cuts === undefined ? [] : [{ layer, cuts: rounding.cuts }];
   });
   if (known.length === 0) return;
@@ -55,7 +55,7 @@ export function putNested({ model, plan, parts, format, biases }: Draft): void {
     layers: known.map(({ layer: { target, grid, bits }, cuts }) => ({
       weight: target.weight,
       widths: grid.kind === "nested" ? grid.widths : [bits],
-      bias: biases.get(target.name),
+      bias: biases.get(target.output),
       biases: Object.fromEntries(
         cuts.flatMap(({ width, bias }) => bias ? [[width, toBase64(bytesOf(bias))]] : []),
       ),

@@ -14,6 +14,7 @@ import {
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./gen/onnx_pb.ts";
 import type { Model } from "./model.ts";
 import { isExternal, rawBytes } from "./tensor.ts";
+import { tensorsOf } from "./tensors.ts";
 
 /** Bytes from which on a tensor's data is a chunk of its own. */
 const LARGE = 2 ** 16;
@@ -52,7 +53,7 @@ export async function modelDigest(model: Model): Promise<string> {
     digests.push(new Uint8Array(hash));
   };
   for (const chunk of modelChunks(model)) await add(chunk);
-  for (const tensor of model.proto.graph.initializer) {
+  for (const tensor of tensorsOf(model)) {
     if (isExternal(tensor)) await add(rawBytes(tensor, model.external)!);
   }
   const all = new Uint8Array(lengthOf(digests));

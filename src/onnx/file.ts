@@ -5,24 +5,35 @@
  * @module
  */
 
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync } from "node:fs";
-import { accessSync, constants, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  rmSync,
+} from "node:fs";
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
-import { randomUUID } from "node:crypto";
-import { TensorProto_DataLocation } from "./gen/onnx_pb.ts";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { type TensorProto, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
+import { isWithin, writeFileAtomic } from "../files/output.ts";
+import { statRegular } from "../files/regular.ts";
 import { modelChunks } from "./chunks.ts";
-import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
+import { copyMessage, type Model, parseModel } from "./model.ts";
 import { type ExternalData, externalEntries, isExternal, rawBytes } from "./tensor.ts";
+import { mapTensors, tensorsOf } from "./tensors.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
 const INLINE_LIMIT = 1.8e9;
 
 /** Reads `length` bytes at `offset` of a file; all the rest where `length` is not given. */
 function readRange(path: string, offset: number, length?: number): Uint8Array {
+  const { size } = statRegular(path);
   const file = openSync(path, "r");
   try {
-    const size = fstatSync(file).size;
     const wanted = length ?? size - offset;
     // Written so that NaN, from an entry that is no number, is refused.
     if (!(offset >= 0 && wanted >= 0 && offset + wanted <= size)) {
@@ -44,27 +55,45 @@ function readRange(path: string, offset: number, length?: number): Uint8Array {
   }
 }
 
-/** The external data of a model in `folder`; a location may not leave the folder. */
-function externalData(folder: string): ExternalData {
+/**
+ * The external data of the model at `path`: regular files in the model's folder. Where the model is a
+ * link, the folder that it really lies in counts, too: caches keep models and their data side by side
+ * under other names. A file with a second name (a hard link) may be anybody's and is refused.
+ */
+function externalData(path: string): ExternalData {
+  const folders = [dirname(path), dirname(realpathSync(path))].map((each) => realpathSync(each));
   return (location, offset, length) => {
-    if (isAbsolute(location) || normalize(location).split(/[\\/]/)[0] === "..") {
-      throw new AttuneError(
+    const named = join(dirname(path), location);
+    const outside = () =>
+      new AttuneError(
         "bad-model",
         `Cannot read external data "${location}": it lies outside the model's folder`,
       );
-    }
+    if (isAbsolute(location) || normalize(location).split(/[\\/]/)[0] === "..") throw outside();
     try {
-      return readRange(join(folder, location), offset, length);
+      const real = realpathSync(named);
+      if (!folders.some((folder) => isWithin(folder, real))) throw outside();
+      if (statRegular(real).nlink > 1) {
+        throw new Error("it has a second name elsewhere (a hard link); make it a copy");
+      }
+      return readRange(real, offset, length);
     } catch (cause) {
       if (cause instanceof AttuneError) throw cause;
       throw new AttuneError(
         "bad-model",
-        `Cannot read the model's external data file ${join(folder, location)}: ` +
-          (cause as Error).message,
+        `Cannot read the model's external data file ${named}: ${(cause as Error).message}`,
         { cause },
       );
     }
   };
+}
+
+/** The files beside the model at `path` that its tensors name. */
+export function dataFiles(model: Model, path: string): string[] {
+  const locations = tensorsOf(model).filter(isExternal).map(({ externalData }) =>
+    externalData.find(({ key }) => key === "location")?.value ?? ""
+  );
+  return [...new Set(locations)].filter(Boolean).map((name) => join(dirname(path), name));
 }
 
 /**
@@ -75,7 +104,6 @@ function externalData(folder: string): ExternalData {
 export function readModel(path: string): Model {
   let bytes: Uint8Array;
   try {
-    if (statSync(path).isDirectory()) throw new Error("it is a folder");
     bytes = readRange(path, 0);
   } catch (cause) {
     if (cause instanceof AttuneError) throw cause;
@@ -85,60 +113,15 @@ export function readModel(path: string): Model {
       { cause },
     );
   }
-  return parseModel(bytes, { external: externalData(dirname(path)), name: basename(path) });
-}
-
-/** Throws `bad-output` where no file can be written at `path`. */
-export function checkWritable(path: string): void {
-  try {
-    accessSync(dirname(path), constants.W_OK);
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found?.isDirectory()) throw new Error("it is a folder");
-  } catch (cause) {
-    throw new AttuneError(
-      "bad-output",
-      `Cannot write ${path}: ${(cause as Error).message}; choose another -o`,
-      { cause },
-    );
-  }
-}
-
-/**
- * Writes `parts` one after another to a temporary file beside `path`, then renames it: there is
- * either the whole file or none.
- *
- * @throws {AttuneError} `bad-output`, for example where the disk is full; nothing stays behind.
- */
-export function writeFileAtomic(path: string, parts: Iterable<Uint8Array>): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
-  try {
-    const file = openSync(temporary, "wx");
-    try {
-      for (const part of parts) {
-        for (let done = 0; done < part.length;) {
-          done += writeSync(file, part, done, Math.min(part.length - done, 2 ** 30));
-        }
-      }
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw new AttuneError(
-      "bad-output",
-      `Cannot write ${path}: ${(cause as Error).message}; free some space or choose another -o`,
-      {
-        cause,
-      },
-    );
-  }
+  return parseModel(bytes, { external: externalData(path), name: basename(path) });
 }
 
 /**
  * Writes `model` to `path`. Where the message would near 2 GiB, or `externalFile` is asked for,
- * all large tensors go to `<path>.data`, one after another, never in one buffer.
+ * all large tensors go to a file beside it, one after another, never in one buffer. That file is named
+ * after its content, so the model that was there stays whole until the new one is; then its data goes.
+ *
+ * @throws {AttuneError} `bad-output`; what was there before is then as it was.
  */
 export function writeModel(
   model: Model,
@@ -148,33 +131,70 @@ export function writeModel(
       boolean;
   } = {},
 ): void {
-  const out = copyModel(model);
-  const { initializer } = out.proto.graph;
-  const inline = initializer.reduce((sum, tensor) => sum + tensor.rawData.length, 0);
-  const parts: Array<() => Uint8Array> = [];
-  const location = `${basename(path)}.data`;
-  let offset = 0;
+  const inline = tensorsOf(model).reduce((sum, tensor) => sum + tensor.rawData.length, 0);
+  const moved: { tensor: TensorProto; read: () => Uint8Array; length: number }[] = [];
+  const hash = createHash("sha256");
   const move = options.externalFile || inline > INLINE_LIMIT;
-  initializer.forEach((tensor, i) => {
+  const out = mapTensors(model, (tensor) => {
     // What lay in another file comes along: the new model may live in another folder.
-    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return;
+    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return tensor;
     const read = () => rawBytes(tensor, model.external)!;
-    const length = read().length;
-    initializer[i] = Object.assign(copyMessage(tensor), {
+    const bytes = read();
+    hash.update(bytes);
+    const outside = Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData: externalEntries({ location, offset, length }),
     });
-    parts.push(read);
-    offset += length;
+    moved.push({ tensor: outside, read, length: bytes.length });
+    return outside;
   });
-  if (parts.length > 0) {
+  const old = dataOf(path);
+  const location = dataName(path, hash.digest("hex").slice(0, DIGITS));
+  let offset = 0;
+  for (const { tensor, length } of moved) {
+    tensor.externalData = externalEntries({ location, offset, length });
+    offset += length;
+  }
+  const data = join(dirname(path), location), known = existsSync(data);
+  if (moved.length > 0) {
     writeFileAtomic(
-      join(dirname(path), location),
+      data,
       (function* () {
-        for (const read of parts) yield read();
+        for (const { read } of moved) yield read();
       })(),
     );
   }
-  writeFileAtomic(path, modelChunks(out));
+  try {
+    writeFileAtomic(path, modelChunks(out));
+  } catch (error) {
+    if (!known) rmSync(data, { force: true });
+    throw error;
+  }
+  for (const file of old) {
+    if (moved.length === 0 || basename(file) !== location) rmSync(file, { force: true });
+  }
+}
+
+/** Digits of a digest in the name of a data file, and the bytes that a file's name may have. */
+const DIGITS = 16, NAME_BYTES = 255;
+
+/** What the data file of the model at `path` is called whose content has the digest `digest`. */
+function dataName(path: string, digest: string): string {
+  const end = `.${digest}.data`;
+  const characters = [...basename(path)];
+  while (Buffer.byteLength(characters.join("") + end) > NAME_BYTES) characters.pop();
+  return characters.join("") + end;
+}
+
+/** The data files that {@linkcode writeModel} made for the model that is at `path` now. */
+function dataOf(path: string): string[] {
+  const isOwn = (name: string) => name === dataName(path, name.slice(-DIGITS - 5, -5));
+  try {
+    // Most models have none: they need not be read.
+    if (!readdirSync(dirname(path)).some(isOwn)) return [];
+    return dataFiles(readModel(path), path).filter((file) => isOwn(basename(file)));
+  } catch {
+    // There is none, or something else: not ours to remove.
+    return [];
+  }
 }

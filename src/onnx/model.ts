@@ -17,6 +17,7 @@ import {
   OperatorSetIdProtoSchema,
 } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
+import { sortGraph, sortNodes } from "./sort.ts";
 import type { ExternalData } from "./tensor.ts";
 
 /** The oldest opset of the default domain that attune reads. */
@@ -41,7 +42,8 @@ export interface ParseOptions {
 }
 
 /**
- * Parses the bytes of an ONNX file. Fields that attune does not know are kept.
+ * Parses the bytes of an ONNX file. Fields that attune does not know are kept; nodes that are not in
+ * order are sorted.
  *
  * @throws {AttuneError} `bad-model` where the bytes are no ONNX model, are cut off, or use an opset
  * before 9.
@@ -78,6 +80,17 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
       `Cannot read ${name}: it holds no graph; give a float32 ONNX model`,
     );
   }
+  const { node, input, initializer } = proto.graph;
+  const names = [...input, ...initializer].map((each) => each.name);
+  if (names.concat(node.flatMap(({ output }) => output)).includes("__proto__")) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot use ${name}: a tensor is called "__proto__", under which JavaScript keeps nothing; ` +
+        `give it another name`,
+    );
+  }
+  sortGraph(proto.graph);
+  for (const local of proto.functions) local.node = sortNodes(local.node);
   const model: Model = {
     proto: proto as Model["proto"],
     external: options.external,

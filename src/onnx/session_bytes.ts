@@ -10,6 +10,7 @@ import { toBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema, type TensorProto, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
 import { copyMessage, type Model } from "./model.ts";
 import { externalEntries, isExternal, rawBytes, storedLength } from "./tensor.ts";
+import { mapTensors } from "./tensors.ts";
 
 /** Bytes from which on a tensor goes beside the message. */
 const BIG = 2 ** 24;
@@ -36,19 +37,18 @@ export interface SessionParts {
 export function sessionParts(
   model: Model,
   options: {
-    /** Bytes from which on a tensor goes beside the message. Default: 16 MiB. */ big?: number;
+    /** Bytes from which on an initializer goes beside the message. Default: 16 MiB. */ big?:
+      number;
   } = {},
 ): SessionParts {
-  const { initializer } = model.proto.graph;
-  const all = initializer.reduce((sum, tensor) => sum + storedLength(tensor), 0);
+  const initializers = new Set(model.proto.graph.initializer);
+  const all = [...initializers].reduce((sum, tensor) => sum + storedLength(tensor), 0);
   const big = options.big ?? (all > MOST_INLINE ? SMALL : BIG);
   const external: SessionFile[] = [];
-  const bytes = withInitializers(model, (tensor) => {
-    const raw = isExternal(tensor) || tensor.rawData.length >= big
-      ? rawBytes(tensor, model.external)!
-      : tensor.rawData;
-    if (raw.length < big) return isExternal(tensor) ? inlined(tensor, raw) : tensor;
-    const path = `tensor${external.length}`;
+  const change = (tensor: TensorProto) => {
+    const beside = initializers.has(tensor) && storedLength(tensor) >= big;
+    if (!beside) return isExternal(tensor) ? inlined(tensor, model) : tensor;
+    const raw = rawBytes(tensor, model.external)!, path = `tensor${external.length}`;
     // A view would take the whole of its buffer along into a worker.
     const data = raw.byteLength === raw.buffer.byteLength ? raw : new Uint8Array(raw);
     external.push({ path, data });
@@ -57,7 +57,8 @@ export function sessionParts(
       dataLocation: TensorProto_DataLocation.EXTERNAL,
       externalData: externalEntries({ location: path, offset: 0, length: raw.length }),
     });
-  });
+  };
+  const bytes = toBinary(ModelProtoSchema, mapTensors(model, change).proto);
   return { bytes, external };
 }
 
@@ -66,20 +67,9 @@ export function sessionBytes(model: Model): Uint8Array {
   return sessionParts(model, { big: Infinity }).bytes;
 }
 
-/** The message of `model` with its initializers as `replace` gives them. */
-function withInitializers(
-  model: Model,
-  replace: (tensor: TensorProto) => TensorProto,
-): Uint8Array {
-  const proto = copyMessage(model.proto);
-  proto.graph = copyMessage(proto.graph);
-  proto.graph.initializer = proto.graph.initializer.map(replace);
-  return toBinary(ModelProtoSchema, proto);
-}
-
-function inlined(tensor: TensorProto, bytes: Uint8Array): TensorProto {
+function inlined(tensor: TensorProto, { external }: Model): TensorProto {
   return Object.assign(copyMessage(tensor), {
-    rawData: bytes,
+    rawData: rawBytes(tensor, external),
     dataLocation: TensorProto_DataLocation.DEFAULT,
     externalData: [],
   });

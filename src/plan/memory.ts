@@ -123,11 +123,11 @@ export function gramPlan(target: Target, granularity: Granularity, views = 1): G
   }
   const unit = granularity.kind === "block" ? Math.min(granularity.size, depth) : 1;
   // The largest divisor of the depth that is a whole number of scale blocks, and fits.
-  for (let parts = 1; parts * unit <= depth; parts++) {
-    if (depth % parts !== 0 || (depth / parts) % unit !== 0) continue;
-    const size = depth / parts;
-    if (size > MOST_INPUTS && size > unit) continue;
-    if (gramBytes(target, size) <= GRAM_BYTES) return { kind: "blocks", size };
+  const most = Math.max(MOST_INPUTS, unit);
+  for (let size = most - most % unit; size >= unit; size -= unit) {
+    if (depth % size === 0 && gramBytes(target, size) <= GRAM_BYTES) {
+      return { kind: "blocks", size };
+    }
   }
   throw tooLarge(name, gramBytes(target, unit), `scale blocks of ${unit} do not divide ${depth}`);
 }

@@ -222,10 +222,25 @@ export function checkCount(what: string, value: number, least = 1): number {
   );
 }
 
-/** Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character. */
+/**
+ * Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character. Only the
+ * last `*` is ever gone back to, so time is at most their lengths' product.
+ */
 export function matchesPattern(pattern: string, name: string): boolean {
-  const source = pattern.split(/([*?])/).map((part) =>
-    part === "*" ? ".*" : part === "?" ? "." : part.replace(/[\\^$.|+()[\]{}]/g, "\\$&")
-  ).join("");
-  return new RegExp(`^${source}$`, "s").test(name);
+  let p = 0, n = 0, star = -1, from = 0;
+  while (n < name.length) {
+    if (pattern[p] === "*") {
+      star = p++;
+      from = n;
+    } else if (pattern[p] === "?" || pattern[p] === name[n]) {
+      p++;
+      n++;
+    } else if (star >= 0) {
+      // The last star takes one character more.
+      p = star + 1;
+      n = ++from;
+    } else return false;
+  }
+  while (pattern[p] === "*") p++;
+  return p === pattern.length;
 }

@@ -117,11 +117,15 @@ export interface Report {
   readonly tables: readonly TableReport[];
   /** The blocks that were learned, or tried; none where layers stay as they were rounded. */
   readonly blocks: readonly BlockReport[];
-  /** The layers that stay in float. */
+  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float. */
   readonly skipped: readonly {
     readonly name: string;
     readonly op: string;
     readonly reason: string;
+    /** The weight that it keeps, where that takes more than 1 kB. */
+    readonly weight?: string;
+    /** Bytes of that weight. */
+    readonly bytes?: number;
   }[];
   /** What the user should know. */
   readonly warnings: readonly string[];

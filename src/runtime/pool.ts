@@ -4,10 +4,11 @@
  * @module
  */
 
-import { Engine, LANES } from "../calibrate/engine.ts";
+import { Engine, LANES, RUNTIME_METHODS } from "../calibrate/engine.ts";
 import { memorySpool, type SpoolFactory } from "../calibrate/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
-import { Client, portPair, serve } from "./rpc.ts";
+import { AttuneError } from "../errors.ts";
+import { Client, type Port, portPair, serve } from "./rpc.ts";
 import type { OpenOptions, Runtime } from "./session.ts";
 
 /** Engines that share the work of a job. */
@@ -58,6 +59,25 @@ export class EnginePool implements Disposable {
     await Promise.all(this.clients.map((client) => client.call("open", [key, bytes, options])));
   }
 
+  /**
+   * Lets calls fail at once when `signal` fires, those under way too: a job does not wait for what its
+   * engines are in the middle of. Once the result is disposed of, the pool serves the next job.
+   */
+  stopOn(signal: AbortSignal | undefined): Disposable {
+    const stop = () => {
+      const error = new AttuneError("aborted", "Stopped", { cause: signal!.reason });
+      for (const client of this.clients) client.stop(error);
+    };
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    return {
+      [Symbol.dispose]: () => {
+        signal?.removeEventListener("abort", stop);
+        for (const client of this.clients) client.resume();
+      },
+    };
+  }
+
   /** Closes all models in all engines. */
   async close(): Promise<void> {
     await Promise.all(this.clients.map((client) => client.call("close", [])));
@@ -68,6 +88,14 @@ export class EnginePool implements Disposable {
     for (const client of this.clients) client[Symbol.dispose]();
     this.#cleanUp();
   }
+}
+
+/**
+ * The engine in the worker at the end of `port`, which is taken for hung after `patience` seconds of
+ * silence in the runtime. The kernel ends by construction, however long a layer takes it.
+ */
+export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
+  return new Client<Engine>(port, { patience, watched: RUNTIME_METHODS });
 }
 
 /**

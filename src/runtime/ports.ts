@@ -34,13 +34,16 @@ export function webPort(channel: Channel): Port {
 /** The port of a worker of Deno or a browser that has just been started. */
 export function workerPort(worker: Worker): Port {
   let handler: ((error: Error) => void) | undefined, early: Error | undefined;
+  const hear = (error: Error) => {
+    if (handler === undefined) early ??= error;
+    else handler(error);
+  };
   // From the start: Deno ends the program by an error of a worker that nobody listens for.
   worker.addEventListener("error", (event) => {
     event.preventDefault();
-    const error = new Error(event.message);
-    if (handler === undefined) early ??= error;
-    else handler(error);
+    hear(new Error(event.message));
   });
+  worker.addEventListener("messageerror", () => hear(new Error("its answer cannot be read")));
   return {
     ...webPort(worker),
     onError(next) {

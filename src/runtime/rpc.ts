@@ -13,7 +13,7 @@ export interface Port {
   post(message: unknown, transfer?: Transferable[]): void;
   /** Sets who gets the messages. */
   onMessage(handler: (message: unknown) => void): void;
-  /** Sets who hears of a crash; only on the caller's side. */
+  /** Sets who hears that the far end crashed or ended by itself; only on the caller's side. */
   onError?(handler: (error: Error) => void): void;
   /** Ends the worker at once; only on the caller's side. */
   terminate?(): void;
@@ -27,6 +27,10 @@ interface Request {
   readonly id: number;
   readonly method: string;
   readonly args: unknown[];
+}
+/** Calls whose answers nobody waits for any more. */
+interface Dropped {
+  readonly dropped: readonly number[];
 }
 type Response =
   | { readonly id: number; readonly kind: "progress"; readonly done: number }
@@ -42,17 +46,35 @@ type Response =
 /** Called as work goes on, with how much was done since the last call. */
 export type OnDone = (done: number) => void;
 
-/** Answers calls on `port` with the methods of `service`, one after another. */
+/**
+ * Answers calls on `port` with the methods of `service`, one after another. A call that was dropped is
+ * not begun, and ends when it next reports progress.
+ */
 export function serve<T extends Service<T>>(service: T, port: Port): void {
   let queue = Promise.resolve();
+  const waiting = new Set<number>();
   port.onMessage((message) => {
+    if ("dropped" in (message as Dropped)) {
+      for (const id of (message as Dropped).dropped) waiting.delete(id);
+      return;
+    }
     const { id, method, args } = message as Request;
-    const onDone: OnDone = (done) => port.post({ id, kind: "progress", done });
+    waiting.add(id);
+    const checkWaiting = () => {
+      if (!waiting.has(id)) throw new AttuneError("aborted", "Stopped");
+    };
+    const onDone: OnDone = (done) => {
+      checkWaiting();
+      port.post({ id, kind: "progress", done });
+    };
     queue = queue.then(async () => {
       try {
+        checkWaiting();
         const result = await service[method as keyof T](...args, onDone);
+        waiting.delete(id);
         port.post({ id, kind: "result", result }, buffersOf(result));
       } catch (error) {
+        waiting.delete(id);
         const code = error instanceof AttuneError ? error.code : "internal";
         const { message, stack } = error as Error;
         port.post({ id, kind: "error", code, message, stack });
@@ -72,56 +94,139 @@ function buffersOf(value: unknown, found: Set<ArrayBuffer> = new Set()): ArrayBu
   return [...found];
 }
 
+/** Options of {@linkcode Client}. */
+export interface ClientOptions {
+  /**
+   * Seconds that the far end may be silent while it owes an answer: no result, no progress. Past that it
+   * is taken for hung, ended, and all calls fail. Seconds in which this end did not run, asleep or busy,
+   * do not count. Default: any time.
+   */
+  patience?: number;
+  /** The methods to which that applies. Default: all. */
+  watched?: ReadonlySet<string>;
+}
+
+interface Call {
+  readonly method: string;
+  readonly onDone?: OnDone;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** Times within the patience that silence is looked for. */
+const LOOKS = 60;
+
 /** The far end of {@linkcode serve}. */
 export class Client<T extends Service<T>> implements Disposable {
   readonly #port: Port;
-  readonly #pending = new Map<
-    number,
-    { resolve(value: unknown): void; reject(error: Error): void; onDone?: OnDone }
-  >();
+  readonly #patience: number;
+  readonly #watched: ReadonlySet<string> | undefined;
+  /** In the order in which they are answered. */
+  readonly #pending = new Map<number, Call>();
   #next = 0;
+  /** Why no call can succeed any more. */
+  #ended: Error | undefined;
+  /** Why none does for now. */
+  #stopped: Error | undefined;
+  #watch: ReturnType<typeof setInterval> | undefined;
+  /** Looks since the last message. */
+  #silent = 0;
 
   /** A client over `port`. */
-  constructor(port: Port) {
+  constructor(port: Port, { patience = Infinity, watched }: ClientOptions = {}) {
     this.#port = port;
+    this.#patience = patience;
+    this.#watched = watched;
     port.onMessage((message) => {
+      this.#silent = 0;
       const response = message as Response;
       const call = this.#pending.get(response.id);
       if (call === undefined) return;
       if (response.kind === "progress") return call.onDone?.(response.done);
       this.#pending.delete(response.id);
+      this.#watchOver();
       if (response.kind === "result") return call.resolve(response.result);
       const error = new AttuneError(response.code, response.message);
       error.stack = response.stack;
       call.reject(error);
     });
     port.onError?.((cause) =>
-      this.#fail(new AttuneError("internal", `A worker crashed: ${cause.message}`, { cause }))
+      this.#end(new AttuneError("internal", `A worker crashed: ${cause.message}`, { cause }))
     );
   }
 
-  /** Calls `method`; `onDone` hears of progress. */
+  /** Calls `method`; `onDone` hears of progress. Once the far end is gone, it fails at once. */
   call<K extends keyof T & string>(
     method: K,
     args: DropLast<Parameters<T[K]>>,
     onDone?: OnDone,
   ): Promise<Awaited<ReturnType<T[K]>>> {
+    const refused = this.#ended ?? this.#stopped;
+    if (refused) return Promise.reject(refused);
     const id = this.#next++;
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, onDone });
       this.#port.post({ id, method, args });
+      this.#pending.set(id, {
+        method,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        onDone,
+      });
+      this.#watchOver();
     });
   }
 
-  /** Ends the worker; calls under way fail. */
+  /** Fails the calls under way with `error`, and every later one until {@linkcode resume}. */
+  stop(error: Error): void {
+    if (this.#ended) return;
+    this.#stopped = error;
+    this.#port.post({ dropped: [...this.#pending.keys()] } satisfies Dropped);
+    this.#fail(error);
+  }
+
+  /** Takes calls again after {@linkcode stop}. */
+  resume(): void {
+    this.#stopped = undefined;
+  }
+
+  /** Ends the worker; calls under way fail, and so does every later one. */
   [Symbol.dispose](): void {
+    this.#end(new AttuneError("aborted", "Stopped"));
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
     this.#port.terminate?.();
-    this.#fail(new AttuneError("aborted", "Stopped"));
+    this.#fail(this.#ended);
   }
 
   #fail(error: Error): void {
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
+    this.#watchOver();
+  }
+
+  /** Looks for silence as long as an answer is owed. */
+  #watchOver(): void {
+    if (this.#patience === Infinity) return;
+    if (this.#pending.size === 0) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+    } else if (this.#watch === undefined) {
+      this.#silent = 0;
+      // Looks are counted, not time: while the machine sleeps, there are none.
+      this.#watch = setInterval(() => {
+        const [{ method }] = this.#pending.values();
+        if (this.#watched?.has(method) === false || ++this.#silent <= LOOKS) return;
+        this.#end(
+          new AttuneError(
+            "internal",
+            `A worker hangs: it has not said a word for ${this.#patience} seconds while it was ` +
+              `asked for "${method}"; use another runtime, or more patience for a slow machine`,
+          ),
+        );
+      }, 1000 * this.#patience / LOOKS);
+    }
   }
 }
 

@@ -107,7 +107,8 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           interOpNumThreads: 1,
           graphOptimizationLevel: open.optimization ?? "all",
           executionMode: "sequential",
-          logSeverityLevel: 3,
+          // What fails is thrown, and need not be printed as well.
+          logSeverityLevel: 4,
           ...(open.external?.length && { externalData: open.external }),
           // MatMul with 4-bit weights would otherwise round activations to 8 bits.
           extra: {

@@ -4,19 +4,17 @@
  * @module
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Engine } from "../calibrate/engine.ts";
-import { LANES } from "../calibrate/engine.ts";
-import { AttuneError } from "../errors.ts";
+import { availableParallelism } from "node:os";
+import { type Engine, LANES } from "../calibrate/engine.ts";
+import { AttuneError, checkAborted } from "../errors.ts";
 import { cachedSpools } from "../calibrate/spool.ts";
 import { fileSpools } from "../calibrate/file_spool.ts";
 import { relaxedModule } from "../kernel/relaxed.ts";
 import { type Backend, loadBackend } from "./backends.ts";
-import { EnginePool, inlinePool } from "./pool.ts";
-import { Client, type Port } from "./rpc.ts";
+import { engineAt, EnginePool, inlinePool } from "./pool.ts";
+import type { Client, Port } from "./rpc.ts";
 import { whenReady } from "./ports.ts";
+import { temporaryFolder } from "../files/temporary.ts";
 import { startWorker } from "./workers.ts";
 
 /** Options of {@linkcode startPool}. */
@@ -35,6 +33,13 @@ export interface PoolOptions {
    * rest goes to files in the folder for temporary ones. Default: none, all goes there.
    */
   memory?: number;
+  /**
+   * Seconds that a worker may take for one batch, or to open one model, until it is taken for hung and
+   * the job fails. Seconds in which the machine sleeps do not count. Default: an hour.
+   */
+  patience?: number;
+  /** Ends the workers at once when it fires, whatever they do, also while they start. Default: none. */
+  signal?: AbortSignal;
 }
 
 /** What a worker is told first. */
@@ -52,13 +57,26 @@ export interface WorkerSetup {
 /**
  * Starts a pool of workers. Dispose of it to end them and to remove their files. Where no worker can
  * start, all work is done in this thread.
+ *
+ * @throws {AttuneError} `bad-output` where there is no place for temporary files, `bad-option` where the
+ * runtime does not load, `aborted` where the signal fired.
  */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
-  const { backend = "web", relaxedSimd = false, memory = 0 } = options;
+  const { backend = "web", relaxedSimd = false, memory = 0, patience, signal } = options;
   const threads = Math.min(options.threads ?? availableParallelism(), LANES);
-  const folder = mkdtempSync(join(tmpdir(), "attune-"));
-  const cleanUp = () => rmSync(folder, { recursive: true, force: true });
+  checkAborted(signal);
+  const folder = temporaryFolder();
   const ports: Port[] = [];
+  const endPorts = () => ports.forEach((port) => port.terminate?.());
+  const poolOf = (clients: readonly Client<Engine>[]) => {
+    const pool = new EnginePool(clients, () => {
+      signal?.removeEventListener("abort", dispose);
+      folder[Symbol.dispose]();
+    });
+    const dispose = () => pool[Symbol.dispose]();
+    signal?.addEventListener("abort", dispose);
+    return pool;
+  };
   try {
     for (let i = 0; i < threads; i++) {
       const port = await startWorker(new URL("./worker.ts", import.meta.url)).catch(() =>
@@ -67,18 +85,43 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
       if (port === undefined) break;
       ports.push(port);
     }
-    const setup: WorkerSetup = { backend, folder, relaxedSimd, memory: memory / ports.length };
-    if (ports.length > 0 && await allReady(ports, setup)) {
-      return new EnginePool(ports.map((port) => new Client<Engine>(port)), cleanUp);
+    const setup: WorkerSetup = {
+      backend,
+      folder: folder.path,
+      relaxedSimd,
+      memory: memory / ports.length,
+    };
+    const ready = ports.length > 0 && await unlessAborted(allReady(ports, setup), signal);
+    checkAborted(signal);
+    if (ready) {
+      return poolOf(ports.map((port) => engineAt(port, patience)));
     }
     const module = relaxedSimd ? await relaxedModule() : undefined;
-    const spools = cachedSpools(memory, fileSpools(folder));
+    const spools = cachedSpools(memory, fileSpools(folder.path));
     const inline = inlinePool(await loadBackend(backend, relaxedSimd), spools, module);
-    return new EnginePool(inline.clients, cleanUp);
+    checkAborted(signal);
+    return poolOf(inline.clients);
   } catch (error) {
-    for (const port of ports) port.terminate?.();
-    cleanUp();
+    endPorts();
+    folder[Symbol.dispose]();
     throw error;
+  }
+}
+
+/** What comes of `work`; fails at once when `signal` fires. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  const done = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const fail = () => reject(new AttuneError("aborted", "Stopped", { cause: signal.reason }));
+    if (signal.aborted) fail();
+    signal.addEventListener("abort", fail, { signal: done.signal });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    done.abort();
+    work.catch(() => {});
   }
 }
 

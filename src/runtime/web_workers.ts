@@ -24,9 +24,9 @@ import { Engine } from "../calibrate/engine.ts";
 import { opfsSpools } from "../calibrate/opfs_spool.ts";
 import { cachedSpools, memorySpool } from "../calibrate/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
-import { EnginePool } from "./pool.ts";
+import { engineAt, EnginePool } from "./pool.ts";
 import { type Channel, type Ready, webPort, whenReady, workerPort } from "./ports.ts";
-import { Client, serve } from "./rpc.ts";
+import { serve } from "./rpc.ts";
 import type { Runtime } from "./session.ts";
 
 /** Options of {@linkcode serveEngine}. */
@@ -69,5 +69,5 @@ export async function workerPool(workers: readonly Worker[]): Promise<EnginePool
     for (const port of ports) port.terminate?.();
     throw error;
   }
-  return new EnginePool(ports.map((port) => new Client<Engine>(port)));
+  return new EnginePool(ports.map((port) => engineAt(port)));
 }

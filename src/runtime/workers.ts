@@ -27,7 +27,11 @@ export async function startWorker(url: URL): Promise<Port> {
     const worker = new NodeWorker(url);
     return {
       ...nodePort(worker),
-      onError: (handler) => void worker.on("error", handler),
+      onError(handler) {
+        worker.on("error", handler);
+        worker.on("messageerror", handler);
+        worker.on("exit", (code) => handler(new Error(`it ended by itself with code ${code}`)));
+      },
       terminate: () => void worker.terminate(),
     };
   }

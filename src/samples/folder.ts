@@ -5,9 +5,10 @@
  */
 
 import type { Dirent } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { AttuneError, checkAborted } from "../errors.ts";
+import { loadRegular } from "../files/regular.ts";
 import type { ImageDecoder } from "./decoder.ts";
 import { parseLabels } from "./labels.ts";
 import { type Preprocess, preprocessPixels } from "./preprocess.ts";
@@ -119,9 +120,10 @@ async function readImage(
   { input, preprocess, decoder }: FolderOptions,
 ): Promise<Sample> {
   const { resize, resizeAlways, filter, crop, channels } = preprocess;
-  const pixels = await decoder.decode(await readFile(path), {
+  const pixels = await decoder.decode(await loadRegular(path), {
     resize: resize === "none" ? undefined : resize,
     unlessSize: resizeAlways ? undefined : crop,
+    crop,
     filter,
     channels,
   });
@@ -145,13 +147,13 @@ async function readLabels(
   path: string | undefined,
 ): Promise<Map<string, number>> {
   const source = path ?? join(folder, "labels.csv");
-  const text = await readFile(source, "utf8").catch((cause) => {
+  const bytes = await loadRegular(source).catch((cause) => {
     if (path === undefined && cause.code === "ENOENT") return undefined;
     throw new AttuneError("bad-data", `Cannot read labels from "${source}": ${cause.message}`, {
       cause,
     });
   });
-  if (text !== undefined) return parseLabels(text, basename(source));
+  if (bytes !== undefined) return parseLabels(new TextDecoder().decode(bytes), basename(source));
   if (files.some((file) => !file.includes("/"))) return new Map();
   const entries = await readdir(folder, { withFileTypes: true });
   const isClass = (entry: Dirent) => entry.isDirectory() && !entry.name.startsWith(".");

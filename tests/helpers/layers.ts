@@ -90,11 +90,11 @@ export function madeUpParts(
   );
   const roundings = new Map(plan.layers.map((layer) => {
     const rounding = roundingOf(layer, windows);
-    if (layer.target.op === "MatMul") return [layer.target.name, rounding];
+    if (layer.target.op === "MatMul") return [layer.target.output, rounding];
     const { groups, rows, input } = layer.target;
     const steps = biasScales(layer, rounding.scales, grids.get(input));
     const bias = onGrid(noise(groups * rows, rows), steps);
-    return [layer.target.name, { ...rounding, bias }];
+    return [layer.target.output, { ...rounding, bias }];
   }));
   return { roundings, grids };
 }
