@@ -9,12 +9,11 @@ import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
-import { partsOf, simulatedParts } from "./calibrate/parts.ts";
-import { Relay } from "./calibrate/relay.ts";
+import { simulatedParts } from "./calibrate/parts.ts";
+import { asItIs, Relay } from "./calibrate/relay.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
 import { Comparison } from "./evaluate/metrics.ts";
-import { Graph } from "./graph/graph.ts";
 import { modelDigest } from "./onnx/chunks.ts";
 import { copyModel, type Model } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
@@ -252,11 +251,14 @@ async function checkResult(
   const { size = 1 } = batching, [output] = plan.graph.outputs, outputs = [output];
   const batches = Math.floor(heldOut.length / size);
   if (batches === 0) return null;
-  const { graph } = plan, simulation = simulatedParts(plan, calibrated.parts);
+  const simulation = {
+    whole: () => buildModel(plan, calibrated.parts, "float"),
+    parts: simulatedParts(plan, calibrated.parts),
+  };
   const relay = new Relay(pool, [
-    { graph, parts: partsOf(plan.model), outputs },
-    { graph, parts: simulation, outputs, options: { simulate: true } },
-    { graph: new Graph(model), parts: partsOf(model), outputs },
+    { ...asItIs(plan.model), outputs },
+    { graph: plan.graph, ...simulation, outputs, options: { simulate: true } },
+    { ...asItIs(model), outputs },
   ]);
   await relay.clear();
   for (let i = 0; i < batches; i++) {

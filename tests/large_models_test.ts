@@ -5,8 +5,7 @@ import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertNotEquals } from "std/assert/not_equals.js";
 import { assertThrows } from "std/assert/throws.js";
-import { partsOf } from "../src/calibrate/parts.ts";
-import { Relay } from "../src/calibrate/relay.ts";
+import { asItIs, Relay } from "../src/calibrate/relay.ts";
 import { buildModel, buildPart, type Rounding, tensorAsRead } from "../src/emit/build.ts";
 import { AttuneError } from "../src/errors.ts";
 import { extract, frontier } from "../src/graph/extract.ts";
@@ -206,7 +205,7 @@ Deno.test("a model in parts: weights within bounds, values as in one session", a
     const names = new Set(graph.inputs.map(({ name }) => name));
     const all: Record<string, Value> = { ...layerFeeds(), x: value([2, 8, 8, 8]) };
     const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
-    const runners = outputs.map((name) => ({ graph, parts: partsOf(model), outputs: [name] }));
+    const runners = outputs.map((name) => ({ ...asItIs(model), outputs: [name] }));
     const relay = new Relay(pool, runners, { most });
     await relay.load(feeds);
     await relay.run();
@@ -252,7 +251,6 @@ Deno.test("what no session holds is refused by the plan, with its bytes", () => 
     `node "product0" of test.onnx: its weights have ${2 ** 31} bytes`,
   );
   const stack = huge(4096, 4096, 36);
-  assertEquals(plan(stack).layers.length, 36);
   assertThrows(
     () => plan(stack, { bits: { kind: "budget", budget: { kind: "average", bits: 4 } } }),
     AttuneError,

@@ -16,7 +16,7 @@ import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { OpenOptions, Value } from "../runtime/session.ts";
 import { LANES } from "./engine.ts";
-import { openPart, type PartSource, type Types } from "./parts.ts";
+import { openPart, partsOf, type PartSource, type Types } from "./parts.ts";
 import type { Batch } from "./spool.ts";
 
 /** Element type and shape of what crosses into a part. */
@@ -26,6 +26,8 @@ type Fed = Omit<Value, "data">;
 export interface Runner {
   /** Its nodes, and what each reads. */
   readonly graph: Graph;
+  /** Makes all of it, which knows more of its inputs than a part would. */
+  readonly whole: () => Model;
   /** Cuts its parts out. */
   readonly parts: PartSource;
   /** What is wanted of it, at least one tensor. */
@@ -84,13 +86,15 @@ export class Relay {
     const parts = this.#runners.map(({ graph, outputs }) => partition(graph, this.#most, outputs));
     const passes = parts.flat().length;
     const onDone = (batches: number) => options.onDone?.(batches / passes);
-    for (const [r, { parts: source, outputs, options: opened }] of this.#runners.entries()) {
+    for (const [r, { whole, parts: source, outputs, options: how }] of this.#runners.entries()) {
       let types: ReadonlyMap<string, Fed> = this.#types[r];
       for (const [p, { inputs }] of parts[r].entries()) {
         checkAborted(options.signal);
         const fed = typesOf(inputs, types);
         const names = [...new Set(parts[r][p + 1]?.inputs ?? outputs)];
-        await openPart(this.#pool, "part", source, fed, names, { simulate: false, ...opened });
+        const open = { simulate: false, ...how };
+        if (parts[r].length === 1) await this.#pool.open(...opening("part", whole(), open));
+        else await openPart(this.#pool, "part", source, fed, names, open);
         types = await this.#advance(r, names, onDone);
         await this.#pool.close();
       }
@@ -132,6 +136,11 @@ const WHOLE_BYTES = 2 ** 28;
 /** Whether all of `graph` is opened in one session. */
 export function fitsSession(graph: Graph): boolean {
   return partition(graph, WHOLE_BYTES).length === 1;
+}
+
+/** How `model` is run as it is. */
+export function asItIs(model: Model): Pick<Runner, "graph" | "whole" | "parts"> {
+  return { graph: new Graph(model), whole: () => model, parts: partsOf(model) };
 }
 
 /** Runs `model` on one batch in the engine of `client`, part by part where it does not fit into a session. */

@@ -7,8 +7,7 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { type Batching, rowsOf, Runs, stackSamples } from "../calibrate/batching.ts";
 import { type BatchingOptions, findBatching } from "../calibrate/probe.ts";
-import { partsOf } from "../calibrate/parts.ts";
-import { fitsSession, Relay, runOnce } from "../calibrate/relay.ts";
+import { asItIs, fitsSession, Relay, runOnce } from "../calibrate/relay.ts";
 import type { Batch } from "../calibrate/spool.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
@@ -76,10 +75,8 @@ export async function evaluate(
   };
   const filled = filledRuns(batching, batched.samples, Math.min(BATCH, most));
   const relay = new Relay(pool, [
-    { graph, parts: partsOf(model), outputs: [outputs[0]] },
-    ...(reference === model
-      ? []
-      : [{ graph: other, parts: partsOf(reference), outputs: [output], feeds }]),
+    { ...asItIs(model), outputs: [outputs[0]] },
+    ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
   ]);
   const found = whole ? runs(filled, pool, run) : runsInParts(filled, relay, signal);
   for await (const { samples: batch, results } of found) {
