@@ -5,15 +5,13 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
+import { checkResult } from "./check.ts";
 import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
-import { simulatedParts } from "./calibrate/parts.ts";
-import { asItIs, Relay } from "./calibrate/relay.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
-import { Comparison } from "./evaluate/metrics.ts";
 import { modelDigest } from "./onnx/chunks.ts";
 import { copyModel, type Model } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
@@ -24,9 +22,8 @@ import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
 import type { BatchingOptions } from "./calibrate/probe.ts";
-import type { Sample, SampleSource } from "./samples/sample.ts";
+import type { SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
@@ -131,8 +128,11 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const held = { heldOut, ...loaded };
-  const check = await checkResult(plan, calibrated, model, held, pool, signal);
+  const checked = await checkResult(plan, calibrated.parts, model, pool, {
+    heldOut,
+    batching: loaded.batching,
+    signal,
+  });
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -164,8 +164,13 @@ export async function quantize(
     })),
     blocks: calibrated.blocks,
     skipped: plan.skipped,
-    warnings: [...read.warnings, ...calibrated.warnings, ...timeWarnings(calibrated, settings)],
-    check,
+    warnings: [
+      ...read.warnings,
+      ...calibrated.warnings,
+      ...timeWarnings(calibrated, settings),
+      ...checked.warnings,
+    ],
+    check: checked.check,
     stages,
     peakMemory: 0,
   };
@@ -234,52 +239,6 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
     `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
       `of the two out`,
   );
-}
-
-/**
- * Opens the quantized model again and runs it on the held-out samples, beside the float model and the
- * simulation that calibration went by.
- */
-async function checkResult(
-  plan: Plan,
-  calibrated: Calibrated,
-  model: Model,
-  { heldOut, batching }: { readonly heldOut: readonly Sample[]; readonly batching: Batching },
-  pool: EnginePool,
-  signal?: AbortSignal,
-): Promise<Report["check"]> {
-  const { size = 1 } = batching, [output] = plan.graph.outputs, outputs = [output];
-  const batches = Math.floor(heldOut.length / size);
-  if (batches === 0) return null;
-  const simulation = {
-    whole: () => buildModel(plan, calibrated.parts, "float"),
-    parts: simulatedParts(plan, calibrated.parts),
-  };
-  const relay = new Relay(pool, [
-    { ...asItIs(plan.model), outputs },
-    { graph: plan.graph, ...simulation, outputs, options: { simulate: true } },
-    { ...asItIs(model), outputs },
-  ]);
-  await relay.clear();
-  for (let i = 0; i < batches; i++) {
-    await relay.load(stackSamples(batching, heldOut.slice(i * size, (i + 1) * size)));
-  }
-  await relay.run({ signal });
-  const toFloat = new Comparison(), toSimulation = new Comparison();
-  for (let i = 0; i < batches; i++) {
-    const [float, simulated, quantized] = (await relay.outputs(i)).map((value) =>
-      rowsOf(batching, output, value, size)
-    );
-    float.forEach((row, j) => toFloat.add(row, quantized[j]));
-    simulated.forEach((row, j) => toSimulation.add(row, quantized[j]));
-  }
-  await relay.clear();
-  const { mse, agreement } = toFloat.result();
-  return {
-    mseToFloat: mse,
-    agreementToFloat: agreement,
-    mseToSimulation: toSimulation.result().mse,
-  };
 }
 
 /** What there was no time for. */

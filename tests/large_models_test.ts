@@ -205,14 +205,13 @@ Deno.test("a model in parts: weights within bounds, values as in one session", a
     const names = new Set(graph.inputs.map(({ name }) => name));
     const all: Record<string, Value> = { ...layerFeeds(), x: value([2, 8, 8, 8]) };
     const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => names.has(name)));
-    const runners = outputs.map((name) => ({ ...asItIs(model), outputs: [name] }));
-    const relay = new Relay(pool, runners, { most });
+    const relay = new Relay(pool, [{ ...asItIs(model), outputs }], { most });
     await relay.load(feeds);
     await relay.run();
-    const found = await relay.outputs(0), expected = await runModel(model, feeds);
-    for (const [o, name] of outputs.entries()) {
-      assertEquals(found[o].dims, expected[name].dims);
-      [...found[o].data].forEach((value, i) =>
+    const [found] = await relay.outputs(0), expected = await runModel(model, feeds);
+    for (const name of outputs) {
+      assertEquals(found[name].dims, expected[name].dims);
+      [...found[name].data].forEach((value, i) =>
         assertAlmostEquals(Number(value), Number(expected[name].data[i]), 1e-4)
       );
     }

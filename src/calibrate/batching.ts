@@ -5,7 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { sizeOf, type TypedArray } from "../onnx/tensor.ts";
+import { numbersOf } from "../graph/constant_values.ts";
+import { DataType, sizeOf, type TypedArray } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
 import type { InputSpec, Sample, TensorValue } from "../samples/sample.ts";
 import type { Batch } from "./spool.ts";
@@ -86,9 +87,13 @@ export function sliceAlong(value: Value, axis: number, from: number, to: number)
 export function rowsOf(
   { outputs, size }: Batching,
   name: string,
-  value: Value,
+  output: Value,
   count: number,
 ): Float32Array[] {
+  // A runtime hands 16-bit floats over as their bits.
+  const value = output.type === "float16"
+    ? { ...output, data: numbersOf({ ...output, type: DataType.FLOAT16 }) as Float32Array }
+    : output;
   const axis = size === 1 ? undefined : outputs.get(name);
   if (axis === undefined || value.dims[axis] % count !== 0) {
     const whole = Float32Array.from(value.data as Iterable<number>, Number);

@@ -250,8 +250,10 @@ export class Engine {
     const spool = spools[side] ?? spools.quantized;
     for (let i = 0; i < spool.length; i++) {
       const values = await this.#compute(key, spool.read(i));
-      next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
-      for (const name of names) {
+      // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are missing.
+      const kept = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
+      next.append(Object.fromEntries(kept.map((name) => [name, values[name]])));
+      for (const name of kept) {
         const { type, dims } = values[name];
         types[name] ??= { type, dims };
       }
@@ -345,7 +347,8 @@ export class Engine {
     const batch = this.#lanes.get(lane)!.float.read(index);
     // Copies: what is sent moves, and a spool in memory keeps its own.
     return Object.fromEntries(
-      names.map((name) => [name, { ...batch[name], data: batch[name].data.slice() }]),
+      names.filter((name) => name in batch)
+        .map((name) => [name, { ...batch[name], data: batch[name].data.slice() }]),
     );
   }
 

@@ -30,7 +30,7 @@ export interface Runner {
   readonly whole: () => Model;
   /** Cuts its parts out. */
   readonly parts: PartSource;
-  /** What is wanted of it, at least one tensor. */
+  /** What is wanted of it. */
   readonly outputs: readonly string[];
   /** What it is fed of a batch. Default: all of it. */
   readonly feeds?: (batch: Batch) => Batch;
@@ -101,11 +101,11 @@ export class Relay {
     }
   }
 
-  /** What is wanted first of each model, as it computed it from batch `index`. */
-  outputs(index: number): Promise<Value[]> {
-    return Promise.all(this.#runners.map(async ({ outputs: [name] }, runner) => {
+  /** What each model computed of batch `index`, of what is wanted of it; without sequences and texts. */
+  outputs(index: number): Promise<Batch[]> {
+    return Promise.all(this.#runners.map(({ outputs }, runner) => {
       const lane = this.#lane(runner, index), at = Math.floor(index / LANES);
-      return (await this.#pool.ofLane(lane).call("read", [lane, at, [name]]))[name];
+      return this.#pool.ofLane(lane).call("read", [lane, at, outputs]);
     }));
   }
 

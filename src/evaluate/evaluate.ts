@@ -78,7 +78,8 @@ export async function evaluate(
     { ...asItIs(model), outputs: [outputs[0]] },
     ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
   ]);
-  const found = whole ? runs(filled, pool, run) : runsInParts(filled, relay, signal);
+  const names = [outputs[0], output] as const;
+  const found = whole ? runs(filled, pool, run) : runsInParts(filled, relay, names, signal);
   for await (const { samples: batch, results } of found) {
     checkAborted(signal);
     const [candidate, expected] = results;
@@ -186,6 +187,7 @@ async function* runs(
 async function* runsInParts(
   filled: AsyncIterable<FilledRun>,
   relay: Relay,
+  [first, second]: readonly [own: string, expected: string],
   signal?: AbortSignal,
 ): AsyncGenerator<Found> {
   await relay.clear();
@@ -199,7 +201,7 @@ async function* runsInParts(
   await relay.run({ signal });
   for (const [i, samples] of read.entries()) {
     const [own, expected] = await relay.outputs(i);
-    yield { samples, results: [own, expected ?? own] };
+    yield { samples, results: [own[first], (expected ?? own)[second]] };
   }
   await relay.clear();
 }

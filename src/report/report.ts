@@ -137,6 +137,12 @@ export interface Report {
     readonly agreementToFloat: number;
     /** Σ (q − s)² / Σ s² against the simulation that calibration ran. */
     readonly mseToSimulation: number;
+    /** The errors of every output; those above are of the first. */
+    readonly outputs: readonly {
+      readonly name: string;
+      readonly mseToFloat: number;
+      readonly mseToSimulation: number;
+    }[];
   } | null;
   /** Seconds by kind of work. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];

@@ -8,10 +8,21 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { canCorrectBias, onGrid } from "../../src/calibrate/bias.ts";
-import { type ActivationGrid, biasScales, buildModel, type Rounding } from "../../src/emit/build.ts";
+import {
+  type ActivationGrid,
+  biasScales,
+  buildModel,
+  type Rounding,
+} from "../../src/emit/build.ts";
 import { valueInfo } from "../../src/graph/extract.ts";
 import type { NodeProto, TensorProto } from "../../src/onnx/gen/onnx_pb.ts";
-import { copyModel, makeNode, type Model, parseModel, serializeModel } from "../../src/onnx/model.ts";
+import {
+  copyModel,
+  makeNode,
+  type Model,
+  parseModel,
+  serializeModel,
+} from "../../src/onnx/model.ts";
 import { floatTensor, sizeOf } from "../../src/onnx/tensor.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { type LayerPlan, type Plan, plan } from "../../src/plan/plan.ts";
@@ -57,8 +68,9 @@ export interface Difference {
   readonly name: string;
   /** The largest difference, in steps of its grid; relative to the largest value where it has none. */
   readonly most: number;
-  /** The share of values that differ at all. */
-  readonly share: number;
+  /** How many values differ at all, of how many. */
+  readonly differing: number;
+  readonly count: number;
   /** Whether it is on a grid. */
   readonly onGrid: boolean;
 }
@@ -177,14 +189,16 @@ export async function compare(built: Built, runtime: Runtime): Promise<Differenc
   });
   return judged.map((name) => {
     const step = grids.get(name)?.scale;
-    const want = Array.from(expected[name].data, Number), have = Array.from(actual[name].data, Number);
+    const want = Array.from(expected[name].data, Number),
+      have = Array.from(actual[name].data, Number);
     const unit = step ?? Math.max(1e-30, ...want.map(Math.abs));
     const off = want.map((v, i) => Math.abs(v - have[i]) / unit);
     const same = have.length === want.length && have.every((v) => !Number.isNaN(v));
     return {
       name,
       most: same ? Math.max(0, ...off) : Infinity,
-      share: off.filter((v) => !(v < 1e-3)).length / off.length,
+      differing: off.filter((v) => !(v < 1e-3)).length,
+      count: off.length,
       onGrid: step !== undefined,
     };
   });
@@ -244,7 +258,8 @@ function nearest(
   const { target, windows: { lows: [low], span }, blocksPerRow, granularity } = layer;
   const { groups, rows, depth, input } = target, all = groups * rows;
   const weights = readWeight(made.graph, target);
-  const reach = (values: Float32Array) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-6);
+  const reach = (values: Float32Array) =>
+    values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-6);
   const count = granularity.kind === "tensor" ? 1 : all * blocksPerRow;
   const scales = Float32Array.from(
     { length: count },
