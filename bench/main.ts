@@ -16,6 +16,7 @@ import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
+import { large } from "./large.ts";
 import { layers } from "./layers.ts";
 import { outliers } from "./outliers.ts";
 import { pareto } from "./pareto.ts";
@@ -40,6 +41,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   allocators,
   pareto,
   outliers,
+  large,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 

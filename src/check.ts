@@ -7,14 +7,15 @@
  */
 
 import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
+import { partsOf, type PartSource, simulatedParts } from "./calibrate/parts.ts";
+import { asItIs, Relay, type Runner } from "./calibrate/relay.ts";
 import type { Batch } from "./calibrate/spool.ts";
-import { buildModel, type Parts } from "./emit/build.ts";
+import { buildModel, buildPart, type Parts } from "./emit/build.ts";
 import { nearestParts } from "./emit/nearest.ts";
 import { AttuneError, checkAborted } from "./errors.ts";
 import { Comparison } from "./evaluate/metrics.ts";
-import { extract } from "./graph/extract.ts";
+import { ancestors, type Cut } from "./graph/extract.ts";
 import type { Model } from "./onnx/model.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
 import { typeNamed } from "./onnx/tensor.ts";
 import type { LayerPlan, Plan } from "./plan/plan.ts";
 import type { Report } from "./report/report.ts";
@@ -75,13 +76,6 @@ export async function checkResult(
   }
 }
 
-/** A model that runs beside others. */
-interface Runner {
-  readonly model: Model;
-  readonly simulate: boolean;
-  readonly outputs: readonly string[];
-}
-
 class Check {
   readonly #plan: Plan;
   readonly #parts: Parts;
@@ -102,11 +96,16 @@ class Check {
     const { heldOut, batching } = this.#options, { size = 1 } = batching;
     const plan = this.#plan, names = [...new Set(plan.graph.outputs)], [first] = names;
     if (heldOut.length < size) return { check: null, warnings: [] };
-    const simulated = buildModel(plan, this.#parts, "float");
     const runs = this.#runs([
-      { model: plan.model, simulate: false, outputs: names },
-      { model: simulated, simulate: true, outputs: names },
-      { model: this.#model, simulate: false, outputs: names },
+      { ...asItIs(plan.model), outputs: names },
+      {
+        graph: plan.graph,
+        whole: () => buildModel(plan, this.#parts, "float"),
+        parts: simulatedParts(plan, this.#parts),
+        outputs: names,
+        options: { simulate: true },
+      },
+      { ...asItIs(this.#model), outputs: names },
     ]);
     const found = new Map(names.map((name) => [name, new OutputDifferences()]));
     const answers = new Comparison();
@@ -130,7 +129,7 @@ class Check {
     for (const [name, differences] of found) this.#judge(name, differences, heldOut.length);
     const { toFloat, toSimulation } = found.get(first)!;
     const worst = Math.max(...[...found.values()].map((each) => each.toFloat.relative));
-    if (worst > SUSPICIOUS_ERROR) await this.#judgeLayers(simulated);
+    if (worst > SUSPICIOUS_ERROR) await this.#judgeLayers();
     return {
       check: compared === 0 ? null : {
         mseToFloat: toFloat.relative,
@@ -149,19 +148,16 @@ class Check {
   /** What all of `runners` say, run by run. */
   async *#runs(runners: readonly Runner[], most = Infinity): AsyncGenerator<Batch[]> {
     const { heldOut, batching, signal } = this.#options, { size = 1 } = batching;
-    const [client] = this.#pool.clients;
-    const keys = runners.map((_, i) => `check ${i}`);
-    for (const [i, { model, simulate }] of runners.entries()) {
-      await client.call("open", [keys[i], sessionBytes(model), { simulate }]);
-    }
-    for (let i = 0, run = 0; i + size <= heldOut.length && run < most; i += size, run++) {
+    const relay = new Relay(this.#pool, runners);
+    await relay.clear();
+    const count = Math.min(most, Math.floor(heldOut.length / size));
+    for (let run = 0; run < count; run++) {
       checkAborted(signal);
-      const batch = stackSamples(batching, heldOut.slice(i, i + size));
-      const results: Batch[] = [];
-      for (const key of keys) results.push(await client.call("run", [key, batch]));
-      yield results;
+      await relay.load(stackSamples(batching, heldOut.slice(run * size, (run + 1) * size)));
     }
-    await client.call("close", []);
+    await relay.run({ signal });
+    for (let run = 0; run < count; run++) yield await relay.outputs(run);
+    await relay.clear();
   }
 
   /** Says what is wrong with the output `name`. */
@@ -222,22 +218,30 @@ class Check {
   }
 
   /** Names the layers that are further from the float model than all of them rounded to nearest. */
-  async #judgeLayers(simulated: Model): Promise<void> {
-    const { graph, model, layers } = this.#plan;
+  async #judgeLayers(): Promise<void> {
+    const plan = this.#plan, { graph, model, layers } = plan;
     const inputs = new Map(graph.inputs.map(({ name, type }) => [name, typeNamed(type)]));
     const outputs = layers.map(({ target }) => target.output);
-    const nearest = buildModel(this.#plan, nearestParts(this.#plan, this.#parts), "float");
-    const runner = (of: Model, simulate: boolean): Runner => ({
-      model: extract(of, { inputs, outputs }),
-      simulate,
+    const nearest = (cut: Cut) => {
+      // Of the layers of a part, so that levels of the whole model are there once at most.
+      const nodes = ancestors(graph.nodes, cut.outputs, new Set(cut.inputs.keys()));
+      const parts = nearestParts(plan, this.#parts, new Set(nodes));
+      return buildPart(plan, parts, "float", cut);
+    };
+    const runner = (parts: PartSource, simulate: boolean): Runner => ({
+      graph,
+      whole: () => parts({ inputs, outputs }),
+      parts,
       outputs,
+      options: { simulate },
     });
     const found = layers.map((layer) => ({
       layer,
       own: new Difference(),
       nearest: new Difference(),
     }));
-    const runners = [runner(model, false), runner(simulated, true), runner(nearest, true)];
+    const simulated = simulatedParts(plan, this.#parts);
+    const runners = [runner(partsOf(model), false), runner(simulated, true), runner(nearest, true)];
     for await (const [float, own, other] of this.#runs(runners, LAYER_RUNS)) {
       for (const each of found) {
         const { output } = each.layer.target, wanted = float[output].data as Float32Array;

@@ -12,10 +12,10 @@ import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
-import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
+import { modelDigest } from "./onnx/chunks.ts";
+import { copyModel, type Model } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
-import { isExternal, rawBytes } from "./onnx/tensor.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
@@ -32,6 +32,7 @@ import {
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,
+  type JobState,
 } from "./calibrate/checkpoint.ts";
 import { VERSION } from "./version.ts";
 
@@ -104,16 +105,20 @@ export async function quantize(
   const { checkpoint, resume = false } = options;
   const backend = await pool.clients[0].call("runtimeName", []);
   const data = `${loaded.samples} (${digest})`;
-  const identity = await identityOf(plan, settings, { samples: data, backend });
+  // The whole model is read for it, so not where nobody keeps it.
+  const identity = checkpoint && await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
-  const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity);
+  const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
     state: state && checkState(checkpoint!.name, plan, state),
-    onState: async (state) => checkpoint?.save(await encodeCheckpoint(identity, state)),
+    onState: checkpoint &&
+      sparingly(async (state: JobState) =>
+        checkpoint.save(await encodeCheckpoint(identity!, state))
+      ),
   });
 
   const model = withMetadata(
@@ -172,6 +177,21 @@ export async function quantize(
     peakMemory: 0,
   };
   return { model, report };
+}
+
+/** Share of the time that saving may take, where it takes longer than a moment. */
+const SAVING = 0.05, MOMENT = 500;
+
+/** `save`, but for calls that come too soon after one that took long: a large model's levels are many. */
+function sparingly<T>(save: (state: T) => Promise<void>): (state: T) => Promise<void> {
+  let next = 0;
+  return async (state) => {
+    const started = performance.now();
+    if (started < next) return;
+    await save(state);
+    const ended = performance.now(), took = ended - started;
+    next = took > MOMENT ? ended + took / SAVING : 0;
+  };
 }
 
 type Settings = ReturnType<typeof resolve>;
@@ -269,21 +289,9 @@ async function identityOf(
   settings: Settings,
   job: { samples: string; backend: string },
 ): Promise<Identity> {
-  const { proto: { graph }, external } = plan.model, digests: Uint8Array[] = [];
-  const digest = async (bytes: Uint8Array) =>
-    new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
-  // Tensors in other files are not in the model's own bytes.
-  for (const tensor of graph.initializer.filter(isExternal)) {
-    digests.push(await digest(rawBytes(tensor, external)!));
-  }
-  digests.push(await digest(serializeModel(plan.model)));
-  const [only, ...more] = digests;
-  const hash = more.length === 0
-    ? only
-    : await digest(Uint8Array.from(digests.flatMap((d) => [...d])));
   return {
     version: VERSION,
-    model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    model: await modelDigest(plan.model),
     ...job,
     seed: settings.seed,
     heldOut: settings.heldOut,

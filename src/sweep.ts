@@ -24,13 +24,13 @@ import { AttuneError, checkAborted } from "./errors.ts";
 import { Comparison, type Evaluation } from "./evaluate/metrics.ts";
 import { extract } from "./graph/extract.ts";
 import type { Model } from "./onnx/model.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
 import { typeNamed } from "./onnx/tensor.ts";
 import { STRATEGIES, type Strategy } from "./plan/bits.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Allocation } from "./plan/allocation.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
+import { opening } from "./runtime/opening.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { VERSION } from "./version.ts";
@@ -224,7 +224,7 @@ async function rangesOf(
     plan.graph.inputs.map(({ name, type }) => [name, typeNamed(type)]),
   );
   const outputs = own.filter((name) => !inputs.has(name));
-  await pool.open("float", sessionBytes(extract(plan.model, { inputs, outputs })));
+  await pool.open(...opening("float", extract(plan.model, { inputs, outputs })));
   const observers = await observeRanges(pool, loaded, "float", own);
   await pool.close();
   return new Map(
@@ -290,7 +290,7 @@ async function outputsOf(
   client: EnginePool["clients"][number],
 ): Promise<Float32Array[]> {
   const { size = 1 } = batching, [output] = model.proto.graph.output;
-  await client.call("open", ["point", sessionBytes(model), { simulate: true }]);
+  await client.call("open", opening("point", model, { simulate: true }));
   const outputs: Float32Array[] = [];
   for (let from = 0; from < samples.length; from += size) {
     // A fixed batch that is not full is filled up with its last sample.

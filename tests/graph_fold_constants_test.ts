@@ -215,6 +215,25 @@ for (const [name, [nodes, made]] of Object.entries(WEIGHTS)) {
   });
 }
 
+Deno.test("what a caller may feed is not computed with, a weight that is listed as an input is", () => {
+  const model = build({
+    opset: 17,
+    inputs: { x: [4, 32], w: [32, 32], gain: [32] },
+    nodes: [
+      makeNode("Transpose", "", ["w"], ["t"]),
+      makeNode("Sqrt", "", ["gain"], ["g"]),
+      makeNode("MatMul", "layer", ["x", "t"], ["a"]),
+      makeNode("Mul", "", ["a", "g"], ["y"]),
+    ],
+    initializers: [floatTensor("w", [32, 32], noise(1024)), floatTensor("gain", [32], noise(32))],
+    outputs: ["y"],
+  });
+  const { model: prepared, layers } = plan(model);
+  assertEquals(layers.map(({ target }) => target.weight), ["t"]);
+  assertEquals(prepared.proto.graph.input.map(({ name }) => name), ["x", "gain"]);
+  assert(prepared.proto.graph.node.some(({ opType }) => opType === "Sqrt"));
+});
+
 Deno.test("a 16-bit table that only a Gather reads is not blown up", () => {
   const model = build({
     opset: 17,

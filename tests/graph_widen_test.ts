@@ -9,6 +9,7 @@ import { copyModel, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, rawTensor, sizeOf } from "../src/onnx/tensor.ts";
 import { plan } from "../src/plan/plan.ts";
 import { float16ToNumber } from "../src/samples/convert.ts";
+import type { Value } from "../src/runtime/session.ts";
 import { bodyAttribute, build, graphOf, noise, runModel, value } from "./helpers/models.ts";
 
 /** Values between ±1 in steps of 1/64, which 16 bits hold exactly. */
@@ -95,6 +96,34 @@ for (const ends of [DataType.FLOAT, DataType.FLOAT16] as const) {
     assert(made.skipped.some(({ name, bytes }) => name === "choice" && bytes === 2048));
   });
 }
+
+Deno.test("a float16 input with a default keeps both", async () => {
+  const original = build({
+    opset: 17,
+    inputs: { x: [2, 32], shift: [32] },
+    types: { x: DataType.FLOAT16, shift: DataType.FLOAT16 },
+    nodes: [
+      makeNode("MatMul", "layer", ["x", "w"], ["a"]),
+      makeNode("Add", "", ["a", "shift"], ["b"]),
+      makeNode("Cast", "", ["b"], ["y"], { to: 1n }),
+    ],
+    initializers: [half("w", [32, 32]), half("shift", [32], 3)],
+    outputs: ["y"],
+  });
+  const { model: prepared, layers } = plan(original, { activationBits: "none" });
+  assertEquals(layers.length, 1);
+  assertEquals(prepared.proto.graph.input.map(({ name }) => name), ["x", "shift"]);
+  const bits = (seed: number, ...dims: number[]) => ({
+    type: "float16",
+    dims,
+    data: halves(sizeOf(dims), seed),
+  });
+  const x = bits(7, 2, 32), cases: Record<string, Value>[] = [{ x }, { x, shift: bits(8, 32) }];
+  for (const feeds of cases) {
+    const [found, expected] = [await runModel(prepared, feeds), await runModel(original, feeds)];
+    expected.y.data.forEach((v, i) => assertAlmostEquals(Number(found.y.data[i]), Number(v), 0.05));
+  }
+});
 
 Deno.test("a custom operator in a float16 model is refused by name", () => {
   const made = model(DataType.FLOAT16);

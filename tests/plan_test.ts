@@ -81,6 +81,7 @@ Deno.test("a plan changes nothing in the model, and raises the opset only as nee
   const model = residual(), before = serializeModel(model);
   assertEquals(opsetOf(plan(model, { bits: 4 }).model), 21);
   assertEquals(opsetOf(plan(model, { bits: 8 }).model), 13);
+  assertEquals(opsetOf(plan(model, { bits: 8, activationBits: 4 }).model), 13);
   assertEquals(serializeModel(model), before);
 });
 

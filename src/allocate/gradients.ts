@@ -16,9 +16,9 @@ import { differentiate, type GradientGraph, unsupported } from "../gradient/diff
 import { extract } from "../graph/extract.ts";
 import { nodeName } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
 import { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Value } from "../runtime/session.ts";
 
@@ -91,8 +91,8 @@ export async function gradientNorms(
 ): Promise<Map<string, number>> {
   const { graph } = plan;
   const outputs = forward.proto.graph.output.map(({ name }) => name);
-  await pool.open("forward", sessionBytes(forward));
-  await pool.open("gradient", sessionBytes(found.model));
+  await pool.open(...opening("forward", forward));
+  await pool.open(...opening("gradient", found.model));
   const values: Batch = Object.fromEntries(weights.map((name) => {
     const { values, dims } = graph.floats(name)!;
     return [name, { type: "float32", dims, data: values }];

@@ -15,10 +15,10 @@ import type { LoadedBatches } from "../calibrate/job.ts";
 import { allSums } from "../calibrate/round_layer.ts";
 import { findSegments } from "../calibrate/segments.ts";
 import type { Statistics } from "../calibrate/statistics.ts";
-import { openPart, type Types } from "../calibrate/parts.ts";
+import { openPart, partsOf, type Types } from "../calibrate/parts.ts";
 import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
-import { leastShares } from "../plan/memory.ts";
+import { checkWhole, leastShares } from "../plan/memory.ts";
 import { layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
@@ -64,6 +64,7 @@ export async function measure(
   pool: EnginePool,
   options: MeasureOptions,
 ): Promise<LayerMeasures[]> {
+  checkWhole(plan.graph, "measure the layers of");
   return await new Measurement(plan, loaded, pool, options).run();
 }
 
@@ -113,7 +114,7 @@ class Measurement {
     this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
     await this.#everyLane((client, lane) => client.call("keep", [lane]));
     const inputs = this.#typesAt(0);
-    await openPart(this.#pool, "float", this.#plan.model, inputs, this.#outputs);
+    await openPart(this.#pool, "float", partsOf(this.#plan.model), inputs, this.#outputs);
     const remembered = this.#pool.perLane(
       this.#probes.lanes,
       (client, lane) => client.call("remember", [lane, "float", this.#probes.batches]),
@@ -189,7 +190,7 @@ class Measurement {
     }));
     const tensors = wanted.flatMap(({ input, output }) => [input, output]);
     await this.#pool.close();
-    await openPart(this.#pool, "float", plan.model, types, tensors);
+    await openPart(this.#pool, "float", partsOf(plan.model), types, tensors);
     const keys = { float: "float", quantized: "float" }, [{ target }] = layers;
     const split = await collectSums(
       this.#pool,
@@ -262,7 +263,7 @@ class Measurement {
 
   /** Keeps what the float model computes of `names`, for the next segment. */
   async #advance(types: Types, names: readonly string[]): Promise<void> {
-    await openPart(this.#pool, "float", this.#plan.model, types, names);
+    await openPart(this.#pool, "float", partsOf(this.#plan.model), types, names);
     await this.#everyLane((client, lane) =>
       client.call(
         "advance",

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Cut, extract, valueInfo } from "../graph/extract.ts";
+import { type Cut, valueInfo } from "../graph/extract.ts";
 import { nonTensors } from "../graph/values.ts";
-import { buildModel, type Parts, stepName } from "../emit/build.ts";
+import { buildPart, type Parts, stepName } from "../emit/build.ts";
 import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
@@ -44,8 +44,7 @@ export function blockModel(
   parts: Parts,
   types: Cut["inputs"],
 ): BlockModel {
-  const whole = buildModel(plan, parts, "learnable");
-  const model = extract(whole, { inputs: types, outputs: block.outputs });
+  const model = buildPart(plan, parts, "learnable", { inputs: types, outputs: block.outputs });
   const { node, initializer } = model.proto.graph;
   const constants = new Set(initializer.map((tensor) => tensor.name));
   const readers = new Map<string, number>();

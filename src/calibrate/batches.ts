@@ -6,8 +6,9 @@
 
 import type { Plan } from "../plan/plan.ts";
 import { extract } from "../graph/extract.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
+import { partition } from "../graph/partition.ts";
 import { type DataType, sizeOf, typeNamed } from "../onnx/tensor.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Batch } from "./spool.ts";
 
@@ -33,25 +34,28 @@ export async function profile(
   pool: EnginePool,
 ): Promise<ReadonlyMap<string, TensorInfo>> {
   const { graph, model } = plan;
-  const outputs = graph.nodes.flatMap((node) => node.output)
-    .filter((name) => name !== "" && graph.isTensor(name));
-  const inputs = new Map(
-    Object.entries(example).map((
-      [name, { type, dims }],
-    ) => [name, { type: typeNamed(type), dims }]),
-  );
-  const [client] = pool.clients;
-  await client.call("open", ["profile", sessionBytes(extract(model, { inputs, outputs })), {
-    optimization: "basic",
-  }]);
-  const values = { ...example, ...await client.call("run", ["profile", example]) };
-  await client.call("close", []);
-  return new Map(
-    Object.entries(values).map(([name, { type, dims, data }]) => [
-      name,
-      { dims, type: typeNamed(type), bytes: data.byteLength },
-    ]),
-  );
+  const [client] = pool.clients, found = new Map<string, TensorInfo>();
+  const add = (values: Batch) => {
+    for (const [name, { type, dims, data }] of Object.entries(values)) {
+      found.set(name, { dims, type: typeNamed(type), bytes: data.byteLength });
+    }
+  };
+  add(example);
+  let values = example;
+  for (const { start, end, inputs } of partition(graph)) {
+    // What no later part reads is forgotten.
+    values = Object.fromEntries(inputs.map((name) => [name, values[name]]));
+    const types = new Map(inputs.map((name) => [name, found.get(name)!]));
+    const outputs = graph.nodes.slice(start, end).flatMap(({ output }) => output)
+      .filter((name) => name !== "" && graph.isTensor(name));
+    const part = extract(model, { inputs: types, outputs });
+    await client.call("open", opening("profile", part, { optimization: "basic" }));
+    const computed = await client.call("run", ["profile", values]);
+    await client.call("close", []);
+    add(computed);
+    values = { ...values, ...computed };
+  }
+  return found;
 }
 
 /** How many samples to run at a time, from a run on `samples` of them. */

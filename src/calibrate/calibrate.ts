@@ -6,10 +6,9 @@
  */
 
 import { checkAborted } from "../errors.ts";
-import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
-import { cutParts, cutRounding } from "../emit/cut_parts.ts";
+import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
+import { cutRounding } from "../emit/cut_parts.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
-import type { Model } from "../onnx/model.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -19,7 +18,7 @@ import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import { collectLayer, collectSums, observeRanges, statisticsOf } from "./collect.ts";
-import { openPart, type Types } from "./parts.ts";
+import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import {
@@ -29,7 +28,7 @@ import {
   roundLayer,
   type SplitSums,
 } from "./round_layer.ts";
-import { findSegments, type Segment } from "./segments.ts";
+import { findSegments, portionsOf, type Segment } from "./segments.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
 export async function calibrate(
@@ -88,7 +87,8 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const segments: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const found: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const segments = found.map((own) => ({ ...own, steps: own.steps.flatMap(portionsOf) }));
     const seen = 1 + this.#widths.length;
     const passes = segments.reduce((sum, { steps }) => sum + (1 + seen) * steps.length + 1, -1);
     // One unit is one batch through one pass; a rounding, or learning a block, counts as one pass.
@@ -191,9 +191,8 @@ class Calibration {
   }
 
   /** What behaves as the quantized model so far; or as the one that is cut to `width` bits. */
-  #simulation(width?: number): Model {
-    const parts = width === undefined ? this.#parts : cutParts(this.#plan, this.#parts, width);
-    return buildModel(this.#plan, parts, "float");
+  #simulation(width?: number): PartSource {
+    return simulatedParts(this.#plan, this.#parts, width);
   }
 
   /** The narrower widths whose models differ from the widest one by now. */
@@ -242,7 +241,7 @@ class Calibration {
     });
     const outputs = (paired: boolean) =>
       layers.filter((layer) => layer.paired === paired).map((layer) => layer.output);
-    await openPart(this.#pool, "float", plan.model, types, outputs(true));
+    await openPart(this.#pool, "float", partsOf(plan.model), types, outputs(true));
     await openPart(
       this.#pool,
       "quantized",
@@ -325,8 +324,8 @@ class Calibration {
   async #advance(side: Side, types: Types, names: readonly string[]): Promise<void> {
     await this.#timed("advance", async () => {
       const width = side.startsWith("cut") ? Number(side.slice(3)) : undefined;
-      const model = side === "float" ? this.#plan.model : this.#simulation(width);
-      await openPart(this.#pool, side, model, types, names);
+      const source = side === "float" ? partsOf(this.#plan.model) : this.#simulation(width);
+      await openPart(this.#pool, side, source, types, names);
       const results = this.#pool.perLane(
         this.#lanes,
         (client, lane) =>

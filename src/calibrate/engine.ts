@@ -9,7 +9,7 @@
  */
 
 import { Kernel } from "../kernel/kernel.ts";
-import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
+import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
@@ -233,22 +233,33 @@ export class Engine {
     }
   }
 
-  /** Keeps what the model `key` computes from one side of `lane`, for the next segment. */
+  /**
+   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns
+   * their types and shapes in the first batch.
+   */
   async advance(
     lane: number,
     side: Side,
     key: string,
     names: readonly string[],
     onDone?: OnDone,
-  ): Promise<void> {
+  ): Promise<Record<string, Omit<Value, "data">>> {
+    const types: Record<string, Omit<Value, "data">> = {};
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
     const spool = spools[side] ?? spools.quantized;
     for (let i = 0; i < spool.length; i++) {
       const values = await this.#compute(key, spool.read(i));
-      next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
+      // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are missing.
+      const kept = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
+      next.append(Object.fromEntries(kept.map((name) => [name, values[name]])));
+      for (const name of kept) {
+        const { type, dims } = values[name];
+        types[name] ??= { type, dims };
+      }
       onDone?.(1);
     }
+    return types;
   }
 
   /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
@@ -329,6 +340,16 @@ export class Engine {
       addErrors(sums, found[name].data as Float32Array, wanted[name].data as Float32Array);
     }
     return sums;
+  }
+
+  /** The tensors `names` of batch `index` of `lane`. */
+  read(lane: number, index: number, names: readonly string[]): Batch {
+    const batch = this.#lanes.get(lane)!.float.read(index);
+    // Copies: what is sent moves, and a spool in memory keeps its own.
+    return Object.fromEntries(
+      names.filter((name) => name in batch)
+        .map((name) => [name, { ...batch[name], data: batch[name].data.slice() }]),
+    );
   }
 
   /** Some samples of what a block of `lane` reads, or of what it should give. */

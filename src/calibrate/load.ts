@@ -5,11 +5,12 @@
  */
 
 import { checkAborted } from "../errors.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
 import { checkCount } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { OnProgress } from "../progress.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
+import { fitsSession, runOnce } from "./relay.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
 import { batchSizeFor, Digest, profile } from "./batches.ts";
 import { type Batching, isApart, Runs, stackSamples, tooFew } from "./batching.ts";
@@ -56,11 +57,13 @@ export async function batchSamples(
   if (options.batch !== undefined) checkCount("batch", options.batch);
   const [client] = pool.clients, { inputs, outputs } = plan.graph;
   let opened: Promise<void> | undefined;
+  const whole = fitsSession(plan.graph);
   const batched = await findBatching({ inputs, outputs }, samples, async (batch) => {
-    await (opened ??= client.call("open", ["probe", sessionBytes(plan.model), {}]));
+    if (!whole) return await runOnce(plan.model, batch, client);
+    await (opened ??= client.call("open", opening("probe", plan.model)));
     return await client.call("run", ["probe", batch]);
   }, options);
-  if (opened !== undefined) await client.call("close", []);
+  await client.call("close", []);
   return batched;
 }
 

@@ -31,8 +31,9 @@ export function putActivations(draft: Draft): void {
   const { plan, parts } = draft;
   const { graph } = draft.model.proto;
   const nodes: NodeProto[] = [];
+  const fed = new Set(graph.input.map((input) => input.name));
   for (const input of plan.graph.inputs) {
-    if (!parts.grids.has(input.name)) continue;
+    if (!parts.grids.has(input.name) || !fed.has(input.name)) continue;
     // An input keeps its name, so its readers move to the dequantized tensor.
     const to = tensorAsRead(plan, parts, input.name);
     nodes.push(...throughGrid(draft, input.name, to, input.name));

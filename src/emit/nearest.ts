@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { Parts, Rounding } from "./parts.ts";
@@ -11,9 +12,19 @@ import type { Parts, Rounding } from "./parts.ts";
 /** Shares of the largest weight that levels may reach to. */
 const REACHES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];
 
-/** `parts` with the weights of all layers rounded to nearest by themselves, and with the layers' own biases. */
-export function nearestParts(plan: Plan, { roundings, grids, tables }: Parts): Parts {
-  const rounded = plan.layers.filter(({ target }) => roundings.has(target.output)).map((layer) =>
+/**
+ * `parts` with the weights of the layers among `nodes` rounded to nearest by themselves, and with the layers'
+ * own biases.
+ */
+export function nearestParts(
+  plan: Plan,
+  { roundings, grids, tables }: Parts,
+  nodes: ReadonlySet<NodeProto> = new Set(plan.graph.nodes),
+): Parts {
+  const wanted = plan.layers.filter(({ target: { node, output } }) =>
+    nodes.has(node) && roundings.has(output)
+  );
+  const rounded = wanted.map((layer) =>
     [layer.target.output, nearestRounding(layer, readWeight(plan.graph, layer.target))] as const
   );
   return { roundings: new Map(rounded), grids, tables };

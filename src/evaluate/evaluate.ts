@@ -7,11 +7,12 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { type Batching, rowsOf, Runs, stackSamples } from "../calibrate/batching.ts";
 import { type BatchingOptions, findBatching } from "../calibrate/probe.ts";
+import { asItIs, fitsSession, Relay, runOnce } from "../calibrate/relay.ts";
 import type { Batch } from "../calibrate/spool.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { OnProgress } from "../progress.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Value } from "../runtime/session.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
@@ -48,14 +49,18 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { batch: most = BATCH, signal, onProgress, onWarning } = options;
   using _ = pool.stopOn(signal);
-  const { inputs, outputs } = new Graph(model);
+  const graph = new Graph(model), other = reference === model ? graph : new Graph(reference);
+  const { inputs, outputs } = graph;
   const { output, feeds } = pairOf(model, reference, onWarning);
-  await pool.open("model", sessionBytes(model));
-  if (reference !== model) await pool.open("reference", sessionBytes(reference));
+  const whole = fitsSession(graph) && fitsSession(other), [client] = pool.clients;
+  if (whole) {
+    await pool.open(...opening("model", model));
+    if (reference !== model) await pool.open(...opening("reference", reference));
+  }
   const batched = await findBatching(
     { inputs, outputs },
     samples,
-    (batch) => pool.clients[0].call("run", ["model", batch]),
+    (batch) => whole ? client.call("run", ["model", batch]) : runOnce(model, batch, client),
     options,
   );
   for (const warning of batched.warnings) onWarning?.(warning);
@@ -68,10 +73,14 @@ export async function evaluate(
     if (reference === model) return [own, own];
     return [own, (await client.call("run", ["reference", feeds(input)]))[output]];
   };
-  const size = Math.min(BATCH, most);
-  for await (
-    const { samples: batch, results } of runs(batching, batched.samples, { size, pool, run })
-  ) {
+  const filled = filledRuns(batching, batched.samples, Math.min(BATCH, most));
+  const relay = new Relay(pool, [
+    { ...asItIs(model), outputs: [outputs[0]] },
+    ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
+  ]);
+  const names = [outputs[0], output] as const;
+  const found = whole ? runs(filled, pool, run) : runsInParts(filled, relay, names, signal);
+  for await (const { samples: batch, results } of found) {
     checkAborted(signal);
     const [candidate, expected] = results;
     if (candidate.data.length !== expected.data.length) {
@@ -126,34 +135,73 @@ function pairOf(
   return { output, feeds };
 }
 
-/** What came of `samples`, run by run, those of several engines at a time. */
-async function* runs(
+/** Samples that run together, and what the model is fed then. */
+interface FilledRun {
+  readonly samples: readonly Sample[];
+  readonly input: Batch;
+}
+
+/** Samples that ran together, and the outputs of the model and its reference. */
+interface Found {
+  readonly samples: readonly Sample[];
+  readonly results: readonly [own: Value, expected: Value];
+}
+
+/** `samples`, run by run; one of fixed size that is not full is filled up with its last sample. */
+async function* filledRuns(
   batching: Batching,
   samples: AsyncGenerator<Sample>,
-  { size, pool, run }: {
-    readonly size: number;
-    readonly pool: EnginePool;
-    readonly run: (lane: number, input: Batch) => Promise<[Value, Value]>;
-  },
-): AsyncGenerator<{ samples: Sample[]; results: [Value, Value] }> {
-  const running: Promise<{ samples: Sample[]; results: [Value, Value] }>[] = [];
-  const waiting = new Runs(batching, size);
-  let next = 0;
-  const start = (batch: Sample[]) => {
-    // A run of fixed size that is not full is filled up with its last sample.
+  size: number,
+): AsyncGenerator<FilledRun> {
+  const fill = (batch: readonly Sample[]): FilledRun => {
     const filled = [...batch];
     while (batching.size !== undefined && filled.length < batching.size) filled.push(batch.at(-1)!);
-    const result = run(next++, stackSamples(batching, filled))
-      .then((results) => ({ samples: batch, results }));
-    result.catch(() => {});
-    running.push(result);
+    return { samples: batch, input: stackSamples(batching, filled) };
   };
+  const waiting = new Runs(batching, size);
   for await (const sample of samples) {
     const full = waiting.add(sample);
-    if (full === undefined) continue;
-    start(full);
+    if (full !== undefined) yield fill(full);
+  }
+  for (const rest of waiting.rest()) yield fill(rest);
+}
+
+/** What came of `filled`, those of several engines at a time. */
+async function* runs(
+  filled: AsyncIterable<FilledRun>,
+  pool: EnginePool,
+  run: (lane: number, input: Batch) => Promise<[Value, Value]>,
+): AsyncGenerator<Found> {
+  const running: Promise<Found>[] = [];
+  let next = 0;
+  for await (const { samples, input } of filled) {
+    const result = run(next++, input).then((results) => ({ samples, results }));
+    result.catch(() => {});
+    running.push(result);
     if (running.length > AHEAD * pool.clients.length) yield await running.shift()!;
   }
-  for (const rest of waiting.rest()) start(rest);
   while (running.length > 0) yield await running.shift()!;
+}
+
+/** The same by models too large for a session: one after the other, once all samples are read. */
+async function* runsInParts(
+  filled: AsyncIterable<FilledRun>,
+  relay: Relay,
+  [first, second]: readonly [own: string, expected: string],
+  signal?: AbortSignal,
+): AsyncGenerator<Found> {
+  await relay.clear();
+  const read: (readonly Sample[])[] = [];
+  for await (const { samples, input } of filled) {
+    checkAborted(signal);
+    await relay.load(input);
+    // Labels are wanted later, but no values.
+    read.push(samples.map((sample) => ({ ...sample, inputs: {} })));
+  }
+  await relay.run({ signal });
+  for (const [i, samples] of read.entries()) {
+    const [own, expected] = await relay.outputs(i);
+    yield { samples, results: [own[first], (expected ?? own)[second]] };
+  }
+  await relay.clear();
 }

@@ -10,8 +10,8 @@ import { isControlFlow, isStandard, readsOf } from "./graph.ts";
 
 /**
  * Turns the Constant nodes of `model` into initializers, and lets Identity nodes of an initializer
- * vanish. Values that are strings or sparse stay as they are. Initializers that are listed as inputs are
- * unlisted by {@linkcode unlistParameters}.
+ * vanish. Values that are strings or sparse stay as they are, as do inputs with a default: those that are
+ * none, {@linkcode unlistParameters} has taken off the list.
  *
  * @returns how many nodes were removed; `model` is changed.
  */
@@ -91,6 +91,11 @@ export function unlistParameters(model: Model): string[] {
       (PARAMETERS.get(opType) ?? []).map((position) => input[position])
     ),
   );
+  // A weight may be kept turned, or in 16 bits.
+  for (const { opType, input, output } of graph.node.toReversed()) {
+    const kept = opType === "Cast" || opType === "Transpose" || opType === "Identity";
+    if (kept && parameters.has(output[0])) parameters.add(input[0]);
+  }
   const unlisted = (name: string) => initializers.has(name) && parameters.has(name);
   const names = graph.input.map((value) => value.name).filter(unlisted);
   graph.input = graph.input.filter((value) => !unlisted(value.name));

@@ -13,7 +13,7 @@ import {
 } from "../onnx/gen/onnx_pb.ts";
 import { copyMessage, type Model } from "../onnx/model.ts";
 import type { DataType } from "../onnx/tensor.ts";
-import { type Graph, readsOf } from "./graph.ts";
+import { type Graph, isControlFlow, readsOf } from "./graph.ts";
 
 /**
  * A value info of `name`, with its element type and, where `rank` is given, as many axes of any length;
@@ -68,15 +68,18 @@ export function extract(model: Model, cut: Cut): Model {
   const { graph } = model.proto;
   const node = ancestors(graph.node, cut.outputs, new Set(cut.inputs.keys()));
   const used = new Set([...node.flatMap(readsOf), ...cut.outputs]);
+  // Only for those: beside an image of so many axes, Resize takes sizes of unknown number for none.
+  const bodies = node.some(isControlFlow);
   const proto = copyMessage(model.proto);
   proto.graph = create(GraphProtoSchema, {
     name: graph.name,
     node,
     initializer: graph.initializer.filter((t) => used.has(t.name) && !cut.inputs.has(t.name)),
     sparseInitializer: graph.sparseInitializer,
-    input: [...cut.inputs].filter(([name]) => used.has(name)).map(([name, fed]) =>
-      typeof fed === "object" ? valueInfo(name, fed.type, fed.dims.length) : valueInfo(name, fed)
-    ),
+    input: [...cut.inputs].filter(([name]) => used.has(name)).map(([name, fed]) => {
+      if (typeof fed !== "object") return valueInfo(name, fed);
+      return valueInfo(name, fed.type, bodies ? fed.dims.length : undefined);
+    }),
     output: cut.outputs.map((name) => valueInfo(name)),
   });
   return { ...model, proto };

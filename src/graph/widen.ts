@@ -142,8 +142,10 @@ class Widener {
   /** Widens what `graph` computes with, and what is in its bodies. */
   widen(graph: GraphProto): void {
     const casts: NodeProto[] = [];
+    // The default of an input stays as it is, as does the input.
+    const inputs = new Set(graph.input.map((value) => value.name));
     graph.initializer = graph.initializer.map((tensor) => {
-      if (!isHalf(tensor.dataType)) return tensor;
+      if (!isHalf(tensor.dataType) || inputs.has(tensor.name)) return tensor;
       this.count++;
       const name = freshName(`${tensor.name}_half`, this.#names);
       casts.push(this.#cast(name, tensor.name, DataType.FLOAT));

@@ -17,18 +17,13 @@ import {
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
-import {
-  ModelProtoSchema,
-  StringStringEntryProtoSchema,
-  type TensorProto,
-  TensorProto_DataLocation,
-} from "./gen/onnx_pb.ts";
+import { type TensorProto, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
 import { isWithin, writeFileAtomic } from "../files/output.ts";
 import { statRegular } from "../files/regular.ts";
+import { modelChunks } from "./chunks.ts";
 import { copyMessage, type Model, parseModel } from "./model.ts";
-import { type ExternalData, isExternal, rawBytes } from "./tensor.ts";
+import { type ExternalData, externalEntries, isExternal, rawBytes } from "./tensor.ts";
 import { mapTensors, tensorsOf } from "./tensors.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
@@ -157,9 +152,7 @@ export function writeModel(
   const location = dataName(path, hash.digest("hex").slice(0, DIGITS));
   let offset = 0;
   for (const { tensor, length } of moved) {
-    tensor.externalData = Object.entries({ location, offset, length }).map(([key, value]) =>
-      create(StringStringEntryProtoSchema, { key, value: String(value) })
-    );
+    tensor.externalData = externalEntries({ location, offset, length });
     offset += length;
   }
   const data = join(dirname(path), location), known = existsSync(data);
@@ -172,7 +165,7 @@ export function writeModel(
     );
   }
   try {
-    writeFileAtomic(path, [toBinary(ModelProtoSchema, out.proto)]);
+    writeFileAtomic(path, modelChunks(out));
   } catch (error) {
     if (!known) rmSync(data, { force: true });
     throw error;

@@ -6,6 +6,8 @@
 
 import { create } from "@bufbuild/protobuf";
 import {
+  type StringStringEntryProto,
+  StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
   TensorProto_DataType as DataType,
@@ -119,6 +121,20 @@ export function byteLength(tensor: TensorProto): number | undefined {
 /** Whether the bytes of `tensor` lie in a file beside the model. */
 export function isExternal(tensor: TensorProto): boolean {
   return tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+}
+
+/** Entries that say where external data lies. */
+export function externalEntries(
+  place: { location: string; offset: number; length: number },
+): StringStringEntryProto[] {
+  return Object.entries(place).map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key, value: String(value) })
+  );
+}
+
+/** Raw bytes of `tensor` in its message or file, without reading them; lists of elements are not counted. */
+export function storedLength(tensor: TensorProto): number {
+  return isExternal(tensor) ? byteLength(tensor) ?? 0 : tensor.rawData.length;
 }
 
 /**

@@ -22,7 +22,7 @@ import {
   type Width,
 } from "./options.ts";
 import type { LevelWindows } from "./levels.ts";
-import { type GramPlan, gramPlan } from "./memory.ts";
+import { checkNodes, checkWhole, type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
 import { overrideOf, splitShared } from "./shared.ts";
@@ -102,7 +102,7 @@ export interface Plan {
  * @throws {AttuneError} `bad-model` where the model is quantized already, is damaged, draws random
  * numbers or has no layer to quantize;
  * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
- * statistics of a layer do not fit into the kernel's memory.
+ * statistics of a layer do not fit into the kernel's memory, or what must run does not fit into a session.
  */
 export function plan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
@@ -119,6 +119,8 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     changes.push(...raiseOpset(prepared, opset));
   }
   const graph = new Graph(prepared);
+  checkNodes(graph);
+  if (typeof resolved.bits === "object") checkWhole(graph, "choose widths for the layers of");
   const { layers, skipped } = planLayers(graph, { ...resolved, bits });
   if (layers.length === 0) {
     throw new AttuneError(

@@ -68,8 +68,9 @@ export interface Difference {
   readonly name: string;
   /** The largest difference, in steps of its grid; relative to the largest value where it has none. */
   readonly most: number;
-  /** The share of values that differ at all. */
-  readonly share: number;
+  /** How many values differ at all, of how many. */
+  readonly differing: number;
+  readonly count: number;
   /** Whether it is on a grid. */
   readonly onGrid: boolean;
 }
@@ -196,7 +197,8 @@ export async function compare(built: Built, runtime: Runtime): Promise<Differenc
     return {
       name,
       most: same ? Math.max(0, ...off) : Infinity,
-      share: off.filter((v) => !(v < 1e-3)).length / off.length,
+      differing: off.filter((v) => !(v < 1e-3)).length,
+      count: off.length,
       onGrid: step !== undefined,
     };
   });
