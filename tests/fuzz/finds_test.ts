@@ -31,7 +31,7 @@ import { openSamples } from "../../src/samples/open.ts";
 import type { Sample } from "../../src/samples/sample.ts";
 import { chooseBits } from "../../src/allocate/choose.ts";
 import { inFolder } from "../helpers/command_line.ts";
-import { assertSameValues, build, noise, runModel, value } from "../helpers/models.ts";
+import { assertSameValues, build, ints, noise, runModel, value } from "../helpers/models.ts";
 import { npy, npz } from "./arrays.ts";
 import { samplesOf } from "./cases.ts";
 import { mutateCheckpoint } from "./checkpoints.ts";
@@ -165,6 +165,31 @@ Deno.test("a graph without outputs is refused on reading", () => {
   model.proto.graph.output = [];
   const error = assertThrows(() => parseModel(serializeModel(model)), AttuneError, "no output");
   assertEquals(error.code, "bad-model");
+});
+
+Deno.test("what is there twice is refused: initializers, inputs, outputs of nodes", () => {
+  for (const list of ["initializer", "input", "node"] as const) {
+    const model = MODELS.products(), { graph } = model.proto;
+    (graph[list] as unknown[]).push(graph[list][0]);
+    const error = assertThrows(() => plan(model), AttuneError, "is written twice");
+    assertEquals(error.code, "bad-model");
+  }
+});
+
+Deno.test("a tied table that is turned without saying how gives a file that opens", async () => {
+  const model = MODELS.embedding();
+  model.proto.graph.node.find(({ name }) => name === "tied")!.attribute = [];
+  async function* ids(): AsyncGenerator<Sample> {
+    for (let i = 0; i < 6; i++) {
+      const data = BigInt64Array.of(0n, 1n, 2n, BigInt(i));
+      yield { source: `${i}`, inputs: { ids: { dims: [4], data } } };
+    }
+  }
+  using pool = inlinePool(await loadBackend("web"));
+  const { model: made, report } = await quantize(plan(model), ids(), pool);
+  // Without samples that are held out, it is opened all the same.
+  assertEquals([report.check, report.warnings], [null, []]);
+  await runModel(made, { ids: ints([1, 4], [1, 2, 3, 4]) });
 });
 
 Deno.test("a batch of billions of samples is refused before it is made", async () => {

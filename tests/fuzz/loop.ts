@@ -47,7 +47,7 @@ export interface Summary {
 }
 
 /** Bytes that no process may take, and such as one is replaced at. */
-const MOST_MEMORY = 2e9, LARGE = 1.2e9;
+const MOST_MEMORY = 2e9, LARGE = 8e8;
 
 /** Tries `options.count` inputs. */
 export async function fuzz(options: FuzzOptions = {}): Promise<Summary> {
@@ -59,9 +59,20 @@ export async function fuzz(options: FuzzOptions = {}): Promise<Summary> {
     for (let i = 0; i < count; i++) {
       const seed = first + i, kind = options.kind ?? ROTATION[seed % ROTATION.length];
       const folder = join(root, `${kind}-${seed}`);
-      mkdirSync(folder);
-      child ??= new Child(join(root, "tmp"));
-      const verdict = await child.judge(`${kind} ${seed} ${folder}`, deadline);
+      const judge = async () => {
+        rmSync(folder, { recursive: true, force: true });
+        mkdirSync(folder);
+        child ??= new Child(join(root, "tmp"));
+        return await child.judge(`${kind} ${seed} ${folder}`, deadline);
+      };
+      const used = child !== undefined;
+      let verdict = await judge();
+      // What a process had taken before may be the fault of other inputs.
+      if (used && verdict.memory > MOST_MEMORY) {
+        await child?.end();
+        child = undefined;
+        verdict = await judge();
+      }
       onVerdict?.(kind, seed, verdict);
       memory = Math.max(memory, verdict.memory);
       const big = verdict.memory > MOST_MEMORY;
@@ -78,7 +89,7 @@ export async function fuzz(options: FuzzOptions = {}): Promise<Summary> {
       rmSync(folder, { recursive: true, force: true });
       if (!verdict.sound) crashes++;
       if (verdict.sound && verdict.memory < LARGE) continue;
-      await child.end();
+      await child?.end();
       child = undefined;
     }
   } finally {
