@@ -192,6 +192,12 @@ Deno.test("a tied table that is turned without saying how gives a file that open
   await runModel(made, { ids: ints([1, 4], [1, 2, 3, 4]) });
 });
 
+Deno.test("a Constant that reads something is no constant", () => {
+  const model = MODELS.products();
+  model.proto.graph.node[1].opType = "Constant";
+  assertEquals(plan(model).layers.length, 2);
+});
+
 Deno.test("a batch of billions of samples is refused before it is made", async () => {
   for (const batch of [2 ** 32, 2 ** 26]) {
     const model = build({
