@@ -52,7 +52,17 @@ export function compute(
 }
 
 /** Operators that read two tensors at least; the others one. */
-const PAIRED = new Set(["Reshape", "Add", "Sub", "Mul", "Div", "Pow", "MatMul", "Gather", "Expand"]);
+const PAIRED = new Set([
+  "Reshape",
+  "Add",
+  "Sub",
+  "Mul",
+  "Div",
+  "Pow",
+  "MatMul",
+  "Gather",
+  "Expand",
+]);
 /** Products of numbers that a MatMul may take, a second or two, and elements that it may give. */
 const MOST_PRODUCTS = 2 ** 30, MOST_ELEMENTS = 2 ** 26;
 const FLOATS = new Set([DataType.FLOAT, DataType.DOUBLE]);
