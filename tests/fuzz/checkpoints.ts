@@ -40,7 +40,8 @@ export function mutateJson(random: Random, json: Record<string, unknown>): void 
     if (leaf || random.chance(0.2)) break;
     parent = inner as Record<string, unknown>;
   }
-  if (random.chance(0.2)) delete parent[key];
-  else if (random.chance(0.2) && Array.isArray(parent)) parent.push(parent[0]);
+  const draw = random.below(5);
+  if (draw === 0) delete parent[key];
+  else if (draw === 1 && Array.isArray(parent)) parent.push(parent[0]);
   else parent[key] = random.pick(VALUES);
 }
