@@ -203,6 +203,21 @@ Deno.test("a Constant that reads something is no constant", () => {
   assertEquals(plan(model).layers.length, 2);
 });
 
+Deno.test("a model that gives back what it is fed, and nothing else, has layers that do not matter", async () => {
+  const model = MODELS.products();
+  model.proto.graph.output = [create(ValueInfoProtoSchema, { name: "x" })];
+  using pool = inlinePool(await loadBackend("web"));
+  const made = plan(model, {
+    bits: {
+      kind: "budget",
+      budget: { kind: "average", bits: 3 },
+      strategy: "hessian-trace",
+    },
+  });
+  const { report } = await quantize(made, samples([8]), pool, { rounding: { kind: "nearest" } });
+  assertEquals(report.layers.length, 2);
+});
+
 Deno.test("a batch of billions of samples is refused before it is made", async () => {
   for (const [batch, width] of [[2 ** 32, 8], [2 ** 26, 8], [2 ** 40, 0]]) {
     const model = build({
