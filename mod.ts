@@ -57,6 +57,8 @@ export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/block
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";
 export { evaluate, type EvaluateOptions } from "./src/evaluate/evaluate.ts";
+export type { BatchingOptions } from "./src/calibrate/probe.ts";
+export type { BatchAxis } from "./src/samples/batch_axis.ts";
 export { Comparison, type Evaluation, type Interval } from "./src/evaluate/metrics.ts";
 export {
   type BlockReport,

@@ -93,3 +93,30 @@ export async function headline(options: BenchOptions): Promise<Section> {
     body: markdown(["model", "bits", "samples", ...FIGURES, "smaller"], rows),
   };
 }
+
+/** 4-bit weights and activations, layer by layer, and that both runtimes read the file alike. */
+export async function coarse(options: BenchOptions): Promise<Section> {
+  const rows: string[][] = [], other = options.backend === "web" ? "node" : "web";
+  for (const subject of subjects(options)) {
+    for (const method of ["nearest", "attention"]) {
+      const flags = ["--bits", "4", "--activation-bits", "4", "--rounding", method];
+      let elsewhere = "";
+      const onFile = async (path: string) => {
+        const { top1 } = await evaluateFile(subject, path, { ...options, backend: other });
+        elsewhere = top1!.toFixed(2);
+      };
+      const { evaluation } = await quantizeAndEvaluate(
+        subject,
+        flags,
+        options,
+        method === "attention" ? onFile : undefined,
+      );
+      rows.push([subject.name, method, ...figures(evaluation), elsewhere || "–"]);
+      console.error(rows.at(-1)!.join("  "));
+    }
+  }
+  return {
+    title: "4-bit weights and activations",
+    body: markdown(["model", "rounding", ...FIGURES, `top-1 on ${other}`], rows),
+  };
+}

@@ -9,7 +9,8 @@
  */
 
 import { writeFileSync } from "node:fs";
-import { batchSizeFor, profile, stackSamples } from "../src/calibrate/batches.ts";
+import { batchSizeFor, profile } from "../src/calibrate/batches.ts";
+import { stackSamples } from "../src/calibrate/batching.ts";
 import { finish, type LayerSums } from "../src/calibrate/statistics.ts";
 import { extract } from "../src/graph/extract.ts";
 import { readModel } from "../src/onnx/file.ts";
@@ -106,12 +107,13 @@ export async function problemsOf(
   const set = await openSamples(calib, { inputs: made.graph.inputs, preprocess, limit });
   const samples: Sample[] = [];
   for await (const sample of set.samples()) samples.push(sample);
-  const first = stackSamples(made.graph.inputs, samples.slice(0, 1));
+  const specs = made.graph.inputs, axes = new Map(specs.map(({ name }) => [name, 0]));
+  const first = stackSamples({ inputs: specs, axes }, samples.slice(0, 1));
   const size = batchSizeFor(await profile(made, first, pool), 1);
   const batches = Math.ceil(samples.length / size);
   const [client] = pool.clients;
   for (let i = 0; i < batches; i++) {
-    const batch = stackSamples(made.graph.inputs, samples.slice(i * size, (i + 1) * size));
+    const batch = stackSamples({ inputs: specs, axes }, samples.slice(i * size, (i + 1) * size));
     await client.call("load", [0, batch]);
   }
   const inputs = new Map(
@@ -129,6 +131,7 @@ export async function problemsOf(
     output: target.output,
     gramBlock: target.depth,
     cross: false,
+    paired: true,
     positions: Math.ceil(Math.max(16384, 16 * target.depth) / batches),
     seed: l,
   }));
@@ -145,7 +148,7 @@ export async function problemsOf(
 
 function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerSums): MakeProblem {
   const { groups, rows, depth } = target;
-  const { gram } = finish(sums, target, true);
+  const { gram } = finish(sums, target, { centred: true });
   const weight = readWeight(made.graph, target);
   // Groups with one row or rows of the only group, evenly spread.
   const all = groups > 1 ? groups : rows,

@@ -11,11 +11,12 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { allocators } from "./allocators.ts";
-import { accuracy, floatAccuracy, headline, resnet } from "./accuracy.ts";
+import { accuracy, coarse, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
 import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
+import { large } from "./large.ts";
 import { layers } from "./layers.ts";
 import { outliers } from "./outliers.ts";
 import { pareto } from "./pareto.ts";
@@ -26,6 +27,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   resnet,
   headline,
   accuracy,
+  coarse,
   time,
   memory,
   workers,
@@ -39,6 +41,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   allocators,
   pareto,
   outliers,
+  large,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 

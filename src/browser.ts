@@ -26,6 +26,8 @@ export { chooseBits, type ChooseOptions } from "./allocate/choose.ts";
 export { sweep, type SweepOptions, type SweepReport } from "./sweep.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./quantize.ts";
 export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
+export type { BatchingOptions } from "./calibrate/probe.ts";
+export type { BatchAxis } from "./samples/batch_axis.ts";
 export { type Evaluation } from "./evaluate/metrics.ts";
 export { type Report } from "./report/report.ts";
 export { renderReport } from "./report/html.ts";

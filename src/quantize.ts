@@ -5,26 +5,25 @@
  */
 
 import { AttuneError, checkAborted } from "./errors.ts";
-import { chooseWidths, isOpen } from "./allocate/choose.ts";
+import { checkResult } from "./check.ts";
+import { chooseWidths, isOpen, needsGradients } from "./allocate/choose.ts";
 import { calibrate } from "./calibrate/calibrate.ts";
 import type { Calibrated } from "./calibrate/job.ts";
 import { loadSamples } from "./calibrate/load.ts";
 import { roundTables } from "./calibrate/round_tables.ts";
 import { buildModel } from "./emit/build.ts";
-import { Comparison } from "./evaluate/metrics.ts";
-import { copyModel, type Model, serializeModel } from "./onnx/model.ts";
+import { modelDigest } from "./onnx/chunks.ts";
+import { copyModel, type Model } from "./onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "./onnx/gen/onnx_pb.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
-import { isExternal, rawBytes } from "./onnx/tensor.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
 import { layerReport } from "./report/layer.ts";
 import type { Report } from "./report/report.ts";
 import type { EnginePool } from "./runtime/pool.ts";
-import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
-import type { Sample, SampleSource } from "./samples/sample.ts";
+import type { BatchingOptions } from "./calibrate/probe.ts";
+import type { SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
@@ -32,11 +31,12 @@ import {
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,
+  type JobState,
 } from "./calibrate/checkpoint.ts";
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode quantize}. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends BatchingOptions {
   /** How levels are found. Default: attention, with 16 candidates per row. */
   rounding?: RoundingMethod;
   /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
@@ -92,7 +92,11 @@ export async function quantize(
   const { signal, onProgress } = settings;
   using _ = pool.stopOn(signal);
   const called = performance.now(), { started = called } = options;
-  const { loaded, heldOut, digest } = await loadSamples(given, samples, pool, settings);
+  const read = await loadSamples(given, samples, pool, {
+    ...settings,
+    apart: settings.blocks !== undefined || needsGradients(given),
+  });
+  const { loaded, heldOut, digest } = read;
   const loadSeconds = (performance.now() - called) / 1000;
   checkAborted(signal);
   const plan = await chooseWidths(given, loaded, pool, settings);
@@ -100,15 +104,19 @@ export async function quantize(
   const { checkpoint, resume = false } = options;
   const backend = await pool.clients[0].call("runtimeName", []);
   const data = `${loaded.samples} (${digest})`;
-  const identity = await identityOf(plan, settings, { samples: data, backend });
+  // The whole model is read for it, so not where nobody keeps it.
+  const identity = checkpoint && await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity),
-    onState: async (state) => checkpoint?.save(await encodeCheckpoint(identity, state)),
+    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity!),
+    onState: checkpoint &&
+      sparingly(async (state: JobState) =>
+        checkpoint.save(await encodeCheckpoint(identity!, state))
+      ),
   });
 
   const model = withMetadata(
@@ -120,7 +128,11 @@ export async function quantize(
   );
   const checkStarted = performance.now();
   onProgress?.({ stage: "check", done: 0, total: 1 });
-  const check = await checkResult(plan, calibrated, model, heldOut, pool);
+  const checked = await checkResult(plan, calibrated.parts, model, pool, {
+    heldOut,
+    batching: loaded.batching,
+    signal,
+  });
   onProgress?.({ stage: "check", done: 1, total: 1 });
   const stages = [
     { name: "read samples", seconds: loadSeconds },
@@ -151,19 +163,39 @@ export async function quantize(
       error: tables.get(weight)!.error,
     })),
     blocks: calibrated.blocks,
-    skipped: plan.skipped.map(({ name, op, reason }) => ({ name, op, reason })),
-    warnings: [...calibrated.warnings, ...timeWarnings(calibrated, settings)],
-    check,
+    skipped: plan.skipped,
+    warnings: [
+      ...read.warnings,
+      ...calibrated.warnings,
+      ...timeWarnings(calibrated, settings),
+      ...checked.warnings,
+    ],
+    check: checked.check,
     stages,
     peakMemory: 0,
   };
   return { model, report };
 }
 
+/** Share of the time that saving may take, where it takes longer than a moment. */
+const SAVING = 0.05, MOMENT = 500;
+
+/** `save`, but for calls that come too soon after one that took long: a large model's levels are many. */
+function sparingly<T>(save: (state: T) => Promise<void>): (state: T) => Promise<void> {
+  let next = 0;
+  return async (state) => {
+    const started = performance.now();
+    if (started < next) return;
+    await save(state);
+    const ended = performance.now(), took = ended - started;
+    next = took > MOMENT ? ended + took / SAVING : 0;
+  };
+}
+
 type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: QuantizeOptions) {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, batch, batchAxis } = options;
   const rounding = options.rounding ?? { kind: "attention" };
   if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
   if ("candidates" in rounding && rounding.candidates !== undefined) {
@@ -187,6 +219,8 @@ function resolve(plan: Plan, options: QuantizeOptions) {
     blocks: reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined,
     heldOut: checkCount("held-out samples", options.heldOut ?? 32, 0),
     seed: checkCount("seed", options.seed ?? 0, 0),
+    batch,
+    batchAxis,
     signal,
     onProgress,
   };
@@ -205,56 +239,6 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
     `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
       `of the two out`,
   );
-}
-
-/**
- * Opens the quantized model again and runs it on the held-out samples, beside the float model and the
- * simulation that calibration went by.
- */
-async function checkResult(
-  plan: Plan,
-  calibrated: Calibrated,
-  model: Model,
-  heldOut: readonly Sample[],
-  pool: EnginePool,
-): Promise<Report["check"]> {
-  const size = fixedBatch(plan.graph.inputs) ?? 1;
-  const [client] = pool.clients;
-  const models = {
-    float: plan.model,
-    simulated: buildModel(plan, calibrated.parts, "float"),
-    quantized: model,
-  };
-  for (const [key, each] of Object.entries(models)) {
-    await client.call("open", [key, sessionBytes(each), { simulate: key === "simulated" }]);
-  }
-  const toFloat = new Comparison(), toSimulation = new Comparison();
-  let compared = 0;
-  for (let i = 0; i + size <= heldOut.length; i += size) {
-    const batch = stackSamples(plan.graph.inputs, heldOut.slice(i, i + size));
-    const outputs = async (key: string) => {
-      const values = (await client.call("run", [key, batch]))[plan.graph.outputs[0]];
-      return rowsOf(Float32Array.from(values.data as Iterable<number>, Number), size);
-    };
-    const quantized = await outputs("quantized");
-    (await outputs("float")).forEach((row, j) => toFloat.add(row, quantized[j]));
-    (await outputs("simulated")).forEach((row, j) => toSimulation.add(row, quantized[j]));
-    compared += size;
-  }
-  await client.call("close", []);
-  if (compared === 0) return null;
-  const { mse, agreement } = toFloat.result();
-  return {
-    mseToFloat: mse,
-    agreementToFloat: agreement,
-    mseToSimulation: toSimulation.result().mse,
-  };
-}
-
-/** The vectors of `count` samples that lie one after another. */
-function rowsOf(values: Float32Array, count: number): Float32Array[] {
-  const width = values.length / count;
-  return Array.from({ length: count }, (_, i) => values.subarray(i * width, (i + 1) * width));
 }
 
 /** What there was no time for. */
@@ -303,21 +287,9 @@ async function identityOf(
   settings: Settings,
   job: { samples: string; backend: string },
 ): Promise<Identity> {
-  const { proto: { graph }, external } = plan.model, digests: Uint8Array[] = [];
-  const digest = async (bytes: Uint8Array) =>
-    new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
-  // Tensors in other files are not in the model's own bytes.
-  for (const tensor of graph.initializer.filter(isExternal)) {
-    digests.push(await digest(rawBytes(tensor, external)!));
-  }
-  digests.push(await digest(serializeModel(plan.model)));
-  const [only, ...more] = digests;
-  const hash = more.length === 0
-    ? only
-    : await digest(Uint8Array.from(digests.flatMap((d) => [...d])));
   return {
     version: VERSION,
-    model: Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    model: await modelDigest(plan.model),
     ...job,
     seed: settings.seed,
     heldOut: settings.heldOut,

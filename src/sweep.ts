@@ -13,29 +13,30 @@ import { allocateAverage, allocateUniform } from "./allocate/allocate.ts";
 import { measure } from "./allocate/measure.ts";
 import type { LayerMeasures } from "./allocate/measures.ts";
 import { pickRoundings, type RoundedWidths, roundToWidths } from "./allocate/rounded.ts";
-import { fixedBatch, stackSamples } from "./calibrate/batches.ts";
+import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
 import type { RangedGrid } from "./calibrate/checkpoint.ts";
 import { observeRanges } from "./calibrate/collect.ts";
 import type { LoadedBatches } from "./calibrate/job.ts";
-import { loadSamples } from "./calibrate/load.ts";
+import { batchSamples, loadSamples } from "./calibrate/load.ts";
+import type { BatchingOptions } from "./calibrate/probe.ts";
 import { buildModel } from "./emit/build.ts";
 import { AttuneError, checkAborted } from "./errors.ts";
 import { Comparison, type Evaluation } from "./evaluate/metrics.ts";
 import { extract } from "./graph/extract.ts";
 import type { Model } from "./onnx/model.ts";
-import { sessionBytes } from "./onnx/session_bytes.ts";
 import { typeNamed } from "./onnx/tensor.ts";
 import { STRATEGIES, type Strategy } from "./plan/bits.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "./plan/options.ts";
 import type { Allocation } from "./plan/allocation.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { OnProgress } from "./progress.ts";
+import { opening } from "./runtime/opening.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import type { Sample, SampleSource } from "./samples/sample.ts";
 import { VERSION } from "./version.ts";
 
 /** Options of {@linkcode sweep}. */
-export interface SweepOptions {
+export interface SweepOptions extends BatchingOptions {
   /** Bits on average, a point for each. Default: 2, 2.5, 3, 3.5, 4, 5, 6, 8. */
   averages?: readonly number[];
   /** How budgets are spread, each with points of its own. Default: `["coding-length"]`. */
@@ -129,13 +130,24 @@ export async function sweep(
   };
   const { loaded, heldOut } = await timed(
     "read samples",
-    () => loadSamples(plan, samples, pool, { ...settings, heldOutEvery: 4 }),
+    () =>
+      loadSamples(plan, samples, pool, {
+        ...settings,
+        heldOutEvery: 4,
+        apart: settings.strategies.includes("gradient"),
+      }),
   );
-  for await (const sample of options.validation ?? []) heldOut.push(sample);
+  if (options.validation !== undefined) {
+    const validation = await batchSamples(plan, options.validation, pool, settings);
+    for await (const sample of validation.samples) heldOut.push(sample);
+  }
   if (heldOut.length === 0) {
+    // A model of fixed batch needs one to calibrate on, and one to judge by.
+    const { size = 1 } = loaded.batching, least = size > 1 ? 2 * size : 4;
     throw new AttuneError(
       "bad-data",
-      `Cannot compare budgets on ${loaded.samples} samples: give at least 4, for some to be held out`,
+      `Cannot compare budgets on ${loaded.samples} samples: give at least ${least}, for some to be ` +
+        `held out`,
     );
   }
   const rounded: RoundedWidths = new Map();
@@ -153,7 +165,7 @@ export async function sweep(
     }));
   const points = await timed(
     "compare",
-    () => compare(plan, measures, rounded, grids, heldOut, pool, settings),
+    () => compare(plan, measures, rounded, grids, { ...loaded, heldOut }, pool, settings),
   );
   return {
     version: VERSION,
@@ -189,6 +201,8 @@ function resolve(plan: Plan, options: SweepOptions) {
     heldOut: options.validation ? 0 : checkCount("held-out samples", options.heldOut ?? 128),
     seed: checkCount("seed", options.seed ?? 0, 0),
     biasCorrection: true,
+    batch: options.batch,
+    batchAxis: options.batchAxis,
     onModel: options.onModel,
     signal: options.signal,
     onProgress: options.onProgress,
@@ -210,7 +224,7 @@ async function rangesOf(
     plan.graph.inputs.map(({ name, type }) => [name, typeNamed(type)]),
   );
   const outputs = own.filter((name) => !inputs.has(name));
-  await pool.open("float", sessionBytes(extract(plan.model, { inputs, outputs })));
+  await pool.open(...opening("float", extract(plan.model, { inputs, outputs })));
   const observers = await observeRanges(pool, loaded, "float", own);
   await pool.close();
   return new Map(
@@ -226,7 +240,7 @@ async function compare(
   measures: readonly LayerMeasures[],
   rounded: RoundedWidths,
   grids: Grids,
-  heldOut: readonly Sample[],
+  { batching, heldOut }: { readonly batching: Batching; readonly heldOut: readonly Sample[] },
   pool: EnginePool,
   settings: Settings,
 ): Promise<SweepPoint[]> {
@@ -244,12 +258,12 @@ async function compare(
       }))
     ),
   ];
-  const wanted = await outputsOf(plan, plan.model, heldOut, pool.clients[0]);
+  const wanted = await outputsOf(plan.model, batching, heldOut, pool.clients[0]);
   let done = 0;
   return await pool.run(plans.map(({ asked, made }) => async (client) => {
     checkAborted(signal);
     const parts = { roundings: pickRoundings(made, rounded), grids };
-    const found = await outputsOf(plan, buildModel(made, parts, "float"), heldOut, client);
+    const found = await outputsOf(buildModel(made, parts, "float"), batching, heldOut, client);
     const comparison = new Comparison();
     found.forEach((output, i) => comparison.add(wanted[i], output, heldOut[i].label));
     const { strategy, averageBits, bytes, layers } = made.allocation!;
@@ -270,22 +284,20 @@ async function compare(
 
 /** The first output of `model` for each of `samples`. */
 async function outputsOf(
-  { graph }: Plan,
   model: Model,
+  batching: Batching,
   samples: readonly Sample[],
   client: EnginePool["clients"][number],
 ): Promise<Float32Array[]> {
-  const size = fixedBatch(graph.inputs) ?? 1;
-  await client.call("open", ["point", sessionBytes(model), { simulate: true }]);
+  const { size = 1 } = batching, [output] = model.proto.graph.output;
+  await client.call("open", opening("point", model, { simulate: true }));
   const outputs: Float32Array[] = [];
   for (let from = 0; from < samples.length; from += size) {
     // A fixed batch that is not full is filled up with its last sample.
     const own = samples.slice(from, from + size), count = own.length;
     while (own.length < size) own.push(own[own.length - 1]);
-    const result = await client.call("run", ["point", stackSamples(graph.inputs, own)]);
-    const { data } = result[graph.outputs[0]], width = data.length / size;
-    const values = Float32Array.from(data as Iterable<number>, Number);
-    for (let i = 0; i < count; i++) outputs.push(values.subarray(i * width, (i + 1) * width));
+    const result = await client.call("run", ["point", stackSamples(batching, own)]);
+    outputs.push(...rowsOf(batching, output.name, result[output.name], size).slice(0, count));
   }
   await client.call("close", []);
   return outputs;

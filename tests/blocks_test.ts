@@ -391,7 +391,12 @@ Deno.test("a time budget that is spent leaves layers as they were rounded; one t
 });
 
 Deno.test("BlockSamples: all samples once before any twice, none that is judged by", () => {
-  const layout = { batches: 11, batchSize: 6, samples: 63 };
+  const layout = {
+    batches: 11,
+    batchSize: 6,
+    samples: 63,
+    sizes: [...Array(10).fill(6), 3],
+  };
   const set = new BlockSamples(layout, { size: 2, fixed: false, seed: 3 });
   const key = (lane: number, { batch, row }: { batch: number; row: number }) =>
     `${lane} ${batch} ${row}`;

@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildModel } from "../src/emit/build.ts";
+import { tensorBytes } from "../src/plan/size.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { serializeModel } from "../src/onnx/model.ts";
 import type { Override, PlanOptions } from "../src/plan/options.ts";
@@ -29,7 +30,7 @@ function mixed(names: readonly string[]): Override[] {
  */
 function sumOfBits(made: Plan): number {
   const weights = new Map(made.layers.map((layer) => [layer.target.weight, layer]));
-  let sum = made.size.before;
+  let sum = tensorBytes(made.model);
   for (const { target: { groups, rows, depth }, bits, bytesBefore } of weights.values()) {
     sum += groups * rows * (depth * bits / 8 + 4 + Number(bits < 8)) - bytesBefore;
   }

@@ -128,13 +128,20 @@ Deno.test("what cannot be compared is named", () => {
     assertEquals(assertThrows(() => compare(pairs), AttuneError, message).code, "bad-data");
   const good: Pair = [[1, 2], [1, 2], 0];
   fails([good, [[1, 2], [1, NaN]]], "sample 1: output 1 of the model is NaN");
-  fails([[[1, -Infinity], [1, -Infinity]]], "sample 0: output 1 of the reference is -Infinity");
+  fails([[[1, -Infinity], [1, 0]]], "sample 0: output 1 of the reference is -Infinity");
+  fails([[[1, 0], [1, Infinity]]], "sample 0: output 1 of the model is Infinity");
   fails([[[1, 2, 3], [1, 2]]], "the reference gives 3 values and the model 2");
   fails([[[1, 2], [1, 2, 3]]], "the reference gives 2 values and the model 3");
   for (const label of [-1, 2, 0.5, NaN]) {
     fails([[[1, 2], [1, 2], label]], `Cannot use label ${label} of sample 0`);
   }
   fails([], "0 samples");
+});
+
+Deno.test("what both rule out is no difference", () => {
+  const { mse, agreement, kl } = compare([[[1, -Infinity, 2], [1, -Infinity, 3]]]);
+  assertEquals([mse, agreement], [0.2, 100]);
+  assertAlmostEquals(kl, compare([[[1, 2], [1, 3]]]).kl, 1e-12);
 });
 
 Deno.test("a silent reference has no relative error unless the model speaks", () => {

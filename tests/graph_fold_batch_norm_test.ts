@@ -180,3 +180,30 @@ Deno.test("foldBatchNorm: the model that was copied stays as it was", () => {
   ]);
   assertEquals(initializer.map((tensor) => tensor.name).slice(0, 2), ["w", "b"]);
 });
+
+Deno.test("branches that share weight and normalization share what is folded", async () => {
+  const branches = (second: TensorProto[], prefix: string) => {
+    const norms = [normNode("ha", "na"), normNode("hb", "nb", prefix)];
+    norms.forEach((node, i) => node.name = `norm ${i}`);
+    return build({
+      opset: 13,
+      inputs: { x: [1, 4, 5, 5] },
+      nodes: [
+        makeNode("Conv", "a", ["x", "w"], ["ha"]),
+        norms[0],
+        makeNode("Relu", "", ["na"], ["ra"]),
+        makeNode("Conv", "b", ["x", "w"], ["hb"]),
+        norms[1],
+        makeNode("Add", "", ["ra", "nb"], ["y"]),
+      ],
+      initializers: [weight("w", [6, 4, 3, 3]), ...norm(6), ...second],
+      outputs: ["y"],
+    });
+  };
+  const ops = ["Conv", "Relu", "Conv", "Add"];
+  const shared = await assertFoldsTo(branches([], "bn"), ["norm 0", "norm 1"], ops);
+  assertEquals(shared.proto.graph.initializer.length, 2);
+  // Another normalization makes another weight.
+  const other = await assertFoldsTo(branches(norm(6, "other"), "other"), ["norm 0", "norm 1"], ops);
+  assertEquals(other.proto.graph.initializer.length, 4);
+});

@@ -2,7 +2,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertStringIncludes } from "std/assert/string_includes.js";
 import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
-import { liftConstants } from "../src/graph/constants.ts";
+import { liftConstants, unlistParameters } from "../src/graph/constants.ts";
 import { ancestors, extract, frontier } from "../src/graph/extract.ts";
 import {
   freshName,
@@ -132,7 +132,6 @@ Deno.test("sweep: removes what nothing reads, captures count", () => {
   const model = conditional();
   const { graph } = model.proto;
   graph.initializer.push(floatTensor("unread", [1], Float32Array.of(1)));
-  graph.input.push({ ...graph.input[0], name: "unread" });
   graph.initializer.push(floatTensor("deep2", [1], Float32Array.of(1)));
   graph.input.push({ ...graph.input[0], name: "fed" });
   graph.node[0].input[0] = "deep2";
@@ -183,16 +182,35 @@ Deno.test("liftConstants: every kind of numeric constant", () => {
   ]);
 });
 
-Deno.test("liftConstants: initializers are no inputs, also in a model of IR version 3", async () => {
+Deno.test("unlistParameters: no initializer of a model of IR version 3 is an input", async () => {
   const model = diamond();
   const feeds = { x: value([2, 4]) };
   const expected = await runModel(model, feeds);
   model.proto.irVersion = 3n;
   model.proto.graph.input.push({ ...model.proto.graph.input[0], name: "w" });
-  assertEquals(liftConstants(model), 0);
+  assertEquals(unlistParameters(model), []);
   assertEquals(model.proto.graph.input.map((input) => input.name), ["x"]);
   assertEquals(model.proto.irVersion, 4n);
   assertSameValues(await runModel(model, feeds), expected);
+});
+
+Deno.test("inputs with a default stay inputs and are no constants, unless they are weights", () => {
+  const model = diamond();
+  const { graph } = model.proto;
+  const list = (name: string) => graph.input.push({ ...graph.input[0], name });
+  graph.initializer.push(floatTensor("gain", [1], new Float32Array([2])));
+  graph.node.push(makeNode("Mul", "", ["x", "gain"], ["gained"]));
+  for (const name of ["w", "gain"]) list(name);
+  model.proto.irVersion = 8n;
+  assertEquals(unlistParameters(model), ["w"]);
+  const index = new Graph(model);
+  assertEquals(graph.input.map(({ name }) => name), ["x", "gain"]);
+  assertEquals(index.inputs.map(({ name }) => name), ["x"]);
+  assertEquals([index.constant("gain"), index.constant("w")?.name], [undefined, "w"]);
+  // A default that nothing reads is still one that a caller may feed.
+  graph.node.pop();
+  sweep(model);
+  assertEquals(graph.initializer.some(({ name }) => name === "gain"), true);
 });
 
 Deno.test("liftConstants: Identity of a constant vanishes where nothing else needs its name", async () => {

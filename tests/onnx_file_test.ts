@@ -123,7 +123,7 @@ Deno.test("readModel: external data that is missing, short or elsewhere is refus
       [{ location: "short", offset: "-4", length: "4" }, "it has 100"],
       [{ location: "short", offset: "many" }, "NaN"],
       [{ location: "short", length: "1e400" }, "Infinity"],
-      [{ location: "short" }, "wants 600 elements"],
+      [{ location: "short" }, "bytes 0 to 2400"],
       [{}, '"?"'],
     ];
     for (const [entries, words] of refused) {

@@ -50,7 +50,12 @@ const REPORT: Report = {
   blocks: [{ layers: ["head"], steps: 30, error: { before: 0.2, after: 0.1 } }],
   skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
   warnings: ["the bias of conv1 would overflow"],
-  check: { mseToFloat: 0.0123, agreementToFloat: 83.3333, mseToSimulation: 0.00021 },
+  check: {
+    mseToFloat: 0.0123,
+    agreementToFloat: 83.3333,
+    mseToSimulation: 0.00021,
+    outputs: [{ name: "y", mseToFloat: 0.0123, mseToSimulation: 0.00021 }],
+  },
   stages: [{ name: "rounding", seconds: 65 }, { name: "check", seconds: 2 }],
   peakMemory: 3e8,
 };

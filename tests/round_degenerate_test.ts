@@ -106,12 +106,12 @@ Deno.test("finish: an input that never changes has no covariance, whatever float
     inputSum: inputSum.view.slice(),
     outputSum: outputSum.slice(),
   });
-  const centred = finish(sums(), { rows, depth }, true);
+  const centred = finish(sums(), { rows, depth }, { centred: true });
   for (let i = 0; i < depth; i++) {
     assertEquals([centred.gram[2 * depth + i], centred.gram[i * depth + 2]], [0, 0]);
     if (i !== 2) assert(centred.gram[i * depth + i] > 0.1);
   }
   for (let r = 0; r < rows; r++) assertEquals(centred.cross[r * depth + 2], 0);
   // Where no bias makes up for means, it counts as any other.
-  assert(finish(sums(), { rows, depth }, false).gram[2 * depth + 2] > 10);
+  assert(finish(sums(), { rows, depth }, { centred: false }).gram[2 * depth + 2] > 10);
 });

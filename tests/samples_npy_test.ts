@@ -5,13 +5,16 @@ import { assertThrows } from "std/assert/throws.js";
 import { zipSync } from "fflate";
 import { AttuneError } from "../src/errors.ts";
 import { openNpy, openNpz } from "../src/samples/arrays.ts";
+import { withBatchAxis } from "../src/samples/batch_axis.ts";
 import { float16ToNumber } from "../src/samples/convert.ts";
 import { parseNpy } from "../src/samples/npy.ts";
-import { unpackNpz } from "../src/samples/npz.ts";
+import { openZip } from "../src/samples/npz.ts";
 import type { ElementType, InputSpec, SampleSet } from "../src/samples/sample.ts";
 
 const fixture = (name: string) => Deno.readFileSync(new URL(`fixtures/${name}`, import.meta.url));
-const types = unpackNpz(fixture("types.npz"), "types.npz");
+const types = new Map<string, Uint8Array<ArrayBuffer>>();
+const zip = await openZip(new Blob([fixture("types.npz")]), "types.npz");
+for (const name of zip.names) types.set(name, await zip.unpack(name));
 
 function spec(dims: InputSpec["dims"], type: ElementType = "float32", name = "x"): InputSpec {
   return { name, dims, type };
@@ -146,19 +149,98 @@ Deno.test("npz with one array feeds the one input, whatever its name", async () 
   assertEquals((await collect(set))[1].inputs.x.data[0], 12);
 });
 
-Deno.test("npz refuses what is damaged or holds no array", () => {
-  const bytes = fixture("labelled.npz");
-  assertThrows(() => unpackNpz(bytes.subarray(0, 200), "cut.npz"), AttuneError, "cut.npz");
-  assertThrows(() => unpackNpz(zipSync({ "a.txt": bytes }), "a.npz"), AttuneError, "no .npy file");
-  const bomb = zipSync({ "x.npy": new Uint8Array(1000) });
-  const directory = new DataView(bomb.buffer, bomb.byteOffset);
-  for (let at = 0; at < bomb.length - 4; at++) {
-    // The central directory states the size after unpacking at byte 24 of an entry.
-    if (directory.getUint32(at, true) === 0x02014b50) {
-      directory.setUint32(at + 24, 0xfffffff0, true);
-    }
+/** What comes of unpacking all arrays of `bytes`. */
+async function unpackAll(bytes: Uint8Array<ArrayBuffer>, name: string) {
+  const zip = await openZip(new Blob([bytes]), name);
+  for (const each of zip.names) await zip.unpack(each);
+}
+
+/** Offsets of the entries of a zip file's central directory. */
+function directoryOf(zip: Uint8Array<ArrayBuffer>): { view: DataView; entries: number[] } {
+  const view = new DataView(zip.buffer, zip.byteOffset, zip.byteLength);
+  const entries: number[] = [];
+  for (let at = 0; at < zip.length - 4; at++) {
+    if (view.getUint32(at, true) === 0x02014b50) entries.push(at);
   }
-  assertThrows(() => unpackNpz(bomb, "bomb.npz"), AttuneError, "impossible size");
+  return { view, entries };
+}
+
+Deno.test("npz refuses what is damaged or holds no array", async () => {
+  const bytes = fixture("labelled.npz");
+  const refused = (bytes: Uint8Array<ArrayBuffer>, name: string, message: string) =>
+    assertRejects(() => unpackAll(bytes, name), AttuneError, message);
+  await refused(bytes.slice(0, 200), "cut.npz", "cut.npz");
+  await refused(zipSync({ "a.txt": bytes }), "a.npz", "no .npy file");
+
+  // The size after unpacking is at byte 24 of an entry, its checksum at 16, its place at 42.
+  const x = Uint8Array.from({ length: 5000 }, (_, i) => i % 7), y = x.slice().reverse();
+  for (const size of [10, 4999, 5001, 0xfffffff0]) {
+    const lying = zipSync({ "x.npy": x }), { view, entries: [entry] } = directoryOf(lying);
+    view.setUint32(entry + 24, size, true);
+    await refused(lying, "lying.npz", `array "x"`);
+  }
+  const wrong = zipSync({ "x.npy": x }), sum = directoryOf(wrong);
+  sum.view.setUint32(sum.entries[0] + 16, 1, true);
+  await refused(wrong, "wrong.npz", `array "x"`);
+  const shared = zipSync({ "x.npy": x, "y.npy": y }), { view, entries } = directoryOf(shared);
+  view.setUint32(entries[1] + 42, view.getUint32(entries[0] + 42, true), true);
+  await refused(shared, "shared.npz", "");
+});
+
+Deno.test("npz unpacks only what the model is fed with, and says what it leaves", async () => {
+  const damaged = zipSync({
+    "x.npy": fixture("c_order.npy"),
+    "y.npy": fixture("c_order.npy"),
+    "z.npy": new Uint8Array(3000),
+  });
+  const { view, entries } = directoryOf(damaged);
+  view.setUint32(entries[2] + 16, 1, true);
+  const inputs = [spec(["N", 3, 4]), spec(["N", 3, 4], "float32", "y")];
+  const said: string[] = [];
+  const set = await openNpz(new Blob([damaged]), "a.npz", {
+    inputs,
+    onWarning: ({ message }) => said.push(message),
+  });
+  assertEquals((await collect(set)).length, 2);
+  assertEquals(said, [`no input of the model that has to be fed is called "z"`]);
+});
+
+Deno.test("arrays feed whole inputs, or rows that make up one in turn", async () => {
+  const file = new Blob([fixture("c_order.npy")]);
+  const open = async (dims: InputSpec["dims"], options = {}) => {
+    const set = await openNpy(file, "a.npy", { inputs: [spec(dims)], ...options });
+    return (await collect(set)).map(({ inputs }) => inputs.x.dims);
+  };
+  assertEquals(await open([3, 4]), [[3, 4], [3, 4]]);
+  assertEquals(await open(["T", "F"]), [[3, 4], [3, 4]]);
+  assertEquals(await open([2, 3, 4], { limit: 1 }), [[3, 4], [3, 4]]);
+  // As many labels as there are whole inputs say that two rows are one.
+  const header = `{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }`;
+  const labels = new Blob([npy(header, Uint8Array.of(5))]);
+  assertEquals(await open([2, 3, 4], { labels }), [[2, 3, 4]]);
+  const any = { ...spec([]), unranked: true };
+  const set = await openNpy(file, "a.npy", { inputs: [any] });
+  assertEquals((await collect(set)).map(({ inputs }) => inputs.x.dims), [[3, 4], [3, 4]]);
+  // Along another axis only where that is free, or said so.
+  await assertRejects(() => open([3, 9, 4]), AttuneError, "must be 9×4");
+  assertEquals(await open([3, "B", 4]), [[3, 4], [3, 4]]);
+  const [said] = withBatchAxis([spec([3, 9, 4])], 1);
+  assertEquals((await collect(await openNpy(file, "a.npy", { inputs: [said] }))).length, 2);
+});
+
+Deno.test("a batch axis holds for all inputs that have the same dimension", () => {
+  const inputs = [
+    spec(["T", "B", 4]),
+    spec([2, "B", 8], "float32", "h"),
+    spec(["B"], "int64", "lengths"),
+    spec([], "float32", "threshold"),
+  ];
+  const axes = withBatchAxis(inputs, 1).map(({ batchAxis }) => batchAxis);
+  assertEquals(axes, [1, 1, 0, undefined]);
+  const named = withBatchAxis(inputs, { h: 0 }).map(({ batchAxis }) => batchAxis);
+  assertEquals(named, [undefined, 0, undefined, undefined]);
+  assertThrows(() => withBatchAxis(inputs, 3), AttuneError, `Cannot take axis 3 of input "x"`);
+  assertThrows(() => withBatchAxis(inputs, { z: 0 }), AttuneError, `input "z"`);
 });
 
 Deno.test("arrays that do not fit the model say what it wants and what they have", async () => {
@@ -168,7 +250,7 @@ Deno.test("arrays that do not fit the model say what it wants and what they have
   assertEquals(
     shape.message,
     `Cannot feed "grid.npy": the model wants N×3×5 float32 at input "x", the array has 2×3×4; ` +
-      `the first axis counts the samples, the others must be 3×5`,
+      `the first axis counts the samples, the others must be 3×5 (or N×3×5 for a whole input)`,
   );
   await assertRejects(() => open(spec(["N", 3])), AttuneError, "must be 3");
   await assertRejects(() => open(spec(["N", 3, 4], "uint8")), AttuneError, "save it as uint8");

@@ -1,5 +1,6 @@
 import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
+import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
 import sharp from "sharp";
 import { AttuneError } from "../src/errors.ts";
@@ -9,7 +10,7 @@ import {
   type PreprocessPreset,
   resolvePreprocess,
 } from "../src/samples/preprocess.ts";
-import { checkSample, type InputSpec } from "../src/samples/sample.ts";
+import { checkSample, type InputSpec, type TensorData } from "../src/samples/sample.ts";
 import { chooseSpread } from "../src/samples/sampling.ts";
 import { sharpDecoder } from "../src/samples/sharp_decoder.ts";
 
@@ -76,7 +77,8 @@ Deno.test("the recipe is complete and plain", () => {
 Deno.test("options that cannot be used say so", () => {
   const refused: [PreprocessOptions, InputSpec, string][] = [
     [{}, input("N", 128), "the model wants N×128 float32"],
-    [{}, { ...input("N", 3, 8, 8), type: "uint8" }, "not a batch of float32 images"],
+    [{}, input("N", "T", 3, 8, 8), "not float32 images"],
+    [{}, { ...input("N", 3, 8, 8), type: "uint8" }, "not float32 images"],
     [{}, input("N", 4, 8, 8), "give the layout"],
     [{ layout: "NCHW" }, input("N", 4, 8, 8), "with 4 channels"],
     [{}, input("N", 3, "h", "w"), "give the crop"],
@@ -111,6 +113,34 @@ Deno.test("the decoder resizes the short side and leaves the wanted size alone",
   }
   const unless = await decoder.decode(png, { resize: 10, unlessSize: { width: 40, height: 20 } });
   assertEquals([unless.width, unless.height], [40, 20]);
+});
+
+Deno.test("the decoder gives the centre that is wanted, and refuses what is too large to hold", async () => {
+  const noise = Uint8Array.from({ length: 40 * 23 * 3 }, (_, i) => i * i % 251);
+  const image = sharp(noise, { raw: { width: 40, height: 23, channels: 3 } });
+  const recipe = resolvePreprocess({ resize: "none" }, input("N", 3, 7, 12));
+  for (const orientation of [1, 6]) {
+    const png = await image.clone().withMetadata({ orientation }).png().toBuffer();
+    const cropped = await decoder.decode(png, { crop: recipe.crop });
+    assertEquals([cropped.width, cropped.height], [12, 7]);
+    const whole = preprocessPixels(await decoder.decode(png), recipe);
+    assertEquals(preprocessPixels(cropped, recipe), whole);
+  }
+  const small = await decoder.decode(await image.png().toBuffer(), {
+    crop: { width: 50, height: 2 },
+  });
+  assertEquals([small.width, small.height], [40, 23]);
+  // A few hundred bytes that say they are 10⁸ pixels and more; and a line that a resize makes so.
+  const bomb = await solid(20_000, 6_000, "red").png({ compressionLevel: 9 }).toBuffer();
+  await assertRejects(() => decoder.decode(bomb), Error, "more than 100 million pixels");
+  const line = await solid(4_000, 1, "red").png().toBuffer();
+  await assertRejects(() => decoder.decode(line, { resize: 256 }), Error, "million pixels");
+});
+
+Deno.test("images are fed to an input without batch axis, too", () => {
+  const recipe = resolvePreprocess({}, input(3, 224, 224));
+  assertEquals([recipe.layout, recipe.resize, recipe.crop.width], ["NCHW", 256, 224]);
+  assertEquals(resolvePreprocess({}, input(8, 9, 1)).layout, "NHWC");
 });
 
 Deno.test("the decoder turns images as EXIF says before it resizes", async () => {
@@ -150,12 +180,27 @@ Deno.test("samples are checked against the model's inputs", () => {
   const refused: [() => unknown, string][] = [
     [make({}), "the sample has none"],
     [make({ y: { dims: [2], data: new Float32Array(2) } }), `no input "y"`],
-    [make({ x: { dims: [3], data: new Float32Array(3) } }), "the sample has 3 without batch axis"],
+    [
+      make({ x: { dims: [3], data: new Float32Array(3) } }),
+      "the sample has 3; give it the shape 2 (or N×2 for a whole input)",
+    ],
     [make({ x: { dims: [2], data: new Float32Array(3) } }), "Float32Array of 3 elements"],
     [make({ x: { dims: [2], data: new Int32Array(2) } }), "has a Int32Array of 2"],
   ];
+  const broken: [InputSpec["type"], TensorData][] = [
+    ["float32", Float32Array.of(0, NaN)],
+    ["float64", Float64Array.of(0, -Infinity)],
+    ["float16", Uint16Array.of(0, 0xfc00)],
+  ];
+  for (const [type, data] of broken) {
+    refused.push([
+      () => checkSample({ inputs: { x: { dims: [2], data } }, source: "s" }, [{ ...spec, type }]),
+      `sample "s": element 1 of input "x" is`,
+    ]);
+  }
   for (const [check, message] of refused) assertThrows(check, AttuneError, message);
   make({ x: { dims: [2], data: new Float32Array(2) } })();
+  make({ x: { dims: [5, 2], data: new Float32Array(10) } })();
 });
 
 Deno.test("the choice is spread, without repetition, and depends on the seed alone", () => {

@@ -1,9 +1,11 @@
 /** Spools in memory, in files, and in both: what goes in comes out. */
 
 import { assertEquals } from "std/assert/equals.js";
+import { assertThrows } from "std/assert/throws.js";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AttuneError } from "../src/errors.ts";
 import { regionStore } from "../src/calibrate/opfs_spool.ts";
 import { fileSpools } from "../src/calibrate/file_spool.ts";
 import {
@@ -57,6 +59,27 @@ Deno.test("spools: batches and single samples come back as they were, and leave 
     }
   }
   assertEquals(readdirSync(folder), []);
+  rmSync(folder, { recursive: true });
+});
+
+Deno.test("spools: batches of one give even a single number, and none of another shape", () => {
+  const folder = mkdtempSync(join(tmpdir(), "attune-test-"));
+  const near = cachedSpools(1e9, fileSpools(folder));
+  for (const make of [memorySpool, fileSpools(folder), near]) {
+    using spool = make();
+    for (const length of [4, 6]) {
+      spool.append({
+        one: { type: "float32", dims: [], data: Float32Array.of(length) },
+        row: { type: "float32", dims: [1, length], data: noise(length) },
+      });
+    }
+    const [first, second] = [0, 1].map((batch) => ({ batch, row: 0, of: 1 }));
+    const { one, row } = spool.pick([second], ["one", "row"]);
+    assertEquals([one.dims, one.data[0], row.dims], [[], 6, [1, 6]]);
+    const message = "samples along its first axis";
+    assertThrows(() => spool.pick([first, second], ["row"]), AttuneError, message);
+    assertThrows(() => spool.pick([first, second], ["one"]), AttuneError, message);
+  }
   rmSync(folder, { recursive: true });
 });
 

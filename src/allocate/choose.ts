@@ -6,6 +6,7 @@
 
 import { type LoadOptions, loadSamples } from "../calibrate/load.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
+import type { BatchingOptions } from "../calibrate/probe.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { SampleSource } from "../samples/sample.ts";
@@ -30,12 +31,13 @@ export async function chooseWidths(
   return allocate(plan, await measure(plan, loaded, pool, { ...options, gradients }));
 }
 
-function needsGradients({ options: { bits } }: Plan): boolean {
+/** Whether the widths of `plan` are to be found by gradients. */
+export function needsGradients({ options: { bits } }: Plan): boolean {
   return typeof bits === "object" && bits.kind === "budget" && bits.strategy === "gradient";
 }
 
 /** Options of {@linkcode chooseBits}. */
-export interface ChooseOptions {
+export interface ChooseOptions extends BatchingOptions {
   /** Decides which positions of the samples are looked at. Default: 0. */
   seed?: number;
   /** Damping of H relative to the mean of its diagonal. Default: 0.01. */
@@ -90,9 +92,9 @@ export async function measureLayers(
   } = {},
 ): Promise<LayerMeasures[]> {
   if (samples === undefined) return measureWeights(plan);
-  const { heldOut = 32, signal, onProgress } = options;
+  const { heldOut = 32, batch, batchAxis, gradients, signal, onProgress } = options;
   using _ = samples.pool.stopOn(signal);
-  const load = { heldOut, signal, onProgress };
+  const load = { heldOut, batch, batchAxis, apart: Boolean(gradients), signal, onProgress };
   const { loaded } = await loadSamples(plan, samples.source, samples.pool, load);
   return await measure(plan, loaded, samples.pool, measureOptions(options));
 }

@@ -2,13 +2,13 @@
  * The size of the loss's gradient with respect to each layer's weights, on a few samples: the gradient
  * graph of the whole float model, run by onnxruntime.
  *
- * There are no labels, so the loss is the cross-entropy of the model's first output to its own answer.
+ * There are no labels, so the loss is the cross-entropy of each output to its own answer, summed.
  *
  * @module
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { fixedBatch } from "../calibrate/batches.ts";
+import { isApart } from "../calibrate/batching.ts";
 import { LANES } from "../calibrate/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import type { Batch, SampleAt } from "../calibrate/spool.ts";
@@ -16,19 +16,20 @@ import { differentiate, type GradientGraph, unsupported } from "../gradient/diff
 import { extract } from "../graph/extract.ts";
 import { nodeName } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
+import { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Value } from "../runtime/session.ts";
 
 /** Samples that gradients are found on, at most. */
 const SAMPLES = 16;
 
-/** The float model, and the gradient of its first output's error. */
+/** The float model, and the gradient of its outputs' errors. */
 export interface ModelGradient {
-  /** What computes the output. */
+  /** What computes the outputs that have a gradient. */
   readonly forward: Model;
-  /** The weight tensors. */
+  /** The weight tensors that reach those; others have the gradient 0. */
   readonly weights: readonly string[];
   /** The gradients with respect to them. */
   readonly gradient: GradientGraph;
@@ -39,27 +40,45 @@ export interface ModelGradient {
  *
  * @throws {AttuneError} `bad-option` naming a node that has no gradient here.
  */
-export function modelGradient(plan: Plan, { shapes }: LoadedBatches): ModelGradient {
+export function modelGradient(plan: Plan, { shapes, uniform }: LoadedBatches): ModelGradient {
   const { graph, model } = plan;
   const inputs = new Map(graph.inputs.map(({ name }) => [name, shapes.get(name)!.type]));
-  const forward = extract(model, { inputs, outputs: [graph.outputs[0]] });
-  const weights = [...new Set(plan.layers.map(({ target }) => target.weight))];
+  const all = new Set(plan.layers.map(({ target }) => target.weight));
+  const dims = new Map([...shapes].map(([name, info]) => [name, info.dims]));
   const refuse = (why: string, cause?: unknown) =>
     new AttuneError(
       "bad-option",
       `Cannot go by gradients of ${model.name}: ${why}; spread the budget in another way`,
       { cause },
     );
-  const node = unsupported(forward, weights);
-  if (node) throw refuse(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
-  const dims = new Map([...shapes].map(([name, info]) => [name, info.dims]));
-  try {
-    return { forward, weights, gradient: differentiate(forward, dims, { wrt: weights }) };
-  } catch (cause) {
-    if (!(cause instanceof AttuneError) || cause.code !== "bad-model") throw cause;
-    // "Cannot differentiate node …" says which and why.
-    throw refuse(cause.message, cause);
-  }
+  if (!uniform) throw refuse("the samples have several shapes");
+  const gradientOf = (outputs: readonly string[]): ModelGradient => {
+    const forward = extract(model, { inputs, outputs });
+    const weights = forward.proto.graph.initializer.map(({ name }) => name)
+      .filter((name) => all.has(name));
+    const node = unsupported(forward, weights);
+    if (node) throw refuse(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
+    try {
+      return { forward, weights, gradient: differentiate(forward, dims, { wrt: weights }) };
+    } catch (cause) {
+      if (!(cause instanceof AttuneError) || cause.code !== "bad-model") throw cause;
+      // "Cannot differentiate node …" says which and why.
+      throw refuse(cause.message, cause);
+    }
+  };
+  let refused = refuse("no output that a layer leads to is float32");
+  const outputs = [...new Set(graph.outputs)].filter((output) => {
+    if (shapes.get(output)?.type !== DataType.FLOAT) return false;
+    try {
+      return gradientOf([output]).weights.length > 0;
+    } catch (error) {
+      if (!(error instanceof AttuneError)) throw error;
+      refused = error;
+      return false;
+    }
+  });
+  if (outputs.length === 0) throw refused;
+  return gradientOf(outputs);
 }
 
 /** Σ |∂loss/∂w| of each weight tensor of `plan` by its name, averaged over samples. */
@@ -71,39 +90,46 @@ export async function gradientNorms(
   { signal }: { readonly signal?: AbortSignal },
 ): Promise<Map<string, number>> {
   const { graph } = plan;
-  const [output] = graph.outputs;
-  await pool.open("forward", sessionBytes(forward));
-  await pool.open("gradient", sessionBytes(found.model));
+  const outputs = forward.proto.graph.output.map(({ name }) => name);
+  await pool.open(...opening("forward", forward));
+  await pool.open(...opening("gradient", found.model));
   const values: Batch = Object.fromEntries(weights.map((name) => {
     const { values, dims } = graph.floats(name)!;
     return [name, { type: "float32", dims, data: values }];
   }));
-  const size = fixedBatch(graph.inputs) ?? 1, inputs = graph.inputs.map(({ name }) => name);
+  const { batching } = loaded, size = isApart(batching) ? batching.size ?? 1 : 1;
+  const inputs = graph.inputs.map(({ name }) => name);
   const places = placesOf(loaded, size);
   const norms = await pool.run(places.map(({ lane, samples }) => async (client) => {
     checkAborted(signal);
     const batch = await pool.ofLane(lane).call("pick", [lane, "inputs", samples, inputs]);
-    const target = targetOf((await client.call("run", ["forward", batch]))[output]);
-    const feeds = { ...batch, ...values, [found.targets.get(output)!]: target };
+    const answers = await client.call("run", ["forward", batch]);
+    const targets = outputs.map((output) =>
+      [found.targets.get(output)!, targetOf(answers[output])] as const
+    );
+    const feeds = { ...batch, ...values, ...Object.fromEntries(targets) };
     const gradients = await client.call("run", ["gradient", feeds]);
     return weights.map((name) => sumOfSizes(gradients[found.gradients.get(name)!]));
   }));
   await pool.close();
-  return new Map(
-    weights.map((name, w) => [name, norms.reduce((sum, own) => sum + own[w], 0) / norms.length]),
-  );
+  return new Map([
+    ...plan.layers.map(({ target }) => [target.weight, 0] as const),
+    ...weights.map((name, w) =>
+      [name, norms.reduce((sum, own) => sum + own[w], 0) / norms.length] as const
+    ),
+  ]);
 }
 
 /** Where the first samples lie, in as many portions as models of a batch of `size` can run. */
 function placesOf(
-  { batches, batchSize, samples }: LoadedBatches,
+  { batches, batchSize, sizes }: LoadedBatches,
   size: number,
 ): { lane: number; samples: SampleAt[] }[] {
   const places: { lane: number; samples: SampleAt[] }[] = [];
   // From one batch of each lane after the other, so that all engines have work.
   for (let row = 0; row < batchSize; row += size) {
     for (let batch = 0; batch < batches && places.length * size < SAMPLES; batch++) {
-      const of = Math.min(batchSize, samples - batch * batchSize);
+      const of = sizes[batch];
       if (row + size > of) continue;
       const at = { batch: Math.floor(batch / LANES), of };
       places.push({

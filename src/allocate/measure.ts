@@ -8,17 +8,17 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { biasOf, canCorrectBias } from "../calibrate/bias.ts";
-import { checkFinite, collectLayer, collectSums } from "../calibrate/collect.ts";
+import { biasOf, offsetOf } from "../calibrate/bias.ts";
+import { collectLayer, collectSums, statisticsOf } from "../calibrate/collect.ts";
 import { LANES } from "../calibrate/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import { allSums } from "../calibrate/round_layer.ts";
 import { findSegments } from "../calibrate/segments.ts";
-import { finish, type Statistics } from "../calibrate/statistics.ts";
-import { openPart, type Types } from "../calibrate/parts.ts";
+import type { Statistics } from "../calibrate/statistics.ts";
+import { openPart, partsOf, type Types } from "../calibrate/parts.ts";
 import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
-import { leastShares } from "../plan/memory.ts";
+import { checkWhole, leastShares } from "../plan/memory.ts";
 import { layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
@@ -64,6 +64,7 @@ export async function measure(
   pool: EnginePool,
   options: MeasureOptions,
 ): Promise<LayerMeasures[]> {
+  checkWhole(plan.graph, "measure the layers of");
   return await new Measurement(plan, loaded, pool, options).run();
 }
 
@@ -113,7 +114,7 @@ class Measurement {
     this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
     await this.#everyLane((client, lane) => client.call("keep", [lane]));
     const inputs = this.#typesAt(0);
-    await openPart(this.#pool, "float", this.#plan.model, inputs, this.#outputs);
+    await openPart(this.#pool, "float", partsOf(this.#plan.model), inputs, this.#outputs);
     const remembered = this.#pool.perLane(
       this.#probes.lanes,
       (client, lane) => client.call("remember", [lane, "float", this.#probes.batches]),
@@ -171,7 +172,7 @@ class Measurement {
   /** The tensors that cross before node `position`. */
   #typesAt(position: number): Types {
     const { graph } = this.#plan, { shapes } = this.#loaded;
-    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!.type]));
+    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!]));
   }
 
   async #everyLane(work: Parameters<EnginePool["perLane"]>[1]): Promise<void> {
@@ -184,12 +185,12 @@ class Measurement {
   async #measure(types: Types, layers: readonly LayerPlan[]): Promise<Found[]> {
     const plan = this.#plan, { seed, biasCorrection, damping } = this.#options;
     const wanted = layers.map((layer) => ({
-      ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, seed }),
+      ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, paired: true, seed }),
       cross: false,
     }));
     const tensors = wanted.flatMap(({ input, output }) => [input, output]);
     await this.#pool.close();
-    await openPart(this.#pool, "float", plan.model, types, tensors);
+    await openPart(this.#pool, "float", partsOf(plan.model), types, tensors);
     const keys = { float: "float", quantized: "float" }, [{ target }] = layers;
     const split = await collectSums(
       this.#pool,
@@ -200,8 +201,10 @@ class Measurement {
     );
     await this.#pool.close();
     const jobs = layers.map((layer, l) => {
-      const centred = biasCorrection && canCorrectBias(plan, layer);
-      const statistics = checkFinite(layer, finish(allSums(split[l]), layer.target, centred));
+      const offset = offsetOf(plan, layer, biasCorrection);
+      const statistics = statisticsOf(layer, allSums(split[l]), offset);
+      // Without samples there is no mean to set right.
+      const centred = offset.centred && statistics.count > 0;
       return { layer, statistics, centred, weight: readWeight(plan.graph, layer.target) };
     });
     const plain: Float64Array[] = [], shaped: Float64Array[] = [];
@@ -260,7 +263,7 @@ class Measurement {
 
   /** Keeps what the float model computes of `names`, for the next segment. */
   async #advance(types: Types, names: readonly string[]): Promise<void> {
-    await openPart(this.#pool, "float", this.#plan.model, types, names);
+    await openPart(this.#pool, "float", partsOf(this.#plan.model), types, names);
     await this.#everyLane((client, lane) =>
       client.call(
         "advance",

@@ -53,7 +53,7 @@ export async function roundToWidths(
       floatTargetShift: false,
       biasCorrection: centred,
       scaleRefit: true,
-      centred,
+      offset: { centred },
     });
     const { bias } = biasOf(plan, own, rounding, statistics, centred, grid);
     found.set(own.bits, { ...rounding, bias });

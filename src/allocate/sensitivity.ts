@@ -7,8 +7,8 @@
  * @module
  */
 
-import { openPart, type Types } from "../calibrate/parts.ts";
-import { buildModel, type Rounding } from "../emit/build.ts";
+import { openPart, simulatedParts, type Types } from "../calibrate/parts.ts";
+import type { Rounding } from "../emit/build.ts";
 import { ancestors } from "../graph/extract.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -50,8 +50,8 @@ export async function probeLayer(
   );
   if (reached.length === 0 || !(error > 0)) return 0;
   const roundings = new Map([[layer.target.output, rounding]]);
-  const model = buildModel(plan, { roundings, grids: new Map() }, "float");
-  await openPart(pool, "probe", model, types, reached);
+  const source = simulatedParts(plan, { roundings, grids: new Map() });
+  await openPart(pool, "probe", source, types, reached);
   const totals = new Map<string, { error: number; power: number }>();
   const results = pool.perLane(
     lanes,

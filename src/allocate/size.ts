@@ -6,7 +6,7 @@
 
 import { canCorrectBias } from "../calibrate/bias.ts";
 import { buildModel, type Rounding } from "../emit/build.ts";
-import { serializeModel } from "../onnx/model.ts";
+import { lengthOf, modelChunks } from "../onnx/chunks.ts";
 import { isFree, type LayerPlan, type Plan } from "../plan/plan.ts";
 
 /** Bytes of the metadata that a result has beside the model; and those of a layer's width, less its name. */
@@ -30,7 +30,7 @@ export function fileBytes(plan: Plan): number {
   );
   const model = buildModel(plan, { roundings, grids }, plan.options.format);
   const names = plan.layers.reduce((sum, { target }) => sum + target.name.length + WIDTH_BYTES, 0);
-  return serializeModel(model).length + METADATA_BYTES + names;
+  return lengthOf(modelChunks(model)) + METADATA_BYTES + names;
 }
 
 function emptyRounding(plan: Plan, layer: LayerPlan): Rounding {

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { fixedBatch } from "../calibrate/batches.ts";
 import { mostColumns } from "../calibrate/columns.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
 import { secondsOf } from "../calibrate/segments.ts";
@@ -50,7 +49,7 @@ export function costsOf(plan: Plan, loaded: LoadedBatches, blocks: readonly Bloc
     // Each step runs the block from its start, half of it in the mean, twice; and both models go on.
     const runs = loaded.samples * learning * (steps.length + 2);
     return {
-      running: runs + sum((layer) => secondsOfStatistics(plan, layer, loaded)),
+      running: runs + sum((layer) => secondsOfStatistics(layer, loaded)),
       rounding: sum(costOfRounding),
       learning,
     };
@@ -71,20 +70,20 @@ export function costOfCheck(
 /** One sample through `nodes`. */
 function secondsOfNodes(
   plan: Plan,
-  { shapes }: LoadedBatches,
+  loaded: LoadedBatches,
   nodes: readonly NodeProto[],
 ): number {
-  const seconds = nodes.reduce((sum, node) => sum + secondsOf(node, plan, shapes), 0);
-  return seconds / profiledSamples(plan);
+  const seconds = nodes.reduce((sum, node) => sum + secondsOf(node, plan, loaded.shapes), 0);
+  return seconds / profiledSamples(loaded);
 }
 
 /** The Gram matrices of a layer's inputs, and their products with its outputs. */
 function secondsOfStatistics(
-  plan: Plan,
   { target: { groups, rows, depth, output }, gram }: LayerPlan,
-  { shapes, samples }: LoadedBatches,
+  loaded: LoadedBatches,
 ): number {
-  const results = sizeOf(shapes.get(output)?.dims ?? []) / profiledSamples(plan) * samples;
+  const { shapes, samples } = loaded;
+  const results = sizeOf(shapes.get(output)?.dims ?? []) / profiledSamples(loaded) * samples;
   const columns = Math.min(results / (groups * rows), mostColumns(depth, samples));
   const width = gram.kind === "full" ? depth : gram.size;
   return groups * columns * depth * (width / 2 + rows) / MACS_PER_SECOND;
@@ -97,8 +96,8 @@ function costOfRounding({ target: { groups, rows, depth }, gram }: LayerPlan): n
 }
 
 /** Samples that shapes were seen with. */
-function profiledSamples(plan: Plan): number {
-  return fixedBatch(plan.graph.inputs) ?? 1;
+function profiledSamples({ batching }: LoadedBatches): number {
+  return batching.size ?? 1;
 }
 
 /** Spreads a job's time over its blocks. */

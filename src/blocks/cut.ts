@@ -155,7 +155,10 @@ function placesBetween(
     const to = Math.min(...indices.slice(k).flat());
     let best: Place | undefined;
     for (let at = from; at <= to; at++) {
-      const here = place(at, frontier(graph, at));
+      const crossing = frontier(graph, at);
+      // Sequences and the like cannot be kept between blocks.
+      if (!crossing.every((name) => graph.isTensor(name))) continue;
+      const here = place(at, crossing);
       // Of equals the last: activation functions and pooling go with the layer before them.
       if (best === undefined || here.price <= best.price) best = here;
     }

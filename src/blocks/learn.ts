@@ -20,10 +20,10 @@ import {
 import { Kernel } from "../kernel/kernel.ts";
 import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import { SoftRoundingParameter } from "./adaround.ts";
 import { notBySample } from "../calibrate/spool.ts";
@@ -199,8 +199,9 @@ class Learning {
     const { targets, gradients, model: graph } = differentiate(model, shapes, { wrt, values });
     this.#options.onGraph(graph);
     this.#targets = targets;
-    await this.#pool.open("gradient", sessionBytes(graph), { simulate: true });
-    await this.#pool.open("block", sessionBytes(feedInitializers(model, wrt)), { simulate: true });
+    await this.#pool.open(...opening("gradient", graph, { simulate: true }));
+    const fed = feedInitializers(model, wrt);
+    await this.#pool.open(...opening("block", fed, { simulate: true }));
     return gradients;
   }
 
@@ -219,8 +220,8 @@ class Learning {
         throw notBySample(name);
       }
     }
-    const bytes = sessionBytes(withAllOutputs(model));
-    await client.call("open", ["shapes", bytes, { optimization: "basic" }]);
+    const open = opening("shapes", withAllOutputs(model), { optimization: "basic" });
+    await client.call("open", open);
     const computed = await client.call("run", ["shapes", feed]);
     const all = { ...feed, ...computed };
     for (const name of outputs) {

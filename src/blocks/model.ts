@@ -4,8 +4,9 @@
  * @module
  */
 
-import { extract, valueInfo } from "../graph/extract.ts";
-import { buildModel, type Parts, stepName } from "../emit/build.ts";
+import { type Cut, valueInfo } from "../graph/extract.ts";
+import { nonTensors } from "../graph/values.ts";
+import { buildPart, type Parts, stepName } from "../emit/build.ts";
 import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
@@ -41,10 +42,9 @@ export function blockModel(
   plan: Plan,
   block: Block,
   parts: Parts,
-  types: ReadonlyMap<string, DataType>,
+  types: Cut["inputs"],
 ): BlockModel {
-  const whole = buildModel(plan, parts, "learnable");
-  const model = extract(whole, { inputs: types, outputs: block.outputs });
+  const model = buildPart(plan, parts, "learnable", { inputs: types, outputs: block.outputs });
   const { node, initializer } = model.proto.graph;
   const constants = new Set(initializer.map((tensor) => tensor.name));
   const readers = new Map<string, number>();
@@ -83,7 +83,9 @@ export function feedInitializers(model: Model, names: Iterable<string>): Model {
 /** `model` with every float tensor that it computes as an output: to see their shapes. */
 export function withAllOutputs(model: Model): Model {
   const open = copyModel(model), { graph } = open.proto;
-  const names = graph.node.flatMap(({ output }) => output).filter((name) => name !== "");
+  const others = nonTensors(graph);
+  const names = graph.node.flatMap(({ output }) => output)
+    .filter((name) => name !== "" && !others.has(name));
   graph.output = names.map((name) => valueInfo(name));
   return open;
 }

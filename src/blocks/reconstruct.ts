@@ -5,13 +5,16 @@
  * @module
  */
 
-import { fixedBatch, type TensorInfo } from "../calibrate/batches.ts";
+import type { TensorInfo } from "../calibrate/batches.ts";
+import { isApart } from "../calibrate/batching.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
+import { notBySample } from "../calibrate/spool.ts";
+import type { Types } from "../calibrate/parts.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
-import type { DataType } from "../onnx/tensor.ts";
+import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../runtime/pool.ts";
@@ -29,7 +32,7 @@ const ENOUGH_BITS = 8;
 
 /** What was learned of a block. */
 export interface LearnedBlock {
-  /** New roundings by layer name; none where nothing was gained. */
+  /** New roundings by the layer's output; none where nothing was gained. */
   readonly roundings: ReadonlyMap<string, Rounding>;
   /** New steps of activations. */
   readonly steps: ReadonlyMap<string, number>;
@@ -44,15 +47,15 @@ export type OnShare = (share: number, detail: string) => void;
  * The blocks of `plan` as they are learned, and how many samples run at a time.
  *
  * @param shapes every tensor of the float model, from a run on one batch: of one sample, unless the model
- * is `fixed` to another size.
+ * takes `fixed` of them in every run.
  * @param batch samples of a step.
  */
 export function planBlocks(
   plan: Plan,
   shapes: ReadonlyMap<string, TensorInfo>,
   batch: number,
+  fixed?: number,
 ): { blocks: Block[]; size: number; fixed: boolean } {
-  const fixed = fixedBatch(plan.graph.inputs);
   const size = fixed ?? Math.min(SHARD, batch, batchesThatFit(plan, shapes));
   const blocks = cutBlocks(plan, { shapes, samples: fixed === undefined ? size : 1 });
   return { blocks, size, fixed: fixed !== undefined };
@@ -67,17 +70,24 @@ export class BlockLearner {
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
   readonly #budget: Budget;
-  readonly #shapes: ReadonlyMap<string, TensorInfo>;
+  readonly #loaded: LoadedBatches;
   readonly #shards: number;
+  readonly #unpaired: ReadonlySet<string>;
 
   /** A learner on the samples that `pool` holds. */
   constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, settings: LearnerSettings) {
     this.#plan = plan;
     this.#pool = pool;
     this.#settings = settings;
-    const { blocks, size, fixed } = planBlocks(plan, loaded.shapes, settings.batch);
+    this.#unpaired = unpairedTensors(plan);
+    const { blocks, size, fixed } = planBlocks(
+      plan,
+      loaded.shapes,
+      settings.batch,
+      sizeOfShards(loaded),
+    );
     this.blocks = blocks;
-    this.#shapes = loaded.shapes;
+    this.#loaded = loaded;
     this.#shards = Math.ceil(settings.batch / size);
     this.#samples = new BlockSamples(loaded, {
       size,
@@ -93,7 +103,7 @@ export class BlockLearner {
   async learn(
     index: number,
     parts: Parts,
-    types: ReadonlyMap<string, DataType>,
+    types: Types,
     spent: Spent,
     onShare: OnShare,
   ): Promise<LearnedBlock> {
@@ -104,6 +114,11 @@ export class BlockLearner {
       return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
+    if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
+      return stay("its rows are chosen by values, which quantization may choose otherwise");
+    }
+    const mixed = this.#mixed(block);
+    if (mixed !== undefined) return stay(mixed);
     if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);
     const model = blockModel(this.#plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
@@ -144,11 +159,26 @@ export class BlockLearner {
     }
   }
 
-  #dimsOf(name: string, samples: number): number[] | undefined {
-    const [first, ...rest] = this.#shapes.get(name)?.dims ?? [];
-    const profiled = fixedBatch(this.#plan.graph.inputs) ?? 1;
-    return first === undefined ? undefined : [first / profiled * samples, ...rest];
+  /** Why samples cannot be picked out of the tensors around `block`, if they cannot. */
+  #mixed({ inputs, outputs }: Block): string | undefined {
+    const { uniform, bySample } = this.#loaded;
+    if (!uniform) return "the samples have several shapes";
+    const name = [...inputs, ...outputs].find((name) => bySample?.has(name) === false);
+    return name && notBySample(name).message;
   }
+
+  #dimsOf(name: string, samples: number): readonly number[] | undefined {
+    const { batching, shapes } = this.#loaded, dims = shapes.get(name)?.dims;
+    const { size: profiled = 1 } = batching;
+    if (samples === profiled || dims === undefined) return dims;
+    return dims.length === 0 ? undefined : [dims[0] / profiled * samples, ...dims.slice(1)];
+  }
+}
+
+/** Samples of every shard, where the model decides it. */
+function sizeOfShards({ batching }: LoadedBatches): number | undefined {
+  // A batch of one whose samples lie along another axis is fed as it is.
+  return isApart(batching) ? batching.size : 1;
 }
 
 /** What a learner goes by. */

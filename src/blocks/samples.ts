@@ -20,8 +20,10 @@ export interface Shard {
 export interface Layout {
   /** Number of batches; batch i lies in lane i mod LANES. */
   readonly batches: number;
-  /** Samples of each batch but the last, which may have fewer. */
+  /** Samples of a batch, at most. */
   readonly batchSize: number;
+  /** Samples of each batch. */
+  readonly sizes: readonly number[];
   /** Number of samples. */
   readonly samples: number;
 }
@@ -43,7 +45,7 @@ export class BlockSamples {
    * to that size: then some are repeated.
    */
   constructor(
-    { batches, batchSize, samples }: Layout,
+    { batches, sizes }: Layout,
     { size, fixed, seed }: { size: number; fixed: boolean; seed: number },
   ) {
     this.#size = size;
@@ -51,11 +53,11 @@ export class BlockSamples {
     this.#seed = seed;
     this.#learned = Array.from({ length: Math.min(LANES, batches) }, () => []);
     this.#judged = this.#learned.map(() => []);
-    for (let i = 0; i < batches; i++) {
-      const of = Math.min(batchSize, samples - i * batchSize);
+    let count = 0;
+    for (const [i, of] of sizes.entries()) {
       for (let row = 0; row < of; row++) {
         const sample = { batch: Math.floor(i / LANES), row, of };
-        const set = (i * batchSize + row) % JUDGED === JUDGED - 1 ? this.#judged : this.#learned;
+        const set = ++count % JUDGED === 0 ? this.#judged : this.#learned;
         set[i % LANES].push(sample);
       }
     }

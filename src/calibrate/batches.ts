@@ -1,15 +1,14 @@
 /**
- * Batches of samples, and what a run of the float model tells about its tensors.
+ * What a run of the float model tells about its tensors, and what follows for batches of samples.
  *
  * @module
  */
 
-import { AttuneError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { extract } from "../graph/extract.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
-import { type DataType, sizeOf, type TypedArray, typeNamed } from "../onnx/tensor.ts";
-import type { InputSpec, Sample } from "../samples/sample.ts";
+import { partition } from "../graph/partition.ts";
+import { type DataType, sizeOf, typeNamed } from "../onnx/tensor.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
 import type { Batch } from "./spool.ts";
 
@@ -28,43 +27,6 @@ export interface TensorInfo {
   readonly bytes: number;
 }
 
-/** The batch that a model with `inputs` is made for, where it fixes one. */
-export function fixedBatch(inputs: readonly InputSpec[]): number | undefined {
-  const batch = inputs[0]?.dims[0];
-  return typeof batch === "number" ? batch : undefined;
-}
-
-/** Stacks samples along a new first axis. */
-export function stackSamples(inputs: readonly InputSpec[], samples: readonly Sample[]): Batch {
-  return Object.fromEntries(inputs.map(({ name, type }) => {
-    const values = samples.map((sample) => {
-      const value = sample.inputs[name];
-      if (value === undefined) {
-        throw new AttuneError(
-          "bad-data",
-          `Cannot use sample ${sample.source}: it has no value for the model's input "${name}"`,
-        );
-      }
-      return value;
-    });
-    const [first] = values;
-    const { length } = first.data;
-    const ArrayType = first.data.constructor as new (length: number) => TypedArray;
-    const data = new ArrayType(length * values.length);
-    values.forEach((value, i) => {
-      if (value.dims.join() !== first.dims.join()) {
-        throw new AttuneError(
-          "bad-data",
-          `Cannot stack sample ${samples[i].source}: its "${name}" has shape [${value.dims}], ` +
-            `the one before it [${first.dims}]; give samples of one shape`,
-        );
-      }
-      data.set(value.data as never, i * length);
-    });
-    return [name, { type, dims: [values.length, ...first.dims], data }];
-  }));
-}
-
 /** Shape and type of every tensor of the float model, from a run on `example`. */
 export async function profile(
   plan: Plan,
@@ -72,22 +34,28 @@ export async function profile(
   pool: EnginePool,
 ): Promise<ReadonlyMap<string, TensorInfo>> {
   const { graph, model } = plan;
-  const outputs = graph.nodes.flatMap((node) => node.output).filter((name) => name !== "");
-  const inputs = new Map(
-    Object.entries(example).map(([name, { type }]) => [name, typeNamed(type)]),
-  );
-  const [client] = pool.clients;
-  await client.call("open", ["profile", sessionBytes(extract(model, { inputs, outputs })), {
-    optimization: "basic",
-  }]);
-  const values = { ...example, ...await client.call("run", ["profile", example]) };
-  await client.call("close", []);
-  return new Map(
-    Object.entries(values).map(([name, { type, dims, data }]) => [
-      name,
-      { dims, type: typeNamed(type), bytes: data.byteLength },
-    ]),
-  );
+  const [client] = pool.clients, found = new Map<string, TensorInfo>();
+  const add = (values: Batch) => {
+    for (const [name, { type, dims, data }] of Object.entries(values)) {
+      found.set(name, { dims, type: typeNamed(type), bytes: data.byteLength });
+    }
+  };
+  add(example);
+  let values = example;
+  for (const { start, end, inputs } of partition(graph)) {
+    // What no later part reads is forgotten.
+    values = Object.fromEntries(inputs.map((name) => [name, values[name]]));
+    const types = new Map(inputs.map((name) => [name, found.get(name)!]));
+    const outputs = graph.nodes.slice(start, end).flatMap(({ output }) => output)
+      .filter((name) => name !== "" && graph.isTensor(name));
+    const part = extract(model, { inputs: types, outputs });
+    await client.call("open", opening("profile", part, { optimization: "basic" }));
+    const computed = await client.call("run", ["profile", values]);
+    await client.call("close", []);
+    add(computed);
+    values = { ...values, ...computed };
+  }
+  return found;
 }
 
 /** How many samples to run at a time, from a run on `samples` of them. */

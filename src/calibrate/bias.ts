@@ -6,23 +6,48 @@
  */
 
 import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
-import { DataType, sizeOf } from "../onnx/tensor.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { nearestLevel } from "../round/codebook.ts";
-import type { Statistics } from "./statistics.ts";
+import type { Offset, Statistics } from "./statistics.ts";
 
 /** Levels of a bias stay below this, half of what 32 bits hold. */
 const MOST_BIAS = 2 ** 30;
 
+/** What the node of a layer adds to the product of its weights. */
+export type Addend =
+  | { /** Nothing, and it cannot: a MatMul. */ readonly kind: "none" }
+  | {
+    /** A value for each row of the weights, or room for one. */
+    readonly kind: "bias";
+    /** The values, groups · rows of them; undefined where there are none yet. */
+    readonly values?: Float32Array;
+  }
+  | { /** Something that is computed, or differs along the batch. */ readonly kind: "other" };
+
+/** What `layer` adds to the product of its weights. */
+export function addendOf({ graph }: Plan, { target }: LayerPlan): Addend {
+  if (target.op === "MatMul") return { kind: "none" };
+  const name = target.node.input[2];
+  if (!name) return { kind: "bias" };
+  const bias = graph.floats(name), rows = target.groups * target.rows;
+  if (bias === undefined) return { kind: "other" };
+  // Of a Gemm's C, only the last axis runs along the rows of the weights; others count the batch.
+  const { dims, values } = bias, [last = 1] = dims.slice(-1);
+  const perRow = (last === rows || last === 1) && dims.slice(0, -1).every((dim) => dim === 1);
+  if (!perRow) return { kind: "other" };
+  return { kind: "bias", values: last === rows ? values : new Float32Array(rows).fill(values[0]) };
+}
+
 /** Whether the layer's node can take a bias of its own. */
-export function canCorrectBias(plan: Plan, { target }: LayerPlan): boolean {
-  if (target.op === "MatMul") return false;
-  const bias = target.node.input[2];
-  if (!bias) return true;
-  const tensor = plan.graph.constant(bias);
-  if (tensor === undefined || tensor.dataType !== DataType.FLOAT) return false;
-  const size = sizeOf(tensor.dims);
-  return size === target.groups * target.rows || size === 1;
+export function canCorrectBias(plan: Plan, layer: LayerPlan): boolean {
+  return addendOf(plan, layer).kind === "bias";
+}
+
+/** How the statistics of `layer` are finished; `correct` asks for biases that set means right. */
+export function offsetOf(plan: Plan, layer: LayerPlan, correct: boolean): Offset {
+  const addend = addendOf(plan, layer);
+  if (addend.kind !== "bias") return { centred: false };
+  return { centred: correct, bias: addend.values };
 }
 
 /**
@@ -39,15 +64,17 @@ export function biasOf(
   corrected: boolean,
   grid: ActivationGrid | undefined,
 ): { bias?: Float32Array; raised: number } {
-  const { groups, rows, depth, node } = layer.target;
-  const own = node.input[2] ? plan.graph.floats(node.input[2])?.values : undefined;
-  if (!canCorrectBias(plan, layer) || (!corrected && own === undefined)) return { raised: 0 };
+  const { groups, rows, depth } = layer.target;
+  const addend = addendOf(plan, layer);
+  if (addend.kind !== "bias") return { raised: 0 };
+  const own = addend.values;
+  if (!corrected && own === undefined) return { raised: 0 };
   const bias = new Float32Array(groups * rows);
   const fill = () => {
     const weights = dequantize(layer, rounding);
     for (let row = 0; row < bias.length; row++) {
       if (!corrected) {
-        bias[row] = own!.length === 1 ? own![0] : own![row];
+        bias[row] = own![row];
         continue;
       }
       const group = Math.floor(row / rows) * depth;

@@ -5,7 +5,7 @@
  */
 
 import { bytesOf, type TypedArray } from "../onnx/tensor.ts";
-import { type Batch, type SampleAt, type Spool, stackedDims } from "./spool.ts";
+import { type Batch, notBySample, type SampleAt, type Spool, stackedDims } from "./spool.ts";
 
 /** Some bytes of a store. */
 export interface Region {
@@ -74,8 +74,9 @@ export class ByteSpool implements Spool {
       const first = this.#index[samples[0].batch][name], { of } = samples[0];
       const dims = stackedDims(name, first.dims, of, samples.length);
       const size = first.bytes / of, read = new Uint8Array(size * samples.length);
-      samples.forEach(({ batch, row }, i) => {
-        const { offset } = this.#index[batch][name];
+      samples.forEach(({ batch, row, of }, i) => {
+        const { offset, bytes } = this.#index[batch][name];
+        if (bytes !== size * of) throw notBySample(name);
         this.#store.read(read.subarray(i * size, (i + 1) * size), offset + row * size);
       });
       return [name, {

@@ -6,19 +6,19 @@
  */
 
 import { checkAborted } from "../errors.ts";
-import { buildModel, type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
-import { cutParts, cutRounding } from "../emit/cut_parts.ts";
+import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
+import { cutRounding } from "../emit/cut_parts.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
-import type { Model } from "../onnx/model.ts";
+import { unpairedTensors } from "../plan/pairing.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { biasOf, canCorrectBias } from "./bias.ts";
+import { biasOf, offsetOf } from "./bias.ts";
 import type { Spent } from "../blocks/budget.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
-import { checkFinite, collectLayer, collectSums, observeRanges } from "./collect.ts";
-import { openPart, type Types } from "./parts.ts";
+import { collectLayer, collectSums, observeRanges, statisticsOf } from "./collect.ts";
+import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "./parts.ts";
 import { LANES, type Side } from "./engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import {
@@ -28,8 +28,7 @@ import {
   roundLayer,
   type SplitSums,
 } from "./round_layer.ts";
-import { findSegments, type Segment } from "./segments.ts";
-import { finish } from "./statistics.ts";
+import { findSegments, portionsOf, type Segment } from "./segments.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
 export async function calibrate(
@@ -50,6 +49,10 @@ class Calibration {
   /** By the layer's output, as roundings are, in the order in which they were rounded. */
   readonly #errors = new Map<string, RoundedLayer["error"]>();
   readonly #grids = new Map<string, RangedGrid>();
+  /** Activations that are to have a grid, but no sample shows a value of. */
+  readonly #unseen = new Set<string>();
+  /** Tensors whose rows need not be those of the float model. */
+  readonly #unpaired: ReadonlySet<string>;
   readonly #blocks: BlockReport[] = [];
   readonly #seconds = new Map<string, number>();
   readonly #warnings: string[] = [];
@@ -65,6 +68,7 @@ class Calibration {
     this.#pool = pool;
     this.#options = options;
     this.#widths = narrowerWidths(plan);
+    this.#unpaired = unpairedTensors(plan);
     const { blocks, state } = options;
     this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
     for (const [output, { rounding, error }] of state?.layers ?? []) {
@@ -83,14 +87,15 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const segments: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const found: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const segments = found.map((own) => ({ ...own, steps: own.steps.flatMap(portionsOf) }));
     const seen = 1 + this.#widths.length;
     const passes = segments.reduce((sum, { steps }) => sum + (1 + seen) * steps.length + 1, -1);
     // One unit is one batch through one pass; a rounding, or learning a block, counts as one pass.
     this.#total = batches * (passes + (this.#learner ? segments.length : 0));
     for (const [i, segment] of segments.entries()) {
       const types = new Map(
-        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!.type]),
+        frontier(this.#plan.graph, segment.start).map((name) => [name, shapes.get(name)!]),
       );
       const last = segment === segments.at(-1);
       const crossing = last ? this.#plan.graph.outputs : frontier(this.#plan.graph, segment.end);
@@ -186,9 +191,8 @@ class Calibration {
   }
 
   /** What behaves as the quantized model so far; or as the one that is cut to `width` bits. */
-  #simulation(width?: number): Model {
-    const parts = width === undefined ? this.#parts : cutParts(this.#plan, this.#parts, width);
-    return buildModel(this.#plan, parts, "float");
+  #simulation(width?: number): PartSource {
+    return simulatedParts(this.#plan, this.#parts, width);
   }
 
   /** The narrower widths whose models differ from the widest one by now. */
@@ -203,13 +207,17 @@ class Calibration {
     const nodes = ancestors(this.#plan.graph.nodes, outputs, new Set(types.keys()));
     const computed = new Set([...types.keys(), ...nodes.flatMap((node) => node.output)]);
     for (const [name, source] of shared) if (computed.has(name)) computed.add(source);
-    const names = own.filter((name) => computed.has(name) && !this.#grids.has(name));
+    const names = own.filter((name) =>
+      computed.has(name) && !this.#grids.has(name) && !this.#unseen.has(name)
+    );
     if (names.length === 0) return;
     await this.#timed("ranges", async () => {
       await openPart(this.#pool, "quantized", this.#simulation(), types, names);
       const observers = await observeRanges(this.#pool, this.#loaded, "quantized", names);
       for (const [name, observer] of observers) {
-        this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
+        // What no sample shows has no range, and stays in float.
+        if (observer.empty) this.#unseen.add(name);
+        else this.#grids.set(name, observer.grid(this.#options.range, bits.get(name)!));
       }
       await this.#pool.close();
     });
@@ -228,15 +236,18 @@ class Calibration {
     const plan = this.#plan, loaded = this.#loaded;
     const layers = step.map((layer) => {
       const input = tensorAsRead(plan, this.#parts, layer.target.input);
-      return collectLayer(plan, layer, loaded, { input, seed: this.#options.seed });
+      const paired = !this.#unpaired.has(layer.target.input);
+      return collectLayer(plan, layer, loaded, { input, paired, seed: this.#options.seed });
     });
-    await openPart(this.#pool, "float", plan.model, types, layers.map((layer) => layer.output));
+    const outputs = (paired: boolean) =>
+      layers.filter((layer) => layer.paired === paired).map((layer) => layer.output);
+    await openPart(this.#pool, "float", partsOf(plan.model), types, outputs(true));
     await openPart(
       this.#pool,
       "quantized",
       this.#simulation(width),
       types,
-      layers.map((layer) => layer.input),
+      [...layers.map((layer) => layer.input), ...outputs(false)],
     );
     const name = step[0].target.name;
     const side = width === undefined ? "quantized" : `cut${width}` as const;
@@ -263,19 +274,28 @@ class Calibration {
     const first = plan.layers.find((other) =>
       other.target.weight === target.weight && this.#errors.has(other.target.output)
     )?.target.output;
-    const centred = this.#options.biasCorrection && canCorrectBias(plan, layer);
-    const statisticsOf = (split: SplitSums) =>
-      checkFinite(layer, finish(allSums(split), target, centred));
-    const statistics = statisticsOf(split);
+    const offset = offsetOf(plan, layer, this.#options.biasCorrection);
+    const statistics = statisticsOf(layer, allSums(split), offset);
+    const seen = statistics.count > 0, centred = offset.centred && seen;
+    if (!seen) {
+      this.#warnings.push(
+        `${target.name}: no sample reached this layer, so that it was rounded by its weights alone; ` +
+          `give samples that do`,
+      );
+    }
     const cutSums = this.#widths.map((width) => {
       const sums = cuts.get(width) ?? split;
-      return { width, split: copySplit(sums), statistics: statisticsOf(sums) };
+      return {
+        width,
+        split: copySplit(sums),
+        statistics: statisticsOf(layer, allSums(sums), offset),
+      };
     });
     const { levels, scales, lows, codebook, error } = first !== undefined
       ? { ...this.#roundings.get(first)!, error: this.#errors.get(first)! }
       : await roundLayer(plan, layer, split, statistics, this.#pool, {
         ...this.#options,
-        centred,
+        offset,
         cuts: layer.grid.kind === "nested" ? cutSums : undefined,
       });
     const grid = this.#grids.get(plan.activations.shared.get(target.input) ?? target.input);
@@ -304,8 +324,8 @@ class Calibration {
   async #advance(side: Side, types: Types, names: readonly string[]): Promise<void> {
     await this.#timed("advance", async () => {
       const width = side.startsWith("cut") ? Number(side.slice(3)) : undefined;
-      const model = side === "float" ? this.#plan.model : this.#simulation(width);
-      await openPart(this.#pool, side, model, types, names);
+      const source = side === "float" ? partsOf(this.#plan.model) : this.#simulation(width);
+      await openPart(this.#pool, side, source, types, names);
       const results = this.#pool.perLane(
         this.#lanes,
         (client, lane) =>

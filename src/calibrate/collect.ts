@@ -11,8 +11,16 @@ import { mostColumns } from "./columns.ts";
 import { type CollectLayer, LANES, type Side } from "./engine.ts";
 import type { LoadedBatches } from "./job.ts";
 import { RangeObserver } from "./range.ts";
+import { addendOf } from "./bias.ts";
 import type { SplitSums } from "./round_layer.ts";
-import { addSums, type LayerSums, type Statistics } from "./statistics.ts";
+import {
+  addSums,
+  finish,
+  type LayerSums,
+  type Offset,
+  type Statistics,
+  unseen,
+} from "./statistics.ts";
 
 /** Samples that the ranges of activations are observed on, at most. */
 const RANGE_SAMPLES = 256;
@@ -42,19 +50,26 @@ export async function observeRanges(
 /** What is collected of `layer`: its columns come from the tensor `input` of the quantized model. */
 export function collectLayer(
   plan: Plan,
-  { target, gram }: LayerPlan,
+  layer: LayerPlan,
   { batches, samples }: LoadedBatches,
-  { input, seed }: { readonly input: string; readonly seed: number },
+  { input, paired, seed }: {
+    readonly input: string;
+    /** Whether its outputs in the float model belong to its inputs in the quantized one. */
+    readonly paired: boolean;
+    readonly seed: number;
+  },
 ): CollectLayer {
-  const { geometry, groups, rows, depth, output } = target;
+  const { target, gram } = layer, { geometry, groups, rows, depth, output } = target;
   return {
     shape: { geometry, groups, rows, depth },
     input,
     output,
     gramBlock: gram.kind === "full" ? depth : gram.size,
-    cross: gram.kind === "full",
+    paired,
+    // What the weights do not make, weights must not learn.
+    cross: gram.kind === "full" && paired && addendOf(plan, layer).kind !== "other",
     positions: Math.ceil(mostColumns(depth, samples) / batches),
-    seed: seed + 1000003 * plan.layers.findIndex((layer) => layer.target === target),
+    seed: seed + 1000003 * plan.layers.findIndex((other) => other.target === target),
   };
 }
 
@@ -93,11 +108,14 @@ export async function collectSums(
 }
 
 /**
- * `statistics`, if they are finite.
+ * The statistics of `layer` from its `sums`, which are overwritten.
  *
- * @throws {AttuneError} `bad-model` naming the node where they are not.
+ * @throws {AttuneError} `bad-model` naming the node where they are not finite.
  */
-export function checkFinite({ target }: LayerPlan, statistics: Statistics): Statistics {
+export function statisticsOf(layer: LayerPlan, sums: LayerSums, offset: Offset): Statistics {
+  const { target, gram } = layer;
+  if (sums.count === 0) return unseen(gram.kind === "full" ? target.depth : gram.size, target);
+  const statistics = finish(sums, target, offset);
   const means = { input: statistics.inputMean, output: statistics.outputMean };
   for (const [what, values] of Object.entries(means)) {
     if (values.every(Number.isFinite)) continue;

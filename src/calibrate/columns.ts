@@ -59,7 +59,8 @@ export function gatherColumns(
     gatherRows(values, depth, positions, out);
     gatherRows(results, rows, positions, outY);
   } else if (geometry.kind === "columns") {
-    const width = y.dims[y.dims.length - 1];
+    // A vector is one column, and the product of a matrix with it has no axis for columns.
+    const width = x.dims.length === 1 ? 1 : y.dims[y.dims.length - 1];
     gatherPlanes(values, depth, width, positions, out);
     gatherPlanes(results, rows, width, positions, outY);
   } else {

@@ -9,7 +9,7 @@
  */
 
 import { Kernel } from "../kernel/kernel.ts";
-import type { OpenOptions, Runtime, Session } from "../runtime/session.ts";
+import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
 import type { OnDone } from "../runtime/rpc.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
@@ -41,8 +41,10 @@ export interface CollectLayer {
   readonly shape: ColumnShape;
   /** The tensor of the quantized model that enters. */
   readonly input: string;
-  /** The tensor of the float model that leaves. */
+  /** The tensor that leaves. */
   readonly output: string;
+  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
+  readonly paired: boolean;
   /** Inputs whose products are kept: the depth, or blocks that divide it. */
   readonly gramBlock: number;
   /** Whether products of float outputs and inputs are wanted. */
@@ -210,7 +212,7 @@ export class Engine {
   #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
     const kernel = this.#kernel;
     const { shape: { groups, rows, depth }, gramBlock: d } = layer;
-    const input = x[layer.input], output = y[layer.output];
+    const input = x[layer.input], output = (layer.paired ? y : x)[layer.output];
     const total = positionCount(layer.shape, output);
     // A different choice in every batch, the same for any number of workers.
     const chosen = chooseSpread(total, layer.positions, layer.seed + batch);
@@ -231,22 +233,33 @@ export class Engine {
     }
   }
 
-  /** Keeps what the model `key` computes from one side of `lane`, for the next segment. */
+  /**
+   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns
+   * their types and shapes in the first batch.
+   */
   async advance(
     lane: number,
     side: Side,
     key: string,
     names: readonly string[],
     onDone?: OnDone,
-  ): Promise<void> {
+  ): Promise<Record<string, Omit<Value, "data">>> {
+    const types: Record<string, Omit<Value, "data">> = {};
     const spools = this.#lanes.get(lane)!;
     const next = (spools.next ??= {})[side] = this.#newSpool();
     const spool = spools[side] ?? spools.quantized;
     for (let i = 0; i < spool.length; i++) {
       const values = await this.#compute(key, spool.read(i));
-      next.append(Object.fromEntries(names.map((name) => [name, values[name]])));
+      // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are missing.
+      const kept = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
+      next.append(Object.fromEntries(kept.map((name) => [name, values[name]])));
+      for (const name of kept) {
+        const { type, dims } = values[name];
+        types[name] ??= { type, dims };
+      }
       onDone?.(1);
     }
+    return types;
   }
 
   /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
@@ -327,6 +340,16 @@ export class Engine {
       addErrors(sums, found[name].data as Float32Array, wanted[name].data as Float32Array);
     }
     return sums;
+  }
+
+  /** The tensors `names` of batch `index` of `lane`. */
+  read(lane: number, index: number, names: readonly string[]): Batch {
+    const batch = this.#lanes.get(lane)!.float.read(index);
+    // Copies: what is sent moves, and a spool in memory keeps its own.
+    return Object.fromEntries(
+      names.filter((name) => name in batch)
+        .map((name) => [name, { ...batch[name], data: batch[name].data.slice() }]),
+    );
   }
 
   /** Some samples of what a block of `lane` reads, or of what it should give. */

@@ -13,6 +13,7 @@ import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";
 import type { TensorInfo } from "./batches.ts";
+import type { Batching } from "./batching.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import type { RoundedLayer } from "./round_layer.ts";
 
@@ -70,4 +71,10 @@ export interface Calibrated {
 export interface LoadedBatches extends Layout {
   /** Shape and type of every tensor of the float model. */
   readonly shapes: ReadonlyMap<string, TensorInfo>;
+  /** How samples became batches. */
+  readonly batching: Batching;
+  /** Whether all samples have one shape. */
+  readonly uniform: boolean;
+  /** The tensors that have samples along their first axis; found only where that was asked for. */
+  readonly bySample?: ReadonlySet<string>;
 }

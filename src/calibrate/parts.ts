@@ -4,26 +4,42 @@
  * @module
  */
 
-import { extract } from "../graph/extract.ts";
+import { buildPart, type Parts } from "../emit/build.ts";
+import { type Cut, extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
-import { sessionBytes } from "../onnx/session_bytes.ts";
-import type { DataType } from "../onnx/tensor.ts";
+import type { Plan } from "../plan/plan.ts";
+import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../runtime/pool.ts";
+import type { OpenOptions } from "../runtime/session.ts";
 
-/** Element types of the tensors that cross into a part of a model. */
-export type Types = ReadonlyMap<string, DataType>;
+/** What is known of the tensors that cross into a part of a model. */
+export type Types = Cut["inputs"];
 
-/** Opens what `outputs` need of `model`, computed from the tensors of `types`, under `key`. */
+/** Cuts a part out of a model that need not exist as a whole. */
+export type PartSource = (cut: Cut) => Model;
+
+/** Parts of `model` as it is. */
+export function partsOf(model: Model): PartSource {
+  return (cut) => extract(model, cut);
+}
+
+/** Parts of what behaves as the quantized model of `plan`; or as the one that is cut to `width` bits. */
+export function simulatedParts(plan: Plan, parts: Parts, width?: number): PartSource {
+  return (cut) => buildPart(plan, parts, "float", { ...cut, width });
+}
+
+/** Opens what `outputs` need, computed from the tensors of `types`, under `key`; quantization is simulated. */
 export async function openPart(
   pool: EnginePool,
   key: string,
-  model: Model,
+  source: PartSource,
   types: Types,
   outputs: readonly string[],
+  options: Pick<OpenOptions, "simulate"> = { simulate: true },
 ): Promise<void> {
   const wanted = [...new Set(outputs)].filter((name) => !types.has(name));
   // Nothing to compute: the engine passes the spooled tensors on.
   if (wanted.length === 0) return;
-  const part = extract(model, { inputs: types, outputs: wanted });
-  await pool.open(key, sessionBytes(part), { simulate: true });
+  const part = source({ inputs: types, outputs: wanted });
+  await pool.open(...opening(key, part, options));
 }

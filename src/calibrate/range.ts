@@ -92,6 +92,11 @@ export class RangeObserver {
     this.#max = Math.max(this.#max, state.max);
   }
 
+  /** Whether no finite value was seen. */
+  get empty(): boolean {
+    return this.#max < this.#min;
+  }
+
   /** What was seen so far. */
   get state(): RangeState {
     return { exponent: this.#exponent, counts: this.#counts, min: this.#min, max: this.#max };

@@ -19,7 +19,14 @@ import {
 import { bestStrength } from "../round/shift.ts";
 import type { Solution } from "../round/solve.ts";
 import type { EnginePool } from "../runtime/pool.ts";
-import { addSums, copySums, finish, type LayerSums, type Statistics } from "./statistics.ts";
+import {
+  addSums,
+  copySums,
+  finish,
+  type LayerSums,
+  type Offset,
+  type Statistics,
+} from "./statistics.ts";
 
 /** The shift's strength where there are too few samples to judge it. */
 const UNTESTED_STRENGTH = 0.25;
@@ -85,8 +92,8 @@ export async function roundLayer(
   pool: EnginePool,
   options: RoundingOptions & {
     readonly seed: number;
-    /** Whether means were taken out of the statistics. */
-    readonly centred: boolean;
+    /** How the statistics were finished. */
+    readonly offset: Offset;
     /** Of the narrower widths, where the grid is nested. */
     readonly cuts?: readonly CutSums[];
   },
@@ -94,8 +101,8 @@ export async function roundLayer(
   const weight = readWeight(plan.graph, layer.target);
   const shares = sharesOf(layer, Math.max(pool.clients.length, leastShares(layer.target)));
   const strength = async (split: SplitSums | undefined) =>
-    options.floatTargetShift && split && layer.gram.kind === "full"
-      ? await strengthOf(layer, shares, weight, split, pool, options.centred)
+    options.floatTargetShift && split && split.training.cross.length > 0
+      ? await strengthOf(layer, shares, weight, split, pool, options.offset)
       : Infinity;
   const settings = {
     ...options,
@@ -142,10 +149,11 @@ async function strengthOf(
   weight: Float32Array,
   { training, validation }: SplitSums,
   pool: EnginePool,
-  centred: boolean,
+  offset: Offset,
 ): Promise<number> {
-  if (validation === undefined) return UNTESTED_STRENGTH;
-  const seen = finish(training, target, centred), unseen = finish(validation, target, centred);
+  if (training.count === 0) return Infinity;
+  if (validation === undefined || validation.count === 0) return UNTESTED_STRENGTH;
+  const seen = finish(training, target, offset), unseen = finish(validation, target, offset);
   return bestStrength(
     await pool.run(shares.map((share) => {
       const moments = ({ gram, cross }: Statistics) => ({

@@ -12,9 +12,9 @@
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { sizeOf } from "../onnx/tensor.ts";
-
 import { frontier } from "../graph/extract.ts";
 import { readsOf } from "../graph/graph.ts";
+import { weightBytes } from "../graph/partition.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import type { TensorInfo } from "./batches.ts";
 
@@ -32,6 +32,13 @@ export interface Segment {
 const MACS_PER_SECOND = 6e9, GROUPED_MACS_PER_SECOND = 1.5e9, ELEMENTS_PER_SECOND = 5e8;
 /** Bytes per second through a spool, to and fro. */
 const SPOOL_BYTES_PER_SECOND = 6e8;
+
+/** Bytes of weights in a segment, unless a single step has more. */
+const SEGMENT_BYTES = 2 ** 26;
+/** Bytes of a step's statistics that are collected at a time, unless a single layer has more. */
+const STATISTICS_BYTES = 2 ** 28;
+/** Seconds that nothing takes. */
+const NEVER = 1e9;
 
 /** The layers of `plan` in steps: each step's layers read nothing that the step itself computes. */
 export function findSteps(plan: Plan): LayerPlan[][] {
@@ -68,6 +75,8 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
   // seconds[i]: all nodes before node i, once.
   const seconds = [0];
   for (const node of graph.nodes) seconds.push(seconds.at(-1)! + secondsOf(node, plan, shapes));
+  const read = weightBytes(graph), weights = [0];
+  for (const node of graph.nodes) weights.push(weights.at(-1)! + read.get(node)!);
   const bytesAt = (cut: number) =>
     frontier(graph, cut).reduce((sum, name) => sum + (shapes.get(name)?.bytes ?? 0), 0);
 
@@ -77,6 +86,7 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
     const from = Math.max(...last.slice(0, k)) + 1, to = Math.min(...first.slice(k));
     let best: { at: number; bytes: number } | undefined;
     for (let at = from; at <= to; at++) {
+      if (!frontier(graph, at).every((name) => graph.isTensor(name))) continue;
       const bytes = bytesAt(at);
       if (best === undefined || bytes <= best.bytes) best = { at, bytes };
     }
@@ -96,6 +106,8 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
       for (let k = i; k < j; k++) cost += 2 * (seconds[last[k] + 1] - seconds[start.at]);
       if (j < steps.length) cost += 2 * (seconds[stop.at] - seconds[start.at]);
       cost += 2 * (start.bytes * (j - i + 1) + stop.bytes) / SPOOL_BYTES_PER_SECOND;
+      // Where there is any other way, no segment is more than two sessions side by side can hold.
+      if (j - i > 1 && weights[stop.at] - weights[start.at] > SEGMENT_BYTES) cost += NEVER;
       if (cost < least[j]) [least[j], from[j - 1]] = [cost, i];
     }
   }
@@ -109,6 +121,20 @@ export function findSegments(plan: Plan, shapes: ReadonlyMap<string, TensorInfo>
     });
   }
   return segments;
+}
+
+/** The layers of a step in portions whose statistics are held together. */
+export function portionsOf(step: readonly LayerPlan[]): LayerPlan[][] {
+  const portions: LayerPlan[][] = [];
+  let bytes = Infinity;
+  for (const layer of step) {
+    const { target: { groups, rows, depth }, gram } = layer;
+    const own = 4 * groups * depth * (gram.kind === "full" ? depth + rows : gram.size);
+    if (bytes + own > STATISTICS_BYTES) [portions[portions.length], bytes] = [[], 0];
+    portions[portions.length - 1].push(layer);
+    bytes += own;
+  }
+  return portions;
 }
 
 /** A rough cost of one node on the batch of `shapes`, in seconds. */

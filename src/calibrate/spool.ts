@@ -44,7 +44,8 @@ export function stackedDims(
   dims: readonly number[],
   of: number,
   count: number,
-): number[] {
+): readonly number[] {
+  if (of === 1 && count === 1) return dims;
   if (dims.length === 0 || dims[0] % of !== 0) throw notBySample(name);
   return [dims[0] / of * count, ...dims.slice(1)];
 }
@@ -105,9 +106,12 @@ export function cachedSpools(bytes: number, beyond: SpoolFactory): SpoolFactory 
 
 /** Batches of one sample each, one after another. */
 function stack(parts: readonly Batch[]): Batch {
+  if (parts.length === 1) return parts[0];
   return Object.fromEntries(
     Object.entries(parts[0]).map(([name, { type, dims, data }]) => {
       const ArrayType = data.constructor as new (length: number) => TypedArray;
+      const alike = parts.every((part) => part[name].dims.join() === dims.join());
+      if (dims.length === 0 || !alike) throw notBySample(name);
       const stacked = new ArrayType(data.length * parts.length);
       parts.forEach((part, i) => stacked.set(part[name].data as never, i * data.length));
       return [name, { type, dims: [dims[0] * parts.length, ...dims.slice(1)], data: stacked }];
@@ -129,6 +133,9 @@ export function memorySpool(): Spool {
         const { type, dims, data } = batches[samples[0].batch][name];
         const taken = stackedDims(name, dims, samples[0].of, samples.length);
         const size = data.length / samples[0].of;
+        for (const { batch, of } of samples) {
+          if (batches[batch][name].data.length !== size * of) throw notBySample(name);
+        }
         const ArrayType = data.constructor as new (length: number) => TypedArray;
         const stacked = new ArrayType(size * samples.length);
         samples.forEach(({ batch, row }, i) => {

@@ -10,7 +10,7 @@ export interface LayerSums {
   count: number;
   /** Σ x̂ x̂ᵀ per group: groups × depth × depth; or of each block of inputs. */
   readonly gram: Float32Array;
-  /** Σ y x̂ᵀ per group: groups × rows × depth; empty where only blocks are kept. */
+  /** Σ y x̂ᵀ per group: groups × rows × depth; empty where the layer is not to be shifted. */
   readonly cross: Float32Array;
   /** Σ x̂: groups × depth. */
   readonly inputSum: Float32Array;
@@ -24,12 +24,35 @@ export interface Statistics {
   readonly count: number;
   /** H = E[x̂ x̂ᵀ] (or covariance) per group: groups × depth × depth. */
   readonly gram: Float32Array;
-  /** E[y x̂ᵀ] (or covariance) per group: groups × rows × depth. */
+  /** E[y x̂ᵀ] (or covariance) per group: groups × rows × depth; empty as in the sums. */
   readonly cross: Float32Array;
   /** E[x̂]: groups × depth. */
   readonly inputMean: Float32Array;
   /** E[y]: groups × rows. */
   readonly outputMean: Float32Array;
+}
+
+/**
+ * What is assumed of a layer that no sample reached: inputs of the same size that have nothing to do with
+ * one another, so that its weights are rounded by themselves.
+ */
+export function unseen(
+  gramBlock: number,
+  { groups, rows, depth }: {
+    readonly groups: number;
+    readonly rows: number;
+    readonly depth: number;
+  },
+): Statistics {
+  const gram = new Float32Array(groups * depth * gramBlock);
+  for (let i = 0; i < groups * depth; i++) gram[i * gramBlock + i % gramBlock] = 1;
+  return {
+    count: 0,
+    gram,
+    cross: new Float32Array(0),
+    inputMean: new Float32Array(groups * depth),
+    outputMean: new Float32Array(groups * rows),
+  };
 }
 
 /** Adds `other` to `sums`. The order of additions is the caller's, since float sums depend on it. */
@@ -59,15 +82,30 @@ export function copySums(sums: LayerSums): LayerSums {
  */
 const NOISE = 1e-5;
 
+/** What is done about the part of a layer's outputs that its weights do not make. */
+export interface Offset {
+  /** Whether means are taken out of x̂ and y: the layer gets a bias that sets them right. */
+  readonly centred: boolean;
+  /** The bias that it keeps, groups · rows values, which is taken off y. Default: none. */
+  readonly bias?: Float32Array;
+}
+
 /** Means from sums; `depth` and `rows` are per group. The sums are overwritten. */
 export function finish(
   sums: LayerSums,
   { rows, depth }: { readonly rows: number; readonly depth: number },
-  centred: boolean,
+  { centred, bias }: Offset,
 ): Statistics {
   const { count, gram, cross } = sums;
   const inputMean = sums.inputSum.map((value) => value / count);
   const outputMean = sums.outputSum.map((value) => value / count);
+  if (bias !== undefined && !centred) {
+    for (let i = 0, at = 0; at < cross.length; i++) {
+      const right = Math.floor(i / rows) * depth;
+      for (let j = 0; j < depth; j++) cross[at++] -= bias[i] * sums.inputSum[right + j];
+    }
+    bias.forEach((value, row) => outputMean[row] -= value);
+  }
   const centre = (matrix: Float32Array, left: Float32Array, height: number, width: number) => {
     for (let i = 0; i * width < matrix.length; i++) {
       const right = Math.floor(i / height) * width;
@@ -86,7 +124,7 @@ export function finish(
     for (let j = 0; j < block; j++) {
       gram[i * block + j] = gram[(first + j) * block + i % block] = 0;
     }
-    // Empty where only blocks are kept.
+    // Empty where the layer is not shifted.
     const group = Math.floor(i / depth), top = group * rows * depth + i % depth;
     for (let r = 0; r < rows && cross.length > 0; r++) cross[top + r * depth] = 0;
   });

@@ -47,11 +47,7 @@ export function describePlan(plan: Plan): string {
   return [
     table(head, rows),
     "",
-    ...[
-      ...embeddings,
-      ...skipped.map(({ name, op, reason }) => `stays in float: ${name} (${op}): ${reason}`),
-      ...prepared,
-    ].map(printable),
+    ...[...embeddings, ...describeFloats(skipped), ...prepared].map(printable),
     ...(allocation ? [describeAllocation(allocation)] : []),
     `${layers.length} layers quantized, ${skipped.length} left in float, ` +
     `${
@@ -62,6 +58,19 @@ export function describePlan(plan: Plan): string {
     `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
     `(${(size.before / size.after).toFixed(1)} times smaller)`,
   ].join("\n");
+}
+
+/** What stays in float, a line each; vectors, of which there are many and none is large, in one. */
+function describeFloats(skipped: Plan["skipped"]): string[] {
+  const vectors = skipped.filter(({ reason }) => reason === "vector");
+  const lines = skipped.filter((own) => !vectors.includes(own)).map(
+    ({ name, op, reason, weight, bytes: size }) =>
+      `stays in float: ${name} (${op}): ${reason}` +
+      (weight !== undefined && size !== undefined ? ` (${weight}, ${bytes(size)})` : ""),
+  );
+  if (vectors.length === 0) return lines;
+  const all = vectors.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  return [...lines, `stay in float: ${vectors.length} vectors, such as biases, ${bytes(all)}`];
 }
 
 /** The blocks that --blocks learns, a line each. */

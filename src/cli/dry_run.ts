@@ -9,7 +9,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { Context, Parsed } from "./command.ts";
 import { describePlan } from "./describe.ts";
 import { createProgress } from "./progress.ts";
-import { poolOf, samplesOf } from "./shared.ts";
+import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 
 /** Prints `plan`. */
 export async function dryRun(plan: Plan, parsed: Parsed, context: Context): Promise<void> {
@@ -24,6 +24,7 @@ async function chosenPlan(plan: Plan, parsed: Parsed, context: Context): Promise
   using pool = await poolOf(parsed, context);
   using progress = createProgress();
   const chosen = await chooseBits(plan, { source: samples.samples(), pool }, {
+    ...batchingOf(parsed),
     seed: parsed.number("seed"),
     damping: parsed.number("damping"),
     signal: context.signal,

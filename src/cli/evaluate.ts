@@ -10,7 +10,7 @@ import { readModel } from "../onnx/file.ts";
 import { type Command, modelPath } from "./command.ts";
 import { describeEvaluation } from "./describe.ts";
 import { createProgress } from "./progress.ts";
-import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 
 /** The command. */
 export const evaluateCommand: Command = {
@@ -42,6 +42,8 @@ export const evaluateCommand: Command = {
     using pool = await poolOf(parsed, context);
     using progress = createProgress();
     const result = await evaluate(model, reference, samples.samples(), pool, {
+      ...batchingOf(parsed),
+      onWarning: (message) => context.say(`warning: ${message}`),
       signal: context.signal,
       onProgress: progress.update,
     });

@@ -22,7 +22,7 @@ import { type Command, type Context, modelPath, type Parsed } from "./command.ts
 import { describeBlocks, describePlan } from "./describe.ts";
 import { bitsOfLayers, describeBits } from "./inspect_bits.ts";
 import { createProgress } from "./progress.ts";
-import { DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 
 /** The command. */
 export const inspectCommand: Command = {
@@ -82,7 +82,9 @@ async function blocksOf(plan: Plan): Promise<Block[]> {
   if (zeros === undefined) return cutBlocks(plan);
   using pool = inlinePool(await loadBackend("web"));
   try {
-    return planBlocks(plan, await profile(plan, zeros, pool), BATCH).blocks;
+    const [{ dims: [length] }] = Object.values(zeros), declared = plan.graph.inputs[0].dims[0];
+    const fixed = typeof declared === "number" ? length : undefined;
+    return planBlocks(plan, await profile(plan, zeros, pool), BATCH, fixed).blocks;
   } catch (error) {
     // Some models take no zeros; what they consist of can be listed all the same.
     if (!(error instanceof AttuneError)) throw error;
@@ -114,6 +116,7 @@ async function measured(
   using pool = await poolOf(parsed, context);
   using progress = createProgress();
   const found = await measureLayers(plan, { source: samples.samples(), pool }, {
+    ...batchingOf(parsed),
     seed: parsed.number("seed"),
     gradients: "if possible",
     signal: context.signal,

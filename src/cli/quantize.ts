@@ -28,7 +28,7 @@ import { renderReport } from "../report/html.ts";
 import { BITS_FLAGS, bitsOf } from "./budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
+import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { describeResult } from "./describe.ts";
 import { dryRun } from "./dry_run.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
@@ -157,6 +157,7 @@ export const quantizeCommand: Command = {
       inputs,
     );
     const options = {
+      ...batchingOf(parsed),
       rounding: rounding(parsed),
       reconstruction: reconstruction(parsed, inputs),
       checkpoint,

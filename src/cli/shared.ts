@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { AttuneError } from "../errors.ts";
+import type { BatchingOptions } from "../calibrate/probe.ts";
 import { dataFiles } from "../onnx/file.ts";
 import type { Model } from "../onnx/model.ts";
 import { checkCount } from "../plan/options.ts";
@@ -31,6 +32,15 @@ export const DATA_FLAGS: Record<string, Flag> = {
   crop: { value: "PIXELS", help: "centre crop: a side, or HxW [what the model wants]" },
   layout: { value: "ORDER", help: "NCHW or NHWC [by the model's input]" },
   limit: { value: "N", help: "take N samples, spread over the set [all]" },
+  batch: {
+    value: "N",
+    help: "run N samples at a time, at most; 1: a sample is a whole input [as fits the model]",
+  },
+  "batch-axis": {
+    value: "K",
+    repeat: true,
+    help: "the axis that counts samples, from 0, or NAME=K for each input [found by a probe]",
+  },
 };
 
 /** Flags that say how models are run. */
@@ -52,6 +62,28 @@ export function inputFiles(parsed: Parsed, path: string, model: Model): string[]
   return inputs.filter((each) => existsSync(each));
 }
 
+/** How the flags say that samples are run. */
+export function batchingOf(parsed: Parsed): BatchingOptions {
+  const batch = parsed.number("batch");
+  if (batch !== undefined) checkCount("--batch", batch);
+  const texts = parsed.texts("batch-axis");
+  if (texts.length === 0) return { batch };
+  const axes = texts.map((text) => {
+    const split = text.lastIndexOf("="), axis = text.slice(split + 1);
+    if (split !== 0 && /^\d+$/.test(axis)) return [text.slice(0, Math.max(0, split)), Number(axis)];
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use --batch-axis ${text}: give an axis, as in 1, or one of an input, as in x=1`,
+    );
+  });
+  if (axes.every(([name]) => name !== "")) return { batch, batchAxis: Object.fromEntries(axes) };
+  if (axes.length === 1) return { batch, batchAxis: axes[0][1] as number };
+  throw new AttuneError(
+    "bad-option",
+    `Cannot use --batch-axis ${texts.join(" and ")}: give one axis, or NAME=K for each input`,
+  );
+}
+
 /** Opens the samples that the flags name, for a model with `inputs`. */
 export async function samplesOf(
   parsed: Parsed,
@@ -65,6 +97,7 @@ export async function samplesOf(
     inputs,
     preprocess: preprocessOf(parsed),
     limit,
+    batchAxis: batchingOf(parsed).batchAxis,
     labels: options.labels,
     signal,
     onWarning: ({ source, message }) =>

@@ -15,7 +15,7 @@ import { renderSweep } from "../report/sweep.ts";
 import { sweep, type SweepReport } from "../sweep.ts";
 import type { Context, Flag, Parsed } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { poolOf, samplesOf } from "./shared.ts";
+import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 import { table } from "./table.ts";
 
 /** The flag. */
@@ -64,6 +64,7 @@ export async function runSweep(
     averages,
     strategies: strategy && [strategy],
     ...options,
+    ...batchingOf(parsed),
     damping: parsed.number("damping"),
     seed: parsed.number("seed"),
     onModel: output === undefined

@@ -31,8 +31,9 @@ export function putActivations(draft: Draft): void {
   const { plan, parts } = draft;
   const { graph } = draft.model.proto;
   const nodes: NodeProto[] = [];
+  const fed = new Set(graph.input.map((input) => input.name));
   for (const input of plan.graph.inputs) {
-    if (!parts.grids.has(input.name)) continue;
+    if (!parts.grids.has(input.name) || !fed.has(input.name)) continue;
     // An input keeps its name, so its readers move to the dequantized tensor.
     const to = tensorAsRead(plan, parts, input.name);
     nodes.push(...throughGrid(draft, input.name, to, input.name));
@@ -53,15 +54,34 @@ export function putActivations(draft: Draft): void {
   graph.node = nodes;
 }
 
-/** Nodes that pass `from` through the grid of `source` into `to`. */
+/**
+ * Nodes that pass `from` through the grid of `source` into `to`. Levels of fewer than 8 bits are clipped
+ * bytes: with ONNX's own type for them, onnxruntime-node 1.30 opens no model that has a Clip,
+ * onnxruntime-web writes out of bounds, and neither has integer kernels for it.
+ */
 function throughGrid(draft: Draft, from: string, to: string, source: string): NodeProto[] {
   if (draft.format === "learnable") return learnableGrid(draft, from, to, source);
-  const quantized = draft.name(`${source}_quantized`);
-  const { scale, zero } = draft.gridNames(source);
-  return [
-    makeNode("QuantizeLinear", draft.name(`${from}_quantize`), [from, scale, zero], [quantized]),
-    makeNode("DequantizeLinear", draft.name(`${to}_dequantize`), [quantized, scale, zero], [to]),
-  ];
+  const { bits } = draft.parts.grids.get(source)!, { scale, zero } = draft.gridNames(source);
+  const levels = draft.name(`${source}_quantized`);
+  // Moved values are levels already.
+  const clipped = bits === 8 || draft.plan.activations.shared.has(to) ? levels : draft.name(levels);
+  const quantize = makeNode(
+    "QuantizeLinear",
+    draft.name(`${from}_quantize`),
+    [from, scale, zero],
+    [levels],
+  );
+  const clip = () =>
+    makeNode("Clip", draft.name(`${from}_clip`), [levels, "", draft.byte(2 ** bits - 1)], [
+      clipped,
+    ]);
+  const dequantize = makeNode(
+    "DequantizeLinear",
+    draft.name(`${to}_dequantize`),
+    [clipped, scale, zero],
+    [to],
+  );
+  return [quantize, ...(clipped === levels ? [] : [clip()]), dequantize];
 }
 
 /**

@@ -10,12 +10,15 @@
 
 import { copyModel, type Model } from "../onnx/model.ts";
 import { floatTensor } from "../onnx/tensor.ts";
+import { type Cut, extract, valueInfo } from "../graph/extract.ts";
 import { sweep } from "../graph/graph.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { toTensorOrder } from "../plan/targets.ts";
-import { putActivations } from "./activations.ts";
+import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
+import { cutRounding } from "./cut_parts.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
+import { putFloatForms } from "./float_form.ts";
 import { putNBits } from "./nbits.ts";
 import { putNested } from "./nested.ts";
 import { putPacked } from "./packed.ts";
@@ -31,24 +34,64 @@ export { type ActivationGrid, biasScales, dequantize, type Parts, type Rounding 
 /** The quantized model of `plan` from its `parts`, in `format`. */
 export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model {
   const model = copyModel(plan.model);
-  const nodes = new Map(plan.model.proto.graph.node.map((n, i) => [n, model.proto.graph.node[i]]));
   const draft = new Draft(plan, parts, format, model);
-  const done = new Set<string>();
-  for (const layer of plan.layers) {
-    const rounding = parts.roundings.get(layer.target.output);
-    if (rounding === undefined) continue;
-    if (!done.has(layer.target.weight)) putWeight(draft, layer, rounding);
-    done.add(layer.target.weight);
-    if (rounding.bias) putBias(draft, layer, rounding, nodes.get(layer.target.node)!);
-  }
-  putTables(draft);
-  putActivations(draft);
-  model.proto.graph.node.unshift(...draft.front);
+  putParts(draft, plan.model);
   sweep(model);
   if (plan.options.nested !== undefined) putNested(draft);
   // What is written for its size has no room for long names of what nobody feeds or fetches.
   else if (format === "packed" || format === "matmulnbits") shortenNames(model, plan.model);
   return model;
+}
+
+/** What {@linkcode buildPart} builds. */
+export interface PartCut extends Cut {
+  /** Bits that nested grids are cut to. Default: they keep the widest. */
+  readonly width?: number;
+}
+
+/**
+ * The part of a model of {@linkcode buildModel} that computes `cut.outputs` from `cut.inputs`. Nothing
+ * else of it is built, so that a step costs what it runs and not the whole model.
+ */
+export function buildPart(
+  plan: Plan,
+  parts: Parts,
+  format: "float" | "learnable",
+  cut: PartCut,
+): Model {
+  const sources = new Map(
+    plan.graph.inputs.map(({ name }) => [tensorAsRead(plan, parts, name), name]),
+  );
+  const outputs = cut.outputs.map((name) => sources.get(name) ?? name);
+  const part = extract(plan.model, { ...cut, outputs });
+  const model = copyModel(part);
+  putParts(new Draft(plan, parts, format, model), part, cut.width);
+  model.proto.graph.output = cut.outputs.map((name) => valueInfo(name));
+  sweep(model);
+  return model;
+}
+
+/** Puts what is known into `draft`, whose model is a copy of `original`: the plan's, or a part of it. */
+function putParts(draft: Draft, original: Model, width?: number): void {
+  const { plan, parts, model } = draft;
+  const nodes = new Map(original.proto.graph.node.map((n, i) => [n, model.proto.graph.node[i]]));
+  const constants = new Set(original.proto.graph.initializer.map((tensor) => tensor.name));
+  const done = new Set<string>();
+  for (const layer of plan.layers) {
+    const { output, weight } = layer.target;
+    const node = nodes.get(layer.target.node), known = parts.roundings.get(output);
+    // A weight that layers share has the rounding of the first of them, wherever that is.
+    const first = constants.has(weight) && !done.has(weight);
+    if (known === undefined || (!first && node === undefined)) continue;
+    const rounding = width === undefined ? known : cutRounding(layer, known, width);
+    if (first) putWeight(draft, layer, rounding);
+    done.add(weight);
+    if (rounding.bias && node) putBias(draft, layer, rounding, node);
+  }
+  putTables(draft);
+  putActivations(draft);
+  if (draft.format !== "learnable" && parts.grids.size > 0) putFloatForms(draft);
+  model.proto.graph.node.unshift(...draft.front);
 }
 
 function putWeight(draft: Draft, layer: LayerPlan, rounding: Rounding): void {

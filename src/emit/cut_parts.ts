@@ -5,8 +5,8 @@
  */
 
 import { cutBits, cutLevel } from "../plan/grid.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { Parts, Rounding } from "./parts.ts";
+import type { LayerPlan } from "../plan/plan.ts";
+import type { Rounding } from "./parts.ts";
 
 /** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */
 export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number): Rounding {
@@ -21,13 +21,4 @@ export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number)
     lows: rounding.lows.map(() => -(2 ** (bits - 1))),
     bias,
   };
-}
-
-/** `parts` cut to `width` bits. */
-export function cutParts(plan: Plan, parts: Parts, width: number): Parts {
-  const layers = new Map(plan.layers.map((layer) => [layer.target.output, layer]));
-  const roundings = [...parts.roundings].map(([output, rounding]) =>
-    [output, cutRounding(layers.get(output)!, rounding, width)] as const
-  );
-  return { roundings: new Map(roundings), grids: parts.grids };
 }

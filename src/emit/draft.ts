@@ -71,6 +71,17 @@ export class ModelWriter {
     return made;
   }
 
+  /** The initializer of the byte `value`, a scalar that all who ask for it share. */
+  byte(value: number): string {
+    const key = `byte_${value}`;
+    let name = this.shared.get(key);
+    if (name === undefined) {
+      name = this.put(rawTensor(this.name(key), DataType.UINT8, [], Uint8Array.of(value)));
+      this.shared.set(key, name);
+    }
+    return name;
+  }
+
   /** A tensor of `dims` made from `input` by a Reshape, called `output`. */
   reshape(input: string, output: string, dims: readonly number[]): string {
     const shape = this.put(int64Tensor(this.name(`${output}_shape`), [dims.length], dims));
@@ -116,11 +127,10 @@ export class Draft extends ModelWriter {
   gridNames(source: string): GridNames {
     let names = this.#grids.get(source);
     if (names === undefined) {
-      const { bits, scale, zeroPoint } = this.parts.grids.get(source)!;
-      const type = bits === 4 ? DataType.UINT4 : DataType.UINT8;
+      const { scale, zeroPoint } = this.parts.grids.get(source)!;
       names = { scale: this.name(`${source}_scale`), zero: this.name(`${source}_zero_point`) };
       this.put(floatTensor(names.scale, [], new Float32Array([scale])));
-      this.put(rawTensor(names.zero, type, [], new Uint8Array([zeroPoint])));
+      this.put(rawTensor(names.zero, DataType.UINT8, [], new Uint8Array([zeroPoint])));
       this.#grids.set(source, names);
     }
     return names;

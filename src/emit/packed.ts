@@ -38,7 +38,7 @@ export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): v
     : windowOffsets(lows, layer.windows.span, bits);
   const moved = withoutOffsets(levels, offsets),
     codes = codebook ? codesOf(moved, codebook) : moved;
-  const staysInMatrix = staysMatrix(draft, layer, 8);
+  const staysInMatrix = staysMatrix(layer);
   // Some weights have no axis that counts the rows of all groups.
   const inMatrix = staysInMatrix || (offsets.length > 1 && offsets.length !== shape[axis]);
   const dims = inMatrix ? [groups * rows, depth] : shape;
@@ -67,9 +67,8 @@ export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): v
  * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside activations
  * on a grid.
  */
-function needsIntegers(draft: Draft, { target: { op, input } }: LayerPlan): boolean {
-  const grid = draft.inputGrid(input);
-  return grid !== undefined && (grid.bits === 8 || op === "Conv");
+function needsIntegers(draft: Draft, { target: { input } }: LayerPlan): boolean {
+  return draft.inputGrid(input) !== undefined;
 }
 
 /** Puts `codes` in the shape `dims` into `draft`; returns the name of the int8 tensor. */

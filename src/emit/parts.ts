@@ -71,16 +71,13 @@ export function dequantize(
   return values;
 }
 
-/**
- * The scale of a bias level per channel: input scale × weight scale; undefined where it is float, as
- * with inputs of 4 bits: no integer kernel takes those, and the steps would be coarse.
- */
+/** The scale of a bias level per channel: input scale × weight scale; undefined where it is float. */
 export function biasScales(
   layer: LayerPlan,
   scales: Float32Array,
   inputGrid: ActivationGrid | undefined,
 ): Float32Array | undefined {
-  if (inputGrid?.bits !== 8 || layer.blocksPerRow > 1) return undefined;
+  if (inputGrid === undefined || layer.blocksPerRow > 1) return undefined;
   const { groups, rows } = layer.target;
   return Float32Array.from(
     { length: groups * rows },

@@ -26,7 +26,7 @@ export function putInteger(draft: Draft, layer: LayerPlan, rounding: Rounding): 
     // A zero point belongs to a scale: one scale cannot serve rows of different offsets.
     if (found.length === 1 || rounding.scales.length > 1) [offsets, bits] = [found, storage.bits];
   }
-  const inMatrix = staysMatrix(draft, layer, bits);
+  const inMatrix = staysMatrix(layer);
   const matrix = withoutOffsets(levels, offsets);
   const dims = inMatrix ? [groups * rows, depth] : shape;
   const ordered = inMatrix ? matrix : toTensorOrder(layer.target, matrix);
@@ -50,15 +50,11 @@ export function putInteger(draft: Draft, layer: LayerPlan, rounding: Rounding): 
 }
 
 /**
- * Whether the integers of `layer`, of so many bits, are kept in the shape of the matrix W until they are
- * dequantized: blocks run along its depth. And beside 4-bit activations onnxruntime 1.30 turns a Conv
- * whose weight a DequantizeLinear of int8 gives, or a float one, into a QLinearConv, which does not
- * take those activations; a Reshape in between keeps it from that.
+ * Whether the integers of `layer` are kept in the shape of the matrix W until they are dequantized:
+ * blocks run along its depth.
  */
-export function staysMatrix(draft: Draft, layer: LayerPlan, bits: 2 | 4 | 8): boolean {
-  const { op, input } = layer.target;
-  return layer.blocksPerRow > 1 ||
-    (op === "Conv" && bits === 8 && draft.inputGrid(input)?.bits === 4);
+export function staysMatrix(layer: LayerPlan): boolean {
+  return layer.blocksPerRow > 1;
 }
 
 /** Levels as ONNX stores them: those of fewer bits several to a byte, from the lowest bits up. */

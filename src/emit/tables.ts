@@ -13,9 +13,10 @@ import { dequantize, type Rounding } from "./parts.ts";
 
 /** Puts every rounded table of `draft` in its place. */
 export function putTables(draft: Draft): void {
+  const constants = new Set(draft.model.proto.graph.initializer.map((tensor) => tensor.name));
   for (const table of draft.plan.tables) {
     const rounding = draft.parts.tables?.get(table.weight);
-    if (rounding === undefined) continue;
+    if (rounding === undefined || !constants.has(table.weight)) continue;
     if (draft.format === "matmulnbits") putTable(draft, table, rounding);
     else {
       const { weight, shape, blockSize, blocksPerRow } = table;

@@ -73,8 +73,10 @@ export class Comparison {
   /**
    * Adds a sample: the output vectors of the reference and of the model, and the right class.
    *
-   * @throws {AttuneError} `bad-data` where the outputs differ in length, one is not finite, or the
-   * label is no class.
+   * An infinity that both give is no difference: what a mask rules out has no score.
+   *
+   * @throws {AttuneError} `bad-data` where the outputs differ in length, one alone is not finite, or
+   * the label is no class.
    */
   add(reference: Float32Array, candidate: Float32Array, label?: number): void {
     const sample = this.#kept.length / KEPT, { length } = reference;
@@ -87,16 +89,18 @@ export class Comparison {
     }
     let error = 0, power = 0;
     for (let i = 0; i < length; i++) {
+      if (isSameInfinity(reference[i], candidate[i])) continue;
       const difference = candidate[i] - reference[i];
       error += difference * difference;
       power += reference[i] * reference[i];
     }
     if (!Number.isFinite(error)) {
-      const broken = (value: number) => !Number.isFinite(value);
-      const [which, values] = reference.some(broken)
-        ? ["reference", reference] as const
-        : ["model", candidate] as const;
-      const at = values.findIndex(broken);
+      const at = reference.findIndex((value, i) =>
+        !Number.isFinite(value - candidate[i]) && !isSameInfinity(value, candidate[i])
+      );
+      const [which, values] = Number.isFinite(reference[at])
+        ? ["model", candidate] as const
+        : ["reference", reference] as const;
       throw new AttuneError(
         "bad-data",
         `Cannot compare sample ${sample}: output ${at} of the ${which} is ${values[at]}, ` +
@@ -187,6 +191,10 @@ function summary(kept: Float64Array, pick: (i: number) => number) {
   };
 }
 
+function isSameInfinity(a: number, b: number): boolean {
+  return a === b && !Number.isFinite(a);
+}
+
 /** The index of the largest value; of equal ones, the first. */
 function largest(values: Float32Array): number {
   let best = 0;
@@ -209,7 +217,8 @@ function divergence(reference: Float32Array, candidate: Float32Array): number {
   const logOf = isDistribution(reference) ? logNormalized : logSoftmax;
   const p = logOf(reference), q = logOf(candidate);
   let sum = 0;
-  for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]) * (p[i] - q[i]);
+  // What has no share adds nothing, whatever its logarithm.
+  for (let i = 0; i < p.length; i++) if (p[i] > -Infinity) sum += Math.exp(p[i]) * (p[i] - q[i]);
   return Math.max(0, sum);
 }
 
@@ -234,6 +243,11 @@ function logNormalized(values: Float32Array): Float64Array {
 function logSoftmax(values: Float32Array): Float64Array {
   let most = -Infinity, total = 0;
   for (const value of values) most = Math.max(most, value);
+  // An infinite score takes all, several share it; where all are ruled out, so do all.
+  if (!Number.isFinite(most)) {
+    const share = -Math.log(values.filter((value) => value === most).length);
+    return Float64Array.from(values, (value) => value === most ? share : -Infinity);
+  }
   for (const value of values) total += Math.exp(value - most);
   const shift = most + Math.log(total);
   return Float64Array.from(values, (value) => value - shift);

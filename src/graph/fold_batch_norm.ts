@@ -21,11 +21,11 @@ import { freshName, Graph, isStandard, nodeName, sweep, tensorNames } from "./gr
  */
 export function foldBatchNorm(model: Model): string[] {
   const folded: string[] = [];
-  const names = tensorNames(model);
+  const names = tensorNames(model), done: Done = new Map();
   for (;;) {
     const graph = new Graph(model);
     const node = graph.nodes.find((n) =>
-      n.opType === "BatchNormalization" && foldOne(graph, n, names)
+      n.opType === "BatchNormalization" && foldOne(graph, n, names, done)
     );
     if (node === undefined) break;
     folded.push(nodeName(node));
@@ -34,8 +34,11 @@ export function foldBatchNorm(model: Model): string[] {
   return folded;
 }
 
+/** The tensors that were made for a weight, a bias and a normalization: layers may share all three. */
+type Done = Map<string, readonly [weight: string, bias: string]>;
+
 /** Folds `norm` into its producer if that is possible. */
-function foldOne(graph: Graph, norm: NodeProto, names: Set<string>): boolean {
+function foldOne(graph: Graph, norm: NodeProto, names: Set<string>, done: Done): boolean {
   if (!isStandard(norm) || norm.output.filter((name) => name !== "").length > 1) return false;
   const layer = graph.producer(norm.input[0]);
   if (layer === undefined || !isStandard(layer) || graph.onlyConsumer(norm.input[0]) !== norm) {
@@ -54,23 +57,34 @@ function foldOne(graph: Graph, norm: NodeProto, names: Set<string>): boolean {
   if (bias && bias.length !== channels) return false;
 
   const epsilon = floatAttribute(norm, "epsilon", 1e-5);
+  const proto = graph.proto;
+  const same = JSON.stringify([layer.opType, rows, intAttribute(layer, "group", 1), epsilon, [
+    layer.input.slice(1),
+    norm.input.slice(1),
+  ]]);
+  const put = ([weight, bias]: readonly [string, string]) => {
+    layer.input = [layer.input[0], weight, bias];
+    layer.output[0] = norm.output[0];
+    proto.node = proto.node.filter((node) => node !== norm);
+    return true;
+  };
+  const known = done.get(same);
+  if (known !== undefined) return put(known);
+
   const factor = scale.map((gamma, c) => gamma / Math.sqrt(variance[c] + epsilon));
   const values = scaleRows(weight.values, weight.dims, rows, factor, layer);
   if (values === undefined) return false;
   const folded = shift.map((beta, c) => beta + ((bias?.[c] ?? 0) - mean[c]) * factor[c]);
 
   // New tensors, since another layer may share the old ones.
-  const proto = graph.proto;
   const weightName = freshName(`${layer.input[1]}_folded`, names);
   const biasName = freshName(`${nodeName(layer)}_bias`, names);
   proto.initializer.push(
     floatTensor(weightName, weight.dims, values),
     floatTensor(biasName, [channels], folded),
   );
-  layer.input = [layer.input[0], weightName, biasName];
-  layer.output[0] = norm.output[0];
-  proto.node = proto.node.filter((node) => node !== norm);
-  return true;
+  done.set(same, [weightName, biasName]);
+  return put([weightName, biasName]);
 }
 
 /** The weight's axis that counts the output channels (within a group, for ConvTranspose). */

@@ -6,49 +6,14 @@
 
 import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "../onnx/gen/onnx_pb.ts";
 import type { Model } from "../onnx/model.ts";
+import { bodiesOf, nodeName, readsOf } from "../onnx/nodes.ts";
 import { DataType, dimsOf, readFloats, typeName } from "../onnx/tensor.ts";
 import type { ElementType, InputSpec } from "../samples/sample.ts";
 import { AttuneError } from "../errors.ts";
 
-/** The bodies of `node`, which If, Loop and Scan have. */
-export function bodiesOf(node: NodeProto): GraphProto[] {
-  return node.attribute.flatMap((attribute) =>
-    attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs
-  );
-}
+import { nonTensors } from "./values.ts";
 
-/** The tensors that the control-flow bodies of `node` read from around it. */
-function captured(node: NodeProto): string[] {
-  return bodiesOf(node).flatMap((body) => {
-    const own = new Set([
-      ...body.input.map((value) => value.name),
-      ...body.initializer.map((tensor) => tensor.name),
-      ...body.node.flatMap((inner) => inner.output),
-    ]);
-    const read = [...body.node.flatMap(readsOf), ...body.output.map((value) => value.name)];
-    return read.filter((name) => !own.has(name));
-  });
-}
-
-/** Every tensor that `node` reads, those of its control-flow bodies included; no empty names. */
-export function readsOf(node: NodeProto): string[] {
-  return [...node.input, ...captured(node)].filter((name) => name !== "");
-}
-
-/** Whether `node` has a body: If, Loop, Scan. */
-export function isControlFlow(node: NodeProto): boolean {
-  return bodiesOf(node).length > 0;
-}
-
-/** What messages call `node`: its name, or that of its first output. */
-export function nodeName(node: NodeProto): string {
-  return node.name || node.output[0] || node.opType;
-}
-
-/** Whether a node is of the default operator set. */
-export function isStandard(node: { readonly domain: string }): boolean {
-  return node.domain === "" || node.domain === "ai.onnx";
-}
+export { bodiesOf, isControlFlow, isStandard, nodeName, readsOf } from "../onnx/nodes.ts";
 
 /**
  * An index over `model`'s graph. It is a snapshot: after a change to the nodes, make a new one.
@@ -59,33 +24,42 @@ export class Graph {
   readonly #producers = new Map<string, NodeProto>();
   readonly #consumers = new Map<string, NodeProto[]>();
   readonly #constants = new Map<string, TensorProto>();
+  /** Inputs with a default: a caller may feed them or leave them out. */
+  readonly #optional = new Set<string>();
   readonly #outputs: Set<string>;
+  readonly #steady = new Set<string>();
+  #others?: Set<string>;
 
-  /** Indexes `model`; throws `bad-model` where two nodes write one tensor or the order is wrong. */
+  /**
+   * Indexes `model`; throws `bad-model` where two nodes write one tensor, a tensor is missing, or nodes
+   * form a cycle.
+   */
   constructor(model: Model) {
     this.model = model;
     const known = new Set<string>();
+    const listed = new Set(this.proto.input.map((value) => value.name));
     for (const tensor of this.proto.initializer) {
-      this.#constants.set(tensor.name, tensor);
+      if (listed.has(tensor.name)) this.#optional.add(tensor.name);
+      // Before IR version 4 every initializer had to be listed as an input, and was none.
+      const isInput = listed.has(tensor.name) && model.proto.irVersion >= 4n;
+      if (!isInput) this.#constants.set(tensor.name, tensor);
       known.add(tensor.name);
     }
     for (const tensor of this.proto.sparseInitializer) known.add(tensor.values?.name ?? "");
     for (const input of this.proto.input) known.add(input.name);
     for (const node of this.proto.node) {
       for (const name of readsOf(node)) {
-        if (!known.has(name)) {
-          throw new AttuneError(
-            "bad-model",
-            `Cannot use ${model.name}: node "${nodeName(node)}" reads "${name}", ` +
-              `which no node before it writes`,
-          );
-        }
+        if (!known.has(name)) throw unknownTensor(model, node, name);
         const readers = this.#consumers.get(name);
         if (readers === undefined) this.#consumers.set(name, [node]);
         else if (!readers.includes(node)) readers.push(node);
       }
+      const steady = readsOf(node).every((name) =>
+        this.#constants.has(name) || this.#steady.has(name)
+      );
       for (const name of node.output) {
         if (name === "") continue;
+        if (steady) this.#steady.add(name);
         if (known.has(name)) {
           throw new AttuneError(
             "bad-model",
@@ -109,9 +83,9 @@ export class Graph {
     return this.proto.node;
   }
 
-  /** The inputs that a caller feeds: those without an initializer. */
+  /** The inputs that a caller must feed: those without a default. */
   get inputs(): InputSpec[] {
-    return this.proto.input.filter((value) => !this.#constants.has(value.name)).map(inputSpec);
+    return this.proto.input.filter((value) => !this.#optional.has(value.name)).map(inputSpec);
   }
 
   /** The names of the outputs. */
@@ -134,9 +108,20 @@ export class Graph {
     return this.#consumers.get(name) ?? [];
   }
 
-  /** The initializer `name`; undefined where it is computed or fed. */
+  /** The initializer `name`; undefined where it is computed or may be fed. */
   constant(name: string): TensorProto | undefined {
     return this.#constants.get(name);
+  }
+
+  /** Whether a node computes `name` from constants alone. */
+  isSteady(name: string): boolean {
+    return this.#steady.has(name);
+  }
+
+  /** Whether `name` is a tensor: no sequence, map or optional value, which cannot be asked for. */
+  isTensor(name: string): boolean {
+    this.#others ??= nonTensors(this.proto);
+    return !this.#others.has(name);
   }
 
   /** The float32 values of the initializer `name`; undefined where there is none of that type. */
@@ -153,6 +138,19 @@ export class Graph {
   }
 }
 
+/** What is wrong with a `node` that reads a tensor which is not known before it. */
+function unknownTensor({ name: file, proto }: Model, node: NodeProto, name: string): AttuneError {
+  // What is merely out of order was sorted when the model was read.
+  const later = proto.graph.node.find(({ output }) => output.includes(name));
+  const why = later === undefined
+    ? "which nothing in the file writes"
+    : `which "${nodeName(later)}" writes after it: the nodes form a cycle`;
+  return new AttuneError(
+    "bad-model",
+    `Cannot use ${file}: node "${nodeName(node)}" reads "${name}", ${why}; export the model anew`,
+  );
+}
+
 function inputSpec(value: ValueInfoProto): InputSpec {
   const tensor = value.type?.value.case === "tensorType" ? value.type.value.value : undefined;
   const dims = (tensor?.shape?.dim ?? []).map((dim, i) =>
@@ -163,7 +161,8 @@ function inputSpec(value: ValueInfoProto): InputSpec {
       : `dim${i}`
   );
   const type = (tensor?.elemType ?? DataType.FLOAT) as DataType;
-  return { name: value.name, dims, type: typeName(type) as ElementType };
+  const spec = { name: value.name, dims, type: typeName(type) as ElementType };
+  return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
@@ -193,17 +192,15 @@ export function tensorNames(model: Model): Set<string> {
   return new Set(namesIn(model.proto.graph));
 }
 
-/** Removes the initializers that nothing reads, and the value infos that no longer hold. */
+/** Removes the initializers that nothing reads or feeds, and the value infos that no longer hold. */
 export function sweep(model: Model): void {
   const { graph } = model.proto;
   const used = new Set([
     ...graph.node.flatMap(readsOf),
     ...graph.output.map((value) => value.name),
+    // The default of an input.
+    ...graph.input.map((value) => value.name),
   ]);
-  const unread = graph.initializer.filter((tensor) => !used.has(tensor.name));
-  const removed = new Set(unread.map((tensor) => tensor.name));
-  graph.initializer = graph.initializer.filter((tensor) => !removed.has(tensor.name));
-  // Before IR version 4 every initializer was listed as an input, too.
-  graph.input = graph.input.filter((value) => !removed.has(value.name));
+  graph.initializer = graph.initializer.filter((tensor) => used.has(tensor.name));
   graph.valueInfo = [];
 }

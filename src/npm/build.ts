@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const DEPENDENCIES = [
   "@assemblyscript/loader",
   "@bufbuild/protobuf",
-  "fflate",
+  "@zip.js/zip.js",
   "onnxruntime-web",
   "sharp",
   "string-width",

@@ -17,20 +17,14 @@ import {
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
-import {
-  type GraphProto,
-  ModelProtoSchema,
-  type NodeProto,
-  StringStringEntryProtoSchema,
-  type TensorProto,
-  TensorProto_DataLocation,
-} from "./gen/onnx_pb.ts";
+import { type TensorProto, TensorProto_DataLocation } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
 import { isWithin, writeFileAtomic } from "../files/output.ts";
 import { statRegular } from "../files/regular.ts";
-import { copyMessage, copyModel, type Model, parseModel } from "./model.ts";
-import { type ExternalData, isExternal, rawBytes } from "./tensor.ts";
+import { modelChunks } from "./chunks.ts";
+import { copyMessage, type Model, parseModel } from "./model.ts";
+import { type ExternalData, externalEntries, isExternal, rawBytes } from "./tensor.ts";
+import { mapTensors, tensorsOf } from "./tensors.ts";
 
 /** A protobuf message must stay under 2 GiB; past this, tensors go to an external file. */
 const INLINE_LIMIT = 1.8e9;
@@ -95,29 +89,11 @@ function externalData(path: string): ExternalData {
 }
 
 /** The files beside the model at `path` that its tensors name. */
-export function dataFiles({ proto }: Model, path: string): string[] {
-  const tensors = [
-    ...tensorsOf(proto.graph),
-    ...proto.functions.flatMap(({ node }) => [...tensorsOfNodes(node)]),
-  ];
-  const locations = tensors.filter(isExternal).map(({ externalData }) =>
+export function dataFiles(model: Model, path: string): string[] {
+  const locations = tensorsOf(model).filter(isExternal).map(({ externalData }) =>
     externalData.find(({ key }) => key === "location")?.value ?? ""
   );
   return [...new Set(locations)].filter(Boolean).map((name) => join(dirname(path), name));
-}
-
-/** Every tensor of `graph`, those of its bodies and attributes, too. */
-function* tensorsOf(graph: GraphProto): Generator<TensorProto> {
-  yield* graph.initializer;
-  yield* tensorsOfNodes(graph.node);
-}
-
-function* tensorsOfNodes(nodes: readonly NodeProto[]): Generator<TensorProto> {
-  for (const { t, tensors, g, graphs } of nodes.flatMap(({ attribute }) => attribute)) {
-    if (t) yield t;
-    yield* tensors;
-    for (const body of g ? [g, ...graphs] : graphs) yield* tensorsOf(body);
-  }
 }
 
 /**
@@ -155,31 +131,28 @@ export function writeModel(
       boolean;
   } = {},
 ): void {
-  const out = copyModel(model);
-  const { initializer } = out.proto.graph;
-  const inline = initializer.reduce((sum, tensor) => sum + tensor.rawData.length, 0);
+  const inline = tensorsOf(model).reduce((sum, tensor) => sum + tensor.rawData.length, 0);
   const moved: { tensor: TensorProto; read: () => Uint8Array; length: number }[] = [];
   const hash = createHash("sha256");
   const move = options.externalFile || inline > INLINE_LIMIT;
-  initializer.forEach((tensor, i) => {
+  const out = mapTensors(model, (tensor) => {
     // What lay in another file comes along: the new model may live in another folder.
-    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return;
+    if (!isExternal(tensor) && !(move && tensor.rawData.length >= 1024)) return tensor;
     const read = () => rawBytes(tensor, model.external)!;
     const bytes = read();
     hash.update(bytes);
-    initializer[i] = Object.assign(copyMessage(tensor), {
+    const outside = Object.assign(copyMessage(tensor), {
       rawData: new Uint8Array(0),
       dataLocation: TensorProto_DataLocation.EXTERNAL,
     });
-    moved.push({ tensor: initializer[i], read, length: bytes.length });
+    moved.push({ tensor: outside, read, length: bytes.length });
+    return outside;
   });
   const old = dataOf(path);
   const location = dataName(path, hash.digest("hex").slice(0, DIGITS));
   let offset = 0;
   for (const { tensor, length } of moved) {
-    tensor.externalData = Object.entries({ location, offset, length }).map(([key, value]) =>
-      create(StringStringEntryProtoSchema, { key, value: String(value) })
-    );
+    tensor.externalData = externalEntries({ location, offset, length });
     offset += length;
   }
   const data = join(dirname(path), location), known = existsSync(data);
@@ -192,7 +165,7 @@ export function writeModel(
     );
   }
   try {
-    writeFileAtomic(path, [toBinary(ModelProtoSchema, out.proto)]);
+    writeFileAtomic(path, modelChunks(out));
   } catch (error) {
     if (!known) rmSync(data, { force: true });
     throw error;

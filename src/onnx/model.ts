@@ -17,6 +17,7 @@ import {
   OperatorSetIdProtoSchema,
 } from "./gen/onnx_pb.ts";
 import { AttuneError } from "../errors.ts";
+import { sortGraph, sortNodes } from "./sort.ts";
 import type { ExternalData } from "./tensor.ts";
 
 /** The oldest opset of the default domain that attune reads. */
@@ -41,7 +42,8 @@ export interface ParseOptions {
 }
 
 /**
- * Parses the bytes of an ONNX file. Fields that attune does not know are kept.
+ * Parses the bytes of an ONNX file. Fields that attune does not know are kept; nodes that are not in
+ * order are sorted.
  *
  * @throws {AttuneError} `bad-model` where the bytes are no ONNX model, are cut off, or use an opset
  * before 9.
@@ -87,6 +89,8 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
         `give it another name`,
     );
   }
+  sortGraph(proto.graph);
+  for (const local of proto.functions) local.node = sortNodes(local.node);
   const model: Model = {
     proto: proto as Model["proto"],
     external: options.external,

@@ -6,6 +6,8 @@
 
 import { create } from "@bufbuild/protobuf";
 import {
+  type StringStringEntryProto,
+  StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
   TensorProto_DataType as DataType,
@@ -76,9 +78,63 @@ export function dimsOf(tensor: TensorProto): number[] {
   return tensor.dims.map(Number);
 }
 
+/** Bits of an element of the types that typed arrays do not have. */
+const OTHER_BITS: Partial<Record<DataType, number>> = {
+  [DataType.FLOAT16]: 16,
+  [DataType.BFLOAT16]: 16,
+  [DataType.COMPLEX64]: 64,
+  [DataType.COMPLEX128]: 128,
+  [DataType.FLOAT8E4M3FN]: 8,
+  [DataType.FLOAT8E4M3FNUZ]: 8,
+  [DataType.FLOAT8E5M2]: 8,
+  [DataType.FLOAT8E5M2FNUZ]: 8,
+  [DataType.FLOAT8E8M0]: 8,
+  [DataType.UINT4]: 4,
+  [DataType.INT4]: 4,
+  [DataType.FLOAT4E2M1]: 4,
+  [DataType.UINT2]: 2,
+  [DataType.INT2]: 2,
+};
+
+/**
+ * Bytes that the shape of `tensor` wants, without looking at its data; undefined for strings and for
+ * types that attune does not know.
+ *
+ * @throws {AttuneError} `bad-model` where an axis is negative, or there are more bytes than a number
+ * can count.
+ */
+export function byteLength(tensor: TensorProto): number | undefined {
+  const type = tensor.dataType as DataType;
+  const bits = ARRAYS[type] ? 8 * bytesPerElement(type) : OTHER_BITS[type];
+  if (bits === undefined) return undefined;
+  const bytes = (tensor.dims.reduce((a, b) => a * b, 1n) * BigInt(bits) + 7n) / 8n;
+  if (tensor.dims.some((dim) => dim < 0n) || bytes > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot use tensor "${tensor.name}": no data can have the shape [${tensor.dims}]; the file is ` +
+        `damaged, export it anew`,
+    );
+  }
+  return Number(bytes);
+}
+
 /** Whether the bytes of `tensor` lie in a file beside the model. */
 export function isExternal(tensor: TensorProto): boolean {
   return tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+}
+
+/** Entries that say where external data lies. */
+export function externalEntries(
+  place: { location: string; offset: number; length: number },
+): StringStringEntryProto[] {
+  return Object.entries(place).map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key, value: String(value) })
+  );
+}
+
+/** Raw bytes of `tensor` in its message or file, without reading them; lists of elements are not counted. */
+export function storedLength(tensor: TensorProto): number {
+  return isExternal(tensor) ? byteLength(tensor) ?? 0 : tensor.rawData.length;
 }
 
 /**
@@ -101,7 +157,7 @@ export function rawBytes(tensor: TensorProto, external?: ExternalData): Uint8Arr
   return external(
     location,
     Number(entry("offset") ?? 0),
-    length === undefined ? undefined : Number(length),
+    length === undefined ? byteLength(tensor) : Number(length),
   );
 }
 
@@ -143,6 +199,11 @@ export function readTensor(tensor: TensorProto, external?: ExternalData): TypedA
     );
   }
   return values;
+}
+
+/** Whether the elements of `tensor` have a typed array of their own, or are 16-bit floats. */
+export function readable({ dataType }: TensorProto): boolean {
+  return ARRAYS[dataType as DataType] !== undefined || OTHER_BITS[dataType as DataType] === 16;
 }
 
 /** Elements of the typed lists (`float_data`, `int32_data`, …), which small tensors may use. */

@@ -9,6 +9,7 @@
  */
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import { attributeOf, intAttribute } from "../onnx/model.ts";
 import { type Graph, isStandard } from "../graph/graph.ts";
 import type { Target } from "./targets.ts";
 
@@ -25,6 +26,20 @@ const MOVING_OPS = new Set([
 ]);
 /** Operators that vanish into the quantization of their output. */
 const MERGED_OPS = new Set(["Relu", "Clip"]);
+
+/**
+ * Whether the integer form that onnxruntime 1.30 has for `node` computes something else, so that the node
+ * has to stay in float: QLinearAveragePool divides by other counts where the last window reaches beyond
+ * padding that counts, and knows no dilations (the model does not open); QLinearSoftmax is off by many
+ * levels.
+ */
+export function hasWrongIntegerForm(node: NodeProto): boolean {
+  if (node.opType === "Softmax") return true;
+  if (node.opType !== "AveragePool") return false;
+  const padded = intAttribute(node, "ceil_mode", 0) !== 0 &&
+    intAttribute(node, "count_include_pad", 0) !== 0;
+  return padded || attributeOf(node, "dilations") !== undefined;
+}
 
 /** The quantized activations of a graph. */
 export interface Activations {
@@ -68,7 +83,7 @@ export function findActivations(
   for (const node of graph.nodes) {
     const target = targetNodes.get(node);
     if (target?.op === "Conv") add(merged(target.output));
-    else if (isStandard(node) && INTEGER_OPS.has(node.opType)) {
+    else if (isStandard(node) && INTEGER_OPS.has(node.opType) && !hasWrongIntegerForm(node)) {
       // A constant summand would need a range of its own, so it keeps the sum in float.
       const quantized = node.input.every((name) => isQuantized(name));
       if (quantized) add(merged(node.output[0]));

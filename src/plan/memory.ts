@@ -6,6 +6,9 @@
  */
 
 import { AttuneError } from "../errors.ts";
+import { type Graph, nodeName } from "../graph/graph.ts";
+import { weightBytes } from "../graph/partition.ts";
+import { storedLength } from "../onnx/tensor.ts";
 import type { Granularity } from "./options.ts";
 import type { Target } from "./targets.ts";
 
@@ -32,6 +35,48 @@ const MOST_INPUTS = 2048;
 const GRAM_COPIES = 4;
 /** Copies of a share's weights: targets, levels of several candidates, state of learned rounding. */
 const WEIGHT_COPIES = 12;
+
+/**
+ * Bytes of a node's weights, at most. A session of WebAssembly has 4 GiB; those of the float model and the
+ * simulation are open side by side, and one weight is there twice while it is packed.
+ */
+const NODE_BYTES = Math.floor(2 ** 32 / 3);
+/** Bytes of the weights of a model that runs in one session. */
+const WHOLE_BYTES = 1.8e9;
+
+/**
+ * Refuses what no session holds.
+ *
+ * @throws {AttuneError} `too-large` where the weights of one node are more than that, with their bytes.
+ */
+export function checkNodes(graph: Graph): void {
+  for (const [node, bytes] of weightBytes(graph)) {
+    if (bytes <= NODE_BYTES) continue;
+    throw new AttuneError(
+      "too-large",
+      `Cannot run node "${
+        nodeName(node)
+      }" of ${graph.model.name}: its weights have ${bytes} bytes, ` +
+        `of ${NODE_BYTES} at most that a session can hold; split it into several nodes`,
+    );
+  }
+}
+
+/**
+ * Refuses what needs the whole model in one session, where that does not hold it.
+ *
+ * @param what what needs it, as in "choose widths for".
+ * @throws {AttuneError} `too-large`, with the bytes of its weights.
+ */
+export function checkWhole(graph: Graph, what: string): void {
+  const bytes = graph.proto.initializer.reduce((sum, tensor) => sum + storedLength(tensor), 0);
+  if (bytes <= WHOLE_BYTES) return;
+  throw new AttuneError(
+    "too-large",
+    `Cannot ${what} ${graph.model.name}: that runs the whole model in one session, and its weights ` +
+      `have ${bytes} bytes, of ${WHOLE_BYTES} at most; give one width for all layers`,
+  );
+}
 
 /** Bytes that the kernel needs for the Gram matrices of `target` in blocks of `size` inputs. */
 export function gramBytes({ groups, depth }: Target, size: number): number {
@@ -78,11 +123,11 @@ export function gramPlan(target: Target, granularity: Granularity, views = 1): G
   }
   const unit = granularity.kind === "block" ? Math.min(granularity.size, depth) : 1;
   // The largest divisor of the depth that is a whole number of scale blocks, and fits.
-  for (let parts = 1; parts * unit <= depth; parts++) {
-    if (depth % parts !== 0 || (depth / parts) % unit !== 0) continue;
-    const size = depth / parts;
-    if (size > MOST_INPUTS && size > unit) continue;
-    if (gramBytes(target, size) <= GRAM_BYTES) return { kind: "blocks", size };
+  const most = Math.max(MOST_INPUTS, unit);
+  for (let size = most - most % unit; size >= unit; size -= unit) {
+    if (depth % size === 0 && gramBytes(target, size) <= GRAM_BYTES) {
+      return { kind: "blocks", size };
+    }
   }
   throw tooLarge(name, gramBytes(target, unit), `scale blocks of ${unit} do not divide ${depth}`);
 }

@@ -5,9 +5,9 @@
  */
 
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
+import { checkTensors } from "../onnx/tensors.ts";
 import { Graph } from "../graph/graph.ts";
-import { liftConstants } from "../graph/constants.ts";
-import { foldBatchNorm } from "../graph/fold_batch_norm.ts";
+import { prepare } from "../graph/prepare.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
@@ -22,11 +22,13 @@ import {
   type Width,
 } from "./options.ts";
 import type { LevelWindows } from "./levels.ts";
-import { type GramPlan, gramPlan } from "./memory.ts";
+import { checkNodes, checkWhole, type GramPlan, gramPlan } from "./memory.ts";
 import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
-import { sizeOf } from "./size.ts";
-import { edgeTargets, findTargets, type Skipped, type Target } from "./targets.ts";
+import { overrideOf, splitShared } from "./shared.ts";
+import { sizeOf, tensorBytes } from "./size.ts";
+import { withWeights } from "./floats.ts";
+import { edgeTargets, findTargets, readFinite, type Skipped, type Target } from "./targets.ts";
 
 /** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
 const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;
@@ -76,13 +78,16 @@ export interface Plan {
   readonly layers: readonly LayerPlan[];
   /** The embedding tables to quantize, where the format has an operator for them. */
   readonly tables: readonly TablePlan[];
-  /** The layers that stay in float, with reasons. */
+  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with reasons. */
   readonly skipped: readonly (Skipped | SkippedTable)[];
   /** The activations to quantize; none where activations stay in float. */
   readonly activations: Activations;
   /** What preparation changed, in words. */
   readonly prepared: readonly string[];
-  /** Bytes of all initializers, before and after; the file holds the graph besides. */
+  /**
+   * Bytes of all constants, in the model that was given and in the result; the file holds the graph
+   * besides.
+   */
   readonly size: { readonly before: number; readonly after: number };
   /**
    * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
@@ -94,19 +99,17 @@ export interface Plan {
 /**
  * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes nothing.
  *
- * @throws {AttuneError} `bad-model` where the model is quantized already or has no layer to quantize;
+ * @throws {AttuneError} `bad-model` where the model is quantized already, is damaged, draws random
+ * numbers or has no layer to quantize;
  * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
- * statistics of a layer do not fit into the kernel's memory.
+ * statistics of a layer do not fit into the kernel's memory, or what must run does not fit into a session.
  */
 export function plan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
   refuseQuantized(model);
+  checkTensors(model);
   const prepared = copyModel(model);
-  const changes: string[] = [];
-  const lifted = liftConstants(prepared);
-  if (lifted > 0) changes.push(`${lifted} Constant nodes turned into initializers`);
-  const folded = foldBatchNorm(prepared);
-  if (folded.length > 0) changes.push(`${folded.length} BatchNormalization nodes folded`);
+  const changes = [...prepare(prepared), ...splitShared(prepared, resolved)];
 
   const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
   const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
@@ -116,6 +119,8 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
     changes.push(...raiseOpset(prepared, opset));
   }
   const graph = new Graph(prepared);
+  checkNodes(graph);
+  if (typeof resolved.bits === "object") checkWhole(graph, "choose widths for the layers of");
   const { layers, skipped } = planLayers(graph, { ...resolved, bits });
   if (layers.length === 0) {
     throw new AttuneError(
@@ -124,19 +129,26 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
         `constant float32 weight left to quantize`,
     );
   }
+  for (const { target } of layers) readFinite(graph, target);
   const found = resolved.format === "matmulnbits"
     ? findTables(graph, bitsOf(bits))
     : { tables: [], skipped: [] };
+  const replaced = layers.flatMap(({ target: { weight, node } }) => [weight, node.input[2]]);
+  const kept = [...skipped, ...found.skipped];
   return {
     model: prepared,
     graph,
     options: resolved,
     layers,
     tables: found.tables,
-    skipped: [...skipped, ...found.skipped],
+    skipped: withWeights(
+      graph,
+      kept,
+      new Set([...replaced, ...found.tables.map(({ weight }) => weight)]),
+    ),
     activations: activationsOf(graph, resolved, layers),
     prepared: changes,
-    size: sizeOf(graph, resolved, layers, found.tables),
+    size: { before: tensorBytes(model), after: sizeOf(graph, resolved, layers, found.tables) },
   };
 }
 
@@ -152,13 +164,14 @@ function planLayers(
 ): { layers: LayerPlan[]; skipped: Skipped[] } {
   const { targets, skipped } = findTargets(graph);
   checkOverrides(options, targets, graph.model.name);
-  const edges = edgeTargets(graph, targets);
+  // A weight that layers share has one width: where one of them is an edge, all are.
+  const edges = new Set([...edgeTargets(graph, targets)].map(({ weight }) => weight));
   const layers: LayerPlan[] = [];
   for (const target of targets) {
-    const override = overrideOf(options, target);
+    const override = overrideOf(options, target)?.bits;
     if (override === "skip") {
       skipped.push({ name: target.name, op: target.op, reason: "override" });
-    } else layers.push(layerPlan(options, target, override, edges.has(target)));
+    } else layers.push(layerPlan(options, target, override, edges.has(target.weight)));
   }
   return { layers, skipped };
 }
@@ -195,7 +208,8 @@ export function withAllocation(plan: Plan, allocation: Allocation): Plan {
     isFree(layer) ? layerAtWidth(plan, layer, allocation.layers[i].bits) : layer
   );
   const activations = activationsOf(graph, options, layers);
-  return { ...plan, layers, allocation, activations, size: sizeOf(graph, options, layers, tables) };
+  const size = { ...plan.size, after: sizeOf(graph, options, layers, tables) };
+  return { ...plan, layers, allocation, activations, size };
 }
 
 function refuseQuantized(model: Model): void {
@@ -225,13 +239,6 @@ function checkOverrides(options: ResolvedPlanOptions, targets: Target[], name: s
   }
 }
 
-/** The last override that matches `target`. */
-function overrideOf(options: ResolvedPlanOptions, target: Target): Width | "skip" | undefined {
-  return options.overrides.findLast(({ pattern }) =>
-    matchesPattern(pattern, target.name) || matchesPattern(pattern, target.weight)
-  )?.bits;
-}
-
 /** The opset of the operators that `layer` needs in the file. */
 function neededOpset(
   { format, activationBits }: ResolvedPlanOptions,
@@ -242,7 +249,7 @@ function neededOpset(
   if (integers === 2) return OPSET_INT2;
   const asIntegers = storage.kind === "integer" || activationBits !== "none";
   // What is cut from nested levels has 4-bit integers, or is packed.
-  const fine = integers === 4 || activationBits === 4 || grid.kind === "nested";
+  const fine = integers === 4 || grid.kind === "nested";
   if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
   return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
 }

@@ -5,30 +5,34 @@
  */
 
 import type { Graph } from "../graph/graph.ts";
-import { isExternal } from "../onnx/tensor.ts";
+import type { Model } from "../onnx/model.ts";
+import { byteLength } from "../onnx/tensor.ts";
+import { tensorsOf } from "../onnx/tensors.ts";
 import type { ResolvedPlanOptions } from "./options.ts";
-import type { LayerPlan, Plan } from "./plan.ts";
+import type { LayerPlan } from "./plan.ts";
 import type { TablePlan } from "./tables.ts";
 
-/** Bytes of all initializers of `graph`, before and after; those in external files not counted. */
+/** Bytes of all constants of `model`, wherever they lie. */
+export function tensorBytes(model: Model): number {
+  return tensorsOf(model).reduce((sum, tensor) => sum + (byteLength(tensor) ?? 0), 0);
+}
+
+/** Bytes of all constants that `graph`, the prepared one, will have. */
 export function sizeOf(
   graph: Graph,
   options: ResolvedPlanOptions,
   layers: readonly LayerPlan[],
   tables: readonly TablePlan[],
-): Plan["size"] {
-  const before = graph.proto.initializer.reduce(
-    (sum, t) => sum + (isExternal(t) ? 0 : t.rawData.length + 4 * t.floatData.length),
-    0,
-  );
-  if (options.format === "float") return { before, after: before };
+): number {
+  const before = tensorBytes(graph.model);
+  if (options.format === "float") return before;
   const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
   const saved = [...weights.values(), ...tables].reduce(
     (sum, { bytesBefore, bytesAfter }) => sum + bytesBefore - bytesAfter,
     0,
   );
   const added = layers.reduce((sum, layer) => sum + addedBytes(graph, options, layer), 0);
-  return { before, after: before - saved + added };
+  return before - saved + added;
 }
 
 /** Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales. */
@@ -43,7 +47,7 @@ function addedBytes(
     ? Math.ceil(scales * storage.bits / 8)
     : storage.kind === "matmulnbits" && windows.lows.length > 1
     ? rows * Math.ceil(Math.ceil(target.depth / storage.blockSize) * storage.bits / 8)
-    : op === "Gemm" && activationBits === 8
+    : op === "Gemm" && activationBits !== "none"
     ? scales
     : 0;
   // Where rows begin their levels: a byte each.
@@ -54,6 +58,6 @@ function addedBytes(
   if (op === "MatMul") return zeros + offsets;
   // A float bias becomes an int32 one, or there was none.
   const bias = graph.constant(target.node.input[2] ?? "") ? 0 : 4 * channels;
-  const inIntegers = storage.kind === "integer" && activationBits === 8 && blocksPerRow === 1;
+  const inIntegers = storage.kind === "integer" && activationBits !== "none" && blocksPerRow === 1;
   return zeros + offsets + bias + (inIntegers ? 4 * channels : 0);
 }

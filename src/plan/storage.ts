@@ -150,6 +150,7 @@ function nbitsRefusal(
 ): string | undefined {
   if (target.op !== "MatMul") return `MatMulNBits is no ${target.op}`;
   if (target.weightInput === 0) return "MatMulNBits has its weight on the right";
+  if (target.weight !== target.node.input[1]) return "MatMulNBits has its weight to itself";
   if (grid.kind === "piecewise") return "levels of MatMulNBits are evenly spaced";
   if (grid.kind === "nested") return "levels of MatMulNBits are not cut";
   if (bits !== 2 && bits !== 4 && bits !== 8) return "MatMulNBits has 2, 4 or 8 bits";

@@ -43,6 +43,10 @@ export interface SkippedTable {
   readonly op: string;
   /** Why. */
   readonly reason: TableSkipReason;
+  /** The table, and its bytes. */
+  readonly weight?: string;
+  /** Bytes of the table. */
+  readonly bytes?: number;
 }
 
 /** The tables of `graph` that GatherBlockQuantized can hold in `bits`, and those that it cannot. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import type { NodeProto, TensorProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf, readFloats } from "../onnx/tensor.ts";
 import {
@@ -16,6 +16,7 @@ import {
   nodeName,
   readsOf,
 } from "../graph/graph.ts";
+import { turnedWeight } from "../graph/turned_weights.ts";
 import { AttuneError } from "../errors.ts";
 
 /** Why a node stays in float. The set is closed. */
@@ -26,7 +27,13 @@ export type SkipReason =
   | "weight of more than two dimensions"
   | "attribute not handled"
   | "control flow is left alone"
-  | "weight is shared in another layout";
+  | "weight is shared in another layout"
+  | "embedding table"
+  | "recurrent layer"
+  | "custom operator"
+  | "local function"
+  | "operator is not quantized"
+  | "vector";
 
 /** A node that stays in float. */
 export interface Skipped {
@@ -36,6 +43,10 @@ export interface Skipped {
   readonly op: string;
   /** Why. */
   readonly reason: SkipReason;
+  /** The weight that it keeps in float, where that takes more than 1 kB. */
+  readonly weight?: string;
+  /** Bytes of that weight. */
+  readonly bytes?: number;
 }
 
 /** How columns of a layer's input are gathered. */
@@ -121,16 +132,24 @@ export function findTargets(graph: Graph): { targets: Target[]; skipped: Skipped
   return { targets, skipped };
 }
 
+/** The initializer that is input `index` of `node`; a MatMul may read it through a Transpose. */
+function weightOf(graph: Graph, node: NodeProto, index: number): TensorProto | undefined {
+  const name = node.input[index];
+  const turned = node.opType === "MatMul" ? turnedWeight(graph, name) : undefined;
+  return graph.constant(turned ?? name);
+}
+
 /** `node` as a target, the reason why it is none, or undefined where it has no weights. */
 function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefined {
   if (!isStandard(node)) return undefined;
   const { opType: op } = node;
   if (op !== "Conv" && op !== "ConvTranspose" && op !== "Gemm" && op !== "MatMul") return undefined;
-  const weightInput = op === "MatMul" && graph.constant(node.input[0]) ? 0 : 1;
-  const tensor = graph.constant(node.input[weightInput]);
+  const weightInput = op === "MatMul" && weightOf(graph, node, 0) ? 0 : 1;
+  const tensor = weightOf(graph, node, weightInput);
   const input = node.input[1 - weightInput];
   if (tensor === undefined) return "no constant weight";
-  if (graph.constant(input)) return undefined; // Constant times constant: onnxruntime folds it.
+  // Constant times constant: onnxruntime folds it.
+  if (graph.constant(input) || graph.isSteady(input)) return undefined;
   if (tensor.dataType !== DataType.FLOAT) return "weight is not float32";
   const shape = dimsOf(tensor);
   const common = {
@@ -145,14 +164,15 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
   if (shape.some((dim) => dim < 1)) return "attribute not handled";
   if (op === "MatMul") {
     if (shape.length !== 2) return "weight of more than two dimensions";
-    const left = weightInput === 0;
+    const left = weightInput === 0, turned = tensor.name !== node.input[weightInput];
+    const axis = left === turned ? 1 : 0;
     return {
       ...common,
       op,
-      axis: left ? 0 : 1,
+      axis,
       groups: 1,
-      rows: shape[left ? 0 : 1],
-      depth: shape[left ? 1 : 0],
+      rows: shape[axis],
+      depth: shape[1 - axis],
       geometry: { kind: left ? "columns" : "rows" },
     };
   }
@@ -173,6 +193,7 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
   }
   const spatial = shape.length - 2;
   if (spatial < 1) return "attribute not handled";
+  checkWindow(graph, node, spatial);
   const groups = intAttribute(node, "group", 1);
   const ones = new Array<number>(spatial).fill(1);
   const transposed = op === "ConvTranspose";
@@ -216,6 +237,25 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
     };
 }
 
+/** Refuses what no convolution over `spatial` axes has. */
+function checkWindow(graph: Graph, node: NodeProto, spatial: number): void {
+  const refuse = (attribute: string, value: unknown) =>
+    new AttuneError(
+      "bad-model",
+      `Cannot use ${graph.model.name}: node "${
+        nodeName(node)
+      }" (${node.opType}) has ${attribute} ` +
+        `${value}, which no such node can have; the file is damaged, export it anew`,
+    );
+  const groups = intAttribute(node, "group", 1);
+  if (!(groups >= 1)) throw refuse("group", groups);
+  for (const [name, count] of [["strides", 1], ["dilations", 1], ["pads", 2]] as const) {
+    const values = intsAttribute(node, name) ?? [];
+    if (values.length > 0 && values.length !== count * spatial) throw refuse(name, values);
+    if (name !== "pads" && values.some((value) => value < 1)) throw refuse(name, values);
+  }
+}
+
 /**
  * For each element of the matrix W (groups·rows × depth, row-major), its place in the weight tensor;
  * undefined where the two are the same.
@@ -244,8 +284,17 @@ function permutation(target: Target): Int32Array | undefined {
   return places;
 }
 
-/** The weight of `target` as its matrix W, (groups·rows) × depth, row-major. */
+/**
+ * The weight of `target` as its matrix W, (groups·rows) × depth, row-major.
+ *
+ * @throws {AttuneError} `bad-model` where a value is not finite.
+ */
 export function readWeight(graph: Graph, target: Target): Float32Array {
+  return toMatrixOrder(target, readFinite(graph, target));
+}
+
+/** The values of the weight of `target` in the file's order; throws `bad-model` where one is not finite. */
+export function readFinite(graph: Graph, target: Target): Float32Array {
   const values = readFloats(graph.constant(target.weight)!, graph.model.external);
   for (const value of values) {
     if (!Number.isFinite(value)) {
@@ -256,7 +305,7 @@ export function readWeight(graph: Graph, target: Target): Float32Array {
       );
     }
   }
-  return toMatrixOrder(target, values);
+  return values;
 }
 
 /** A matrix of (groups·rows) × depth values in the order of `target`'s weight tensor. */

@@ -252,13 +252,15 @@ ${rows}</tbody></table>
 }
 
 function inFloat(skipped: Report["skipped"]): Markup {
-  const rows = skipped.map(({ name, op, reason }) =>
-    markup`<tr><td class="name">${name}</td><td class="soft">${op}</td><td>${reason}</td></tr>
+  const rows = skipped.map(({ name, op, reason, weight, bytes: size }) =>
+    markup`<tr><td class="name">${name}</td><td class="soft">${op}</td><td>${reason}</td>
+<td class="name">${weight ?? ""}</td><td class="number">${size ? bytes(size) : ""}</td></tr>
 `
   );
   return markup`<section>
 <h2>Left in float</h2>
-<table><thead><tr><th scope="col">Node</th><th scope="col">Operator</th><th scope="col">Reason</th></tr>
+<table><thead><tr><th scope="col">Node</th><th scope="col">Operator</th><th scope="col">Reason</th>
+<th scope="col">Weight</th><th scope="col" class="number">Size</th></tr>
 </thead><tbody>
 ${rows}</tbody></table>
 </section>`;

@@ -117,11 +117,15 @@ export interface Report {
   readonly tables: readonly TableReport[];
   /** The blocks that were learned, or tried; none where layers stay as they were rounded. */
   readonly blocks: readonly BlockReport[];
-  /** The layers that stay in float. */
+  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float. */
   readonly skipped: readonly {
     readonly name: string;
     readonly op: string;
     readonly reason: string;
+    /** The weight that it keeps, where that takes more than 1 kB. */
+    readonly weight?: string;
+    /** Bytes of that weight. */
+    readonly bytes?: number;
   }[];
   /** What the user should know. */
   readonly warnings: readonly string[];
@@ -133,6 +137,12 @@ export interface Report {
     readonly agreementToFloat: number;
     /** Σ (q − s)² / Σ s² against the simulation that calibration ran. */
     readonly mseToSimulation: number;
+    /** The errors of every output; those above are of the first. */
+    readonly outputs: readonly {
+      readonly name: string;
+      readonly mseToFloat: number;
+      readonly mseToSimulation: number;
+    }[];
   } | null;
   /** Seconds by kind of work. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { SessionFile } from "../onnx/session_bytes.ts";
 import type { TypedArray } from "../onnx/tensor.ts";
 import { AttuneError } from "../errors.ts";
 
@@ -43,6 +44,8 @@ export interface OpenOptions {
   simulate?: boolean;
   /** Graph optimization; calibration keeps to `"basic"`. Default: `"all"`. */
   optimization?: "basic" | "all";
+  /** Tensors that lie beside the message; see `sessionParts`. Default: none. */
+  external?: readonly SessionFile[];
 }
 
 /** The part of onnxruntime-common that is used; every onnxruntime package has it. */
@@ -104,7 +107,9 @@ export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}
           interOpNumThreads: 1,
           graphOptimizationLevel: open.optimization ?? "all",
           executionMode: "sequential",
-          logSeverityLevel: 3,
+          // What fails is thrown, and need not be printed as well.
+          logSeverityLevel: 4,
+          ...(open.external?.length && { externalData: open.external }),
           // MatMul with 4-bit weights would otherwise round activations to 8 bits.
           extra: {
             session: {

@@ -1,6 +1,7 @@
 /**
- * Arrays as samples: the first axis counts the samples, the others are the model's input without its
- * batch axis.
+ * Arrays as samples: the first axis counts the samples, the others are the model's input, whole or without
+ * the axis that counts samples in it. Where that one is first and of fixed length, rows may have to stay
+ * together, so that they do.
  *
  * @module
  */
@@ -8,14 +9,18 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { canConvert, convertElements, kindOf } from "./convert.ts";
 import { decodeElements, maxNpyHeader, type NpyHeader, parseNpy, parseNpyHeader } from "./npy.ts";
-import { unpackNpz } from "./npz.ts";
+import { openZip } from "./npz.ts";
 import {
+  axesFor,
   checkSample,
   fitsInput,
   formatDims,
+  formatSpec,
   type InputSpec,
   type Sample,
   type SampleSet,
+  sampleShapes,
+  type SampleWarning,
 } from "./sample.ts";
 import type { ElementType, TensorData, TensorValue } from "./sample.ts";
 import { chooseSpread } from "./sampling.ts";
@@ -30,6 +35,8 @@ export interface ArrayOptions {
   readonly limit?: number;
   /** Seed of that choice. Default: 0. */
   readonly seed?: number;
+  /** Called for what is left out, once. Default: none. */
+  readonly onWarning?: (warning: SampleWarning) => void;
   /** Stops the reading. Default: none. */
   readonly signal?: AbortSignal;
 }
@@ -38,7 +45,8 @@ export interface ArrayOptions {
 interface Rows {
   readonly dims: readonly number[];
   readonly type: ElementType;
-  row(index: number): Promise<TensorData>;
+  /** Reads `count` rows, from row `index` on. */
+  read(index: number, count: number): Promise<TensorData>;
 }
 
 /**
@@ -78,22 +86,28 @@ export async function openNpz(
   source: string,
   options: ArrayOptions,
 ): Promise<SampleSet> {
-  const arrays = unpackNpz(await bytesOf(file), source);
-  const rows = new Map<string, Rows>();
+  const zip = await openZip(file, source), { inputs } = options;
+  const isInput = (name: string) => inputs.some((input) => input.name === name);
+  const isLabels = (name: string) => /^labels?$/.test(name) && !isInput(name);
   let labels = options.labels && readLabels(await bytesOf(options.labels), "labels");
-  for (const [name, bytes] of arrays) {
-    const where = `${source}/${name}`;
-    if (/^labels?$/.test(name) && !options.inputs.some((input) => input.name === name)) {
-      labels ??= readLabels(bytes, where);
-    } else {
-      rows.set(name, await openRows(new Blob([bytes as Uint8Array<ArrayBuffer>]), where));
-    }
+  const named = zip.names.find(isLabels);
+  if (named !== undefined) labels ??= readLabels(await zip.unpack(named), `${source}/${named}`);
+  const arrays = zip.names.filter((name) => !isLabels(name));
+  const open = async (name: string) =>
+    await openRows(new Blob([await zip.unpack(name)]), `${source}/${name}`);
+  if (arrays.length === 1 && inputs.length === 1) {
+    return samplesOf(new Map([[inputs[0].name, await open(arrays[0])]]), labels, source, options);
   }
-  if (rows.size === 1 && options.inputs.length === 1) {
-    const [only] = rows.values();
-    return samplesOf(new Map([[options.inputs[0].name, only]]), labels, source, options);
-  }
-  return samplesOf(rows, labels, source, options);
+  const rows = new Map<string, Rows>();
+  checkNames(arrays, inputs, source);
+  for (const { name } of inputs) rows.set(name, await open(name));
+  const left = arrays.filter((name) => !isInput(name));
+  const set = samplesOf(rows, labels, source, options);
+  if (left.length === 0) return set;
+  const message = `no input of the model that has to be fed is called ${formatNames(left)}`;
+  const warning = { source: `an array of ${source}`, message };
+  options.onWarning?.(warning);
+  return { ...set, warnings: [warning] };
 }
 
 function samplesOf(
@@ -103,30 +117,9 @@ function samplesOf(
   options: ArrayOptions,
 ): SampleSet {
   const { inputs, limit = Infinity, seed = 0, signal } = options;
-  const used = inputs.flatMap((input) => {
-    const rows = arrays.get(input.name);
-    return rows === undefined ? [] : [{ input, rows }];
-  });
-  if (used.length < inputs.length) {
-    const missing = inputs.find((input) => !arrays.has(input.name))!;
-    throw new AttuneError(
-      "bad-data",
-      `Cannot feed "${source}": the model wants ${formatDims(missing.dims)} ${missing.type} at ` +
-        `input "${missing.name}", the file has ${[...arrays.keys()].join(", ") || "no array"}; ` +
-        `save the array under the input's name`,
-    );
-  }
-  const count = used[0]?.rows.dims[0] ?? 0;
-  for (const { input, rows } of used) {
-    checkRows(rows, input, source);
-    if (rows.dims[0] !== count) {
-      throw new AttuneError(
-        "bad-data",
-        `Cannot feed "${source}": "${input.name}" has ${rows.dims[0]} samples and ` +
-          `"${used[0].input.name}" has ${count}; give all arrays the same first axis`,
-      );
-    }
-  }
+  const used = inputs.map((input) => ({ input, rows: arrays.get(input.name)! }));
+  for (const { input, rows } of used) checkRows(rows, input, source);
+  const { count, shares } = countsOf(used, labels, source);
   if (count === 0) {
     throw new AttuneError(
       "bad-data",
@@ -140,21 +133,96 @@ function samplesOf(
         `give one label for each sample`,
     );
   }
-  const chosen = chooseSpread(count, limit, seed);
+  const together = Math.max(
+    1,
+    ...used.map(({ rows, input }, i) => shares[i] > 1 ? 1 : togetherOf(rows, input)),
+  );
+  const chosen = chooseTogether(count, limit, seed, together);
 
   async function* samples(): AsyncGenerator<Sample> {
     for (const index of chosen) {
       checkAborted(signal);
       const where = `${source}[${index}]`;
       const values: Record<string, TensorValue> = {};
-      for (const { input, rows } of used) {
-        const data = convertElements(await rows.row(index), rows.type, input.type, where);
-        values[input.name] = { dims: rows.dims.slice(1), data };
+      for (const [i, { input, rows }] of used.entries()) {
+        const share = shares[i], rest = rows.dims.slice(1);
+        const read = await rows.read(index * share, share);
+        const data = convertElements(read, rows.type, input.type, where);
+        values[input.name] = { dims: share === 1 ? rest : [share, ...rest], data };
       }
       yield checkSample({ inputs: values, label: labels?.[index], source: where }, inputs);
     }
   }
   return { count: chosen.length, warnings: [], samples };
+}
+
+/** Refuses a file with arrays `names` that lacks one for an input. */
+function checkNames(names: readonly string[], inputs: readonly InputSpec[], source: string): void {
+  const missing = inputs.find((input) => !names.includes(input.name));
+  if (missing === undefined) return;
+  throw new AttuneError(
+    "bad-data",
+    `Cannot feed "${source}": the model wants ${formatSpec(missing)} ${missing.type} at input ` +
+      `"${missing.name}", the file has ${
+        formatNames(names)
+      }; save the array under the input's name`,
+  );
+}
+
+function formatNames(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(", ") || "no array";
+}
+
+/** An array for an input. */
+interface Used {
+  readonly input: InputSpec;
+  readonly rows: Rows;
+}
+
+/** How many rows in turn may make up a whole input: those that a first axis of fixed length takes. */
+function togetherOf(rows: Rows, input: InputSpec): number {
+  const dims = rows.dims.slice(1), [length] = input.dims;
+  const isRow = dims.length < input.dims.length && axesFor(dims, input)[0] === 0;
+  return isRow && typeof length === "number" ? length : 1;
+}
+
+/** The number of samples that all arrays (and labels) have, and how many rows of each make up one. */
+function countsOf(
+  used: readonly Used[],
+  labels: readonly number[] | undefined,
+  source: string,
+): { count: number; shares: number[] } {
+  const possible = used.map(({ input, rows }) => {
+    const together = togetherOf(rows, input), [length] = rows.dims;
+    return together > 1 && length % together === 0
+      ? [{ count: length, share: 1 }, { count: length / together, share: together }]
+      : [{ count: length, share: 1 }];
+  });
+  const shared = (count: number) =>
+    possible.map((ways) => ways.find((way) => way.count === count)?.share);
+  const counts = possible[0]?.map(({ count }) => count) ?? [0];
+  const found = counts.filter((count) => shared(count).every((share) => share !== undefined));
+  if (found.length > 0) {
+    const count = found.find((count) => labels?.length === count) ?? found[0];
+    return { count, shares: shared(count) as number[] };
+  }
+  const other = used.findIndex(({ rows }) => rows.dims[0] !== used[0].rows.dims[0]);
+  throw new AttuneError(
+    "bad-data",
+    `Cannot feed "${source}": "${used[other].input.name}" has ${
+      used[other].rows.dims[0]
+    } samples ` +
+      `and "${used[0].input.name}" has ${
+        used[0].rows.dims[0]
+      }; give all arrays the same first axis`,
+  );
+}
+
+/** Chooses `limit` of `count` samples as `chooseSpread` does, in stretches of `together` neighbours. */
+function chooseTogether(count: number, limit: number, seed: number, together: number): number[] {
+  if (together === 1 || limit >= count) return chooseSpread(count, limit, seed);
+  const stretches = chooseSpread(Math.floor(count / together), Math.ceil(limit / together), seed);
+  return stretches.flatMap((at) => Array.from({ length: together }, (_, i) => at * together + i));
 }
 
 /** Opens one array; in C order each sample is read when it is asked for. */
@@ -174,28 +242,28 @@ async function openRows(file: Blob, source: string): Promise<Rows> {
     return {
       dims,
       type,
-      row: (index) => Promise.resolve(data.slice(index * length, (index + 1) * length)),
+      read: (index, count) => Promise.resolve(data.slice(index * length, (index + count) * length)),
     };
   }
   const rowSize = length * elementSize;
   return {
     dims,
     type,
-    async row(index) {
+    async read(index, count) {
       const start = dataOffset + index * rowSize;
-      return decodeElements(await bytesOf(file.slice(start, start + rowSize)), header);
+      return decodeElements(await bytesOf(file.slice(start, start + count * rowSize)), header);
     },
   };
 }
 
 /** Refuses an array whose samples do not fit the input or cannot be converted to its type. */
 function checkRows(rows: Rows, input: InputSpec, source: string): void {
-  const wants = `the model wants ${formatDims(input.dims)} ${input.type} at input "${input.name}"`;
+  const wants = `the model wants ${formatSpec(input)} ${input.type} at input "${input.name}"`;
   if (!fitsInput(rows.dims.slice(1), input)) {
     throw new AttuneError(
       "bad-data",
       `Cannot feed "${source}": ${wants}, the array has ${formatDims(rows.dims)}; the first axis ` +
-        `counts the samples, the others must be ${formatDims(input.dims.slice(1))}`,
+        `counts the samples, the others must be ${sampleShapes(input)}`,
     );
   }
   if (!canConvert(rows.type, input.type)) {

@@ -25,6 +25,11 @@ export interface DecodeOptions {
   readonly resize?: number;
   /** Leave an image of exactly this size as it is, whatever `resize` says. Default: none. */
   readonly unlessSize?: { readonly width: number; readonly height: number };
+  /**
+   * Size of the centre that is wanted, after resizing. A decoder may give more, or all: what it gives is
+   * cropped in any case. Default: all.
+   */
+  readonly crop?: { readonly width: number; readonly height: number };
   /** Interpolation. Default: `bilinear`. */
   readonly filter?: ResizeFilter;
   /** 3 turns gray to RGB, 1 turns RGB to gray. Default: 3. */
@@ -33,7 +38,8 @@ export interface DecodeOptions {
 
 /**
  * Decodes images. The same bytes and options give the same pixels; the rotation in EXIF data is
- * applied and transparency is dropped. Bytes that are no complete image reject with any error.
+ * applied and transparency is dropped. Bytes that are no complete image, or one too large to hold, reject
+ * with any error.
  */
 export interface ImageDecoder {
   /** Decodes the bytes of one image file. */

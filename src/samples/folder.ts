@@ -123,6 +123,7 @@ async function readImage(
   const pixels = await decoder.decode(await loadRegular(path), {
     resize: resize === "none" ? undefined : resize,
     unlessSize: resizeAlways ? undefined : crop,
+    crop,
     filter,
     channels,
   });

@@ -11,6 +11,7 @@ import { basename } from "node:path";
 import { AttuneError } from "../errors.ts";
 import { checkRegular } from "../files/regular.ts";
 import { openNpy, openNpz } from "./arrays.ts";
+import { type BatchAxis, withBatchAxis } from "./batch_axis.ts";
 import type { ImageDecoder } from "./decoder.ts";
 import { openFolder } from "./folder.ts";
 import { type PreprocessOptions, resolvePreprocess } from "./preprocess.ts";
@@ -20,6 +21,8 @@ import { formatDims, type InputSpec, type SampleSet, type SampleWarning } from "
 export interface OpenSamplesOptions {
   /** The model's inputs. */
   readonly inputs: readonly InputSpec[];
+  /** The axis of the inputs that counts samples. Default: the one that fits, the first if it does. */
+  readonly batchAxis?: BatchAxis;
   /** From images to the model's input. Default: `imagenet`, cropped to that input. */
   readonly preprocess?: PreprocessOptions;
   /**
@@ -59,7 +62,8 @@ export interface OpenSamplesOptions {
  * ```
  */
 export async function openSamples(path: string, options: OpenSamplesOptions): Promise<SampleSet> {
-  const { limit, seed = 0, inputs } = options;
+  const { limit, seed = 0 } = options;
+  const inputs = withBatchAxis(options.inputs, options.batchAxis);
   if (limit !== undefined && !(Number.isInteger(limit) && limit > 0)) {
     throw new AttuneError("bad-option", `Cannot read ${limit} samples: give a whole number from 1`);
   }
@@ -95,6 +99,7 @@ export async function openSamples(path: string, options: OpenSamplesOptions): Pr
   }
   return open(await openAsBlob(path), basename(path), {
     ...options,
+    inputs,
     labels: labels === undefined ? undefined : await openAsBlob(labels),
   });
 }

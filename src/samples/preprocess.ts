@@ -7,7 +7,7 @@
 
 import { AttuneError } from "../errors.ts";
 import type { Pixels, ResizeFilter } from "./decoder.ts";
-import { formatDims, type InputSpec, type TensorValue } from "./sample.ts";
+import { formatSpec, type InputSpec, type TensorValue } from "./sample.ts";
 
 /**
  * How values from 0 to 255 are scaled.
@@ -72,7 +72,8 @@ const presets: Record<PreprocessPreset, { mean: readonly number[]; std: readonly
 };
 
 /**
- * Completes `options` for a model's input of shape batch×channels×height×width, or channels last.
+ * Completes `options` for a model's input of shape batch×channels×height×width, or channels last, with
+ * or without the batch.
  *
  * Throws `AttuneError` `bad-data` if the input is not an image, and `bad-option` if an option
  * contradicts it or its free dimensions leave the crop open.
@@ -87,23 +88,23 @@ const presets: Record<PreprocessPreset, { mean: readonly number[]; std: readonly
  * ```
  */
 export function resolvePreprocess(options: PreprocessOptions, input: InputSpec): Preprocess {
-  const wants = `the model wants ${formatDims(input.dims)} ${input.type} at input "${input.name}"`;
-  if (input.dims.length !== 4 || input.type !== "float32") {
+  const wants = `the model wants ${formatSpec(input)} ${input.type} at input "${input.name}"`;
+  const { length } = input.dims;
+  if ((length !== 4 && length !== 3) || input.type !== "float32") {
     throw new AttuneError(
       "bad-data",
-      `Cannot feed images: ${wants}, not a batch of float32 images; give the samples as .npy or .npz`,
+      `Cannot feed images: ${wants}, not float32 images; give the samples as .npy or .npz`,
     );
   }
-  const layout = options.layout ?? detectLayout(input.dims);
+  const dims = input.dims.slice(-3);
+  const layout = options.layout ?? detectLayout(dims);
   if (layout === undefined) {
     throw new AttuneError(
       "bad-option",
       `Cannot tell channels from height and width: ${wants}; give the layout, NCHW or NHWC`,
     );
   }
-  const [channelDim, heightDim, widthDim] = layout === "NCHW"
-    ? input.dims.slice(1)
-    : [input.dims[3], input.dims[1], input.dims[2]];
+  const [channelDim, heightDim, widthDim] = layout === "NCHW" ? dims : [dims[2], dims[0], dims[1]];
   const channels = typeof channelDim === "string" ? 3 : channelDim;
   if (channels !== 1 && channels !== 3) {
     throw new AttuneError(
@@ -137,7 +138,7 @@ export function resolvePreprocess(options: PreprocessOptions, input: InputSpec):
 /** The axis with 1 or 3 elements holds the channels; if both do, the first: NCHW is ONNX's own. */
 function detectLayout(dims: readonly (number | string)[]): ImageLayout | undefined {
   const isChannels = (dim: number | string) => dim === 1 || dim === 3;
-  return isChannels(dims[1]) ? "NCHW" : isChannels(dims[3]) ? "NHWC" : undefined;
+  return isChannels(dims[0]) ? "NCHW" : isChannels(dims[2]) ? "NHWC" : undefined;
 }
 
 function resolveCrop(

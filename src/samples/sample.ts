@@ -1,5 +1,5 @@
 /**
- * What a sample is: the inputs of a model for one run, without the batch axis.
+ * What a sample is: the inputs of a model for one run, without the axis that counts samples or whole.
  *
  * @module
  */
@@ -45,7 +45,10 @@ export interface TensorValue {
   readonly data: TensorData;
 }
 
-/** One sample: the model's inputs by name, without the batch axis. */
+/**
+ * One sample: the model's inputs by name, each without the axis that counts samples, or whole where it
+ * has none (or one of length 1).
+ */
 export interface Sample {
   /** The model's inputs by name. */
   readonly inputs: Record<string, TensorValue>;
@@ -62,10 +65,14 @@ export type SampleSource = AsyncIterable<Sample>;
 export interface InputSpec {
   /** The input's name. */
   readonly name: string;
-  /** The shape, batch axis first; a free dimension is its symbolic name. */
+  /** The shape, most often with a batch axis first; a free dimension is its symbolic name. */
   readonly dims: readonly (number | string)[];
   /** The element type. */
   readonly type: ElementType;
+  /** Whether the model declares no shape: `dims` is empty then, and any array fits. Default: false. */
+  readonly unranked?: boolean;
+  /** The axis that counts samples, where the caller says so. Default: found out. */
+  readonly batchAxis?: number;
 }
 
 /** Something that was left out or ignored while samples were read. */
@@ -96,11 +103,53 @@ export function formatDims(dims: readonly (number | string)[]): string {
   return dims.length === 0 ? "scalar" : dims.join("×");
 }
 
-/** Whether `dims`, a shape without batch axis, is one that `spec` accepts. */
-export function fitsInput(dims: readonly number[], spec: InputSpec): boolean {
-  const wanted = spec.dims.slice(1);
+/** The shape that `spec` wants, for people. */
+export function formatSpec(spec: InputSpec): string {
+  return spec.unranked ? "any shape" : formatDims(spec.dims);
+}
+
+/** Whether `dims` is a shape of the whole of `wanted`. */
+function matches(dims: readonly number[], wanted: InputSpec["dims"]): boolean {
   return dims.length === wanted.length &&
     wanted.every((want, axis) => typeof want === "string" || want === dims[axis]);
+}
+
+/** Whether a value of shape `dims` is the whole input `spec`. */
+export function isWhole(dims: readonly number[], spec: InputSpec): boolean {
+  return spec.unranked === true || matches(dims, spec.dims);
+}
+
+/**
+ * The axes of `spec` that may count samples of shape `dims`, the likeliest first: with such an axis put
+ * in they make up the input. In a sample that is the whole input it has length 1.
+ */
+export function axesFor(dims: readonly number[], spec: InputSpec): number[] {
+  if (spec.unranked) return [spec.batchAxis ?? 0];
+  const axes = spec.dims.flatMap((size, axis) => {
+    if (
+      spec.batchAxis !== undefined ? axis !== spec.batchAxis : axis > 0 && typeof size === "number"
+    ) {
+      return [];
+    }
+    const rest = spec.dims.toSpliced(axis, 1);
+    if (matches(dims, spec.dims)) return dims[axis] === 1 ? [axis] : [];
+    return matches(dims, rest) ? [axis] : [];
+  });
+  // A free axis rather than a first one of fixed length, as the second of a state of 2×N×8.
+  const isFirst = (axis: number) => axis === 0 && Number(spec.dims[0]) > 1;
+  return axes.sort((a, b) => Number(isFirst(a)) - Number(isFirst(b)));
+}
+
+/** Whether a sample of shape `dims` is one that `spec` accepts. */
+export function fitsInput(dims: readonly number[], spec: InputSpec): boolean {
+  return isWhole(dims, spec) || axesFor(dims, spec).length > 0;
+}
+
+/** The shapes that a sample may have, for people: without the axis that counts samples, and whole. */
+export function sampleShapes(spec: InputSpec): string {
+  const whole = formatDims(spec.dims), axis = spec.batchAxis ?? 0;
+  if (spec.dims.length === 0) return whole;
+  return `${formatDims(spec.dims.toSpliced(axis, 1))} (or ${whole} for a whole input)`;
 }
 
 /** The typed array that carries each element type. */
@@ -122,11 +171,20 @@ export const arrayConstructors: Record<
   bool: Uint8Array,
 };
 
+/** The position of the first element that is NaN or infinite; −1 where all are finite. */
+function findNotFinite(data: TensorData, type: ElementType): number {
+  // The exponent of a float16 that is not finite has all bits set.
+  if (type === "float16") return data.findIndex((bits) => (Number(bits) & 0x7c00) === 0x7c00);
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return -1;
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i;
+  return -1;
+}
+
 /**
  * Checks a sample against the inputs of the model and gives it back.
  *
- * Throws `AttuneError` `bad-data` where an input is missing, unknown to the model, or has another
- * shape or element type than the model wants.
+ * Throws `AttuneError` `bad-data` where an input is missing, unknown to the model, has another
+ * shape or element type than the model wants, or an element that is not finite.
  *
  * @example
  * ```ts
@@ -149,7 +207,7 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
   }
   for (const spec of inputs) {
     const value = sample.inputs[spec.name];
-    const wants = `the model wants ${formatDims(spec.dims)} ${spec.type} at input "${spec.name}"`;
+    const wants = `the model wants ${formatSpec(spec)} ${spec.type} at input "${spec.name}"`;
     if (value === undefined) {
       throw new AttuneError(
         "bad-data",
@@ -159,8 +217,8 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
     if (!fitsInput(value.dims, spec)) {
       throw new AttuneError(
         "bad-data",
-        `Cannot use ${where}: ${wants}, the sample has ${formatDims(value.dims)} without batch ` +
-          `axis; give it the shape ${formatDims(spec.dims.slice(1))}`,
+        `Cannot use ${where}: ${wants}, the sample has ${formatDims(value.dims)}; give it the ` +
+          `shape ${sampleShapes(spec)}`,
       );
     }
     const length = value.dims.reduce((product, dim) => product * dim, 1);
@@ -170,6 +228,15 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
         "bad-data",
         `Cannot use ${where}: ${wants}, the sample has a ${value.data.constructor.name} of ` +
           `${value.data.length} elements; give it a ${wanted.name} of ${length}`,
+      );
+    }
+    const broken = findNotFinite(value.data, spec.type);
+    if (broken >= 0) {
+      const found = spec.type === "float16" ? "not finite" : value.data[broken];
+      throw new AttuneError(
+        "bad-data",
+        `Cannot use ${where}: element ${broken} of input "${spec.name}" is ${found}; leave the ` +
+          `sample out, or mend it`,
       );
     }
   }

@@ -1,0 +1,54 @@
+/**
+ * Nodes that must not run on integers: what onnxruntime 1.30 would make of them, between tensors on
+ * grids, is not what they compute.
+ *
+ * @module
+ */
+
+import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import { makeNode } from "../onnx/model.ts";
+import { isStandard } from "../graph/graph.ts";
+import { hasWrongIntegerForm } from "../plan/activations.ts";
+import type { Draft } from "./draft.ts";
+
+/** Operators through which onnxruntime carries a DequantizeLinear on, or that keep a grid in our graphs. */
+const CARRIERS = new Set(["MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice"]);
+
+/**
+ * Parts the nodes of `draft` that must stay in float from the DequantizeLinear before them by a Max of
+ * one tensor, a copy: nothing that onnxruntime looks for then begins there.
+ */
+export function putFloatForms(draft: Draft): void {
+  const { graph } = draft.model.proto;
+  const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node])));
+  const weights = floatWeights(draft);
+  const isDequantized = (name: string): boolean => {
+    const node = producers.get(name);
+    if (node === undefined || !isStandard(node)) return false;
+    return node.opType === "DequantizeLinear" ||
+      (CARRIERS.has(node.opType) && isDequantized(node.input[0]));
+  };
+  graph.node = graph.node.flatMap((node): NodeProto[] => {
+    const [from, weight] = node.input;
+    const inFloat = isStandard(node) &&
+      (hasWrongIntegerForm(node) || (isLayer(node) && weights.has(weight)));
+    if (!inFloat || !isDequantized(from)) return [node];
+    const copy = draft.name(`${from}_float`);
+    node.input = [copy, ...node.input.slice(1)];
+    return [makeNode("Max", draft.name(`${copy}_copy`), [from], [copy]), node];
+  });
+}
+
+/** The layers whose float weights onnxruntime rounds to 8 bits, with one scale for all of a tensor. */
+function isLayer({ opType }: NodeProto): boolean {
+  return opType === "Conv" || opType === "ConvTranspose" || opType === "Gemm";
+}
+
+/** The initializers, none of them the weight of a layer that is quantized. */
+function floatWeights({ model, plan, parts }: Draft): Set<string> {
+  const weights = new Set(model.proto.graph.initializer.map(({ name }) => name));
+  for (const { target } of plan.layers) {
+    if (parts.roundings.has(target.output)) weights.delete(target.weight);
+  }
+  return weights;
+}
