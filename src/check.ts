@@ -8,17 +8,19 @@
 
 import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
 import { partsOf, type PartSource, simulatedParts } from "./calibrate/parts.ts";
-import { asItIs, Relay, type Runner } from "./calibrate/relay.ts";
+import { asItIs, fitsSession, Relay, type Runner } from "./calibrate/relay.ts";
 import type { Batch } from "./calibrate/spool.ts";
 import { buildModel, buildPart, type Parts } from "./emit/build.ts";
 import { nearestParts } from "./emit/nearest.ts";
 import { AttuneError, checkAborted } from "./errors.ts";
 import { Comparison } from "./evaluate/metrics.ts";
 import { ancestors } from "./graph/extract.ts";
+import { Graph } from "./graph/graph.ts";
 import type { Model } from "./onnx/model.ts";
 import { typeNamed } from "./onnx/tensor.ts";
 import type { Plan } from "./plan/plan.ts";
 import type { Report } from "./report/report.ts";
+import { opening } from "./runtime/opening.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import type { Sample } from "./samples/sample.ts";
 
@@ -95,7 +97,14 @@ class Check {
   async run(): Promise<Checked> {
     const { heldOut, batching } = this.#options, { size = 1 } = batching;
     const plan = this.#plan, names = [...new Set(plan.graph.outputs)], [first] = names;
-    if (heldOut.length < size) return { check: null, warnings: [] };
+    if (heldOut.length < size) {
+      // Whether it opens can be seen without samples.
+      if (fitsSession(new Graph(this.#model))) {
+        await this.#pool.clients[0].call("open", opening("check", this.#model));
+        await this.#pool.close();
+      }
+      return { check: null, warnings: [] };
+    }
     const runs = this.#runs([
       { ...asItIs(plan.model), outputs: names },
       {

@@ -28,6 +28,7 @@ import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
   type CheckpointStore,
+  checkState,
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,
@@ -107,12 +108,13 @@ export async function quantize(
   // The whole model is read for it, so not where nobody keeps it.
   const identity = checkpoint && await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
+  const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity!),
+    state: state && checkState(checkpoint!.name, plan, state),
     onState: checkpoint &&
       sparingly(async (state: JobState) =>
         checkpoint.save(await encodeCheckpoint(identity!, state))
