@@ -40,7 +40,8 @@ export function mutateJson(random: Random, json: Record<string, unknown>): void 
     if (leaf || random.chance(0.2)) break;
     parent = inner as Record<string, unknown>;
   }
-  if (random.chance(0.2)) delete parent[key];
-  else if (random.chance(0.2) && Array.isArray(parent)) parent.push(parent[0]);
+  const remove = random.chance(0.2), repeat = random.chance(0.2);
+  if (remove) delete parent[key];
+  else if (repeat && Array.isArray(parent)) parent.push(parent[0]);
   else parent[key] = random.pick(VALUES);
 }
