@@ -27,8 +27,8 @@ import type { SampleSource } from "./samples/sample.ts";
 import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
-  checkState,
   type CheckpointStore,
+  checkState,
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,

@@ -40,8 +40,8 @@ export function mutateJson(random: Random, json: Record<string, unknown>): void 
     if (leaf || random.chance(0.2)) break;
     parent = inner as Record<string, unknown>;
   }
-  const draw = random.below(5);
-  if (draw === 0) delete parent[key];
-  else if (draw === 1 && Array.isArray(parent)) parent.push(parent[0]);
+  const remove = random.chance(0.2), repeat = random.chance(0.2);
+  if (remove) delete parent[key];
+  else if (repeat && Array.isArray(parent)) parent.push(parent[0]);
   else parent[key] = random.pick(VALUES);
 }
