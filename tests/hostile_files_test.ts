@@ -426,8 +426,11 @@ Deno.test("tensors called like members of every object work, __proto__ is refuse
   }
   const made = async (name: string) =>
     (await quantize(plan(named(name)), samples(), pool)).report.check;
-  assertEquals(await made("hasOwnProperty"), await made("y"));
-  assert((await made("valueOf"))!.mseToFloat < 0.01);
+  const plain = (await made("y"))!.mseToFloat;
+  assert(plain < 0.01);
+  for (const name of ["hasOwnProperty", "valueOf"]) {
+    assertEquals((await made(name))!.mseToFloat, plain);
+  }
 });
 
 const cases = join(root, "../shared/cases");
