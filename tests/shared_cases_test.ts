@@ -57,7 +57,6 @@ for (const [name, { layers, plan: options = {}, warning, error }] of Object.entr
         assertEquals(report.layers.length, layers);
         const { warnings } = report, wanted = warning ?? "";
         assert(warnings.some((each) => each.includes(wanted)) || !warning, `${warnings}`);
-        assert(report.check!.mseToFloat < 0.025, `error ${report.check!.mseToFloat} on ${backend}`);
         if (error === undefined) continue;
         const { mse } = await evaluate(made8, model, samples.samples(), pool);
         assert(mse <= error, `error ${mse} on ${backend}`);
