@@ -27,7 +27,7 @@ import type { Sample } from "./samples/sample.ts";
 /** The relative squared error of an output above which the result is hardly of use: a tenth. */
 export const MOST_OUTPUT_ERROR = 0.1;
 /** The error of an output above which layers are looked at one by one. */
-const SUSPICIOUS_ERROR = 1e-3;
+const SUSPICIOUS_ERROR = 0.02;
 /**
  * How far the file may be from its simulation. Where activations are rounded, values near the middle of
  * two levels fall to either side, which adds up to as much as the error of that rounding itself.

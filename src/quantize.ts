@@ -170,6 +170,7 @@ export async function quantize(
       ...read.warnings,
       ...calibrated.warnings,
       ...timeWarnings(calibrated, settings),
+      ...formatWarnings(plan),
       ...checked.warnings,
     ],
     check: checked.check,
@@ -241,6 +242,15 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
     `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
       `of the two out`,
   );
+}
+
+/** What a user of the file must know of its format. */
+function formatWarnings({ options, activations }: Plan): string[] {
+  return options.format !== "float" || activations.own.length === 0 ? [] : [
+    `A file of float weights beside quantized activations is opened by onnxruntime as if its weights ` +
+    `had 8 bits and one scale: open it with the session option session.disable_quant_qdq, or leave ` +
+    `activations in float`,
+  ];
 }
 
 /** What there was no time for. */
