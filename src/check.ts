@@ -8,24 +8,26 @@
 
 import { type Batching, rowsOf, stackSamples } from "./calibrate/batching.ts";
 import { partsOf, type PartSource, simulatedParts } from "./calibrate/parts.ts";
-import { asItIs, Relay, type Runner } from "./calibrate/relay.ts";
+import { asItIs, fitsSession, Relay, type Runner } from "./calibrate/relay.ts";
 import type { Batch } from "./calibrate/spool.ts";
 import { buildModel, buildPart, type Parts } from "./emit/build.ts";
 import { nearestParts } from "./emit/nearest.ts";
 import { AttuneError, checkAborted } from "./errors.ts";
 import { Comparison } from "./evaluate/metrics.ts";
-import { ancestors, type Cut } from "./graph/extract.ts";
+import { ancestors } from "./graph/extract.ts";
+import { Graph } from "./graph/graph.ts";
 import type { Model } from "./onnx/model.ts";
 import { typeNamed } from "./onnx/tensor.ts";
-import type { LayerPlan, Plan } from "./plan/plan.ts";
+import type { Plan } from "./plan/plan.ts";
 import type { Report } from "./report/report.ts";
+import { opening } from "./runtime/opening.ts";
 import type { EnginePool } from "./runtime/pool.ts";
 import type { Sample } from "./samples/sample.ts";
 
 /** The relative squared error of an output above which the result is hardly of use: a tenth. */
 export const MOST_OUTPUT_ERROR = 0.1;
 /** The error of an output above which layers are looked at one by one. */
-const SUSPICIOUS_ERROR = 1e-3;
+const SUSPICIOUS_ERROR = 0.02;
 /**
  * How far the file may be from its simulation. Where activations are rounded, values near the middle of
  * two levels fall to either side, which adds up to as much as the error of that rounding itself.
@@ -95,7 +97,14 @@ class Check {
   async run(): Promise<Checked> {
     const { heldOut, batching } = this.#options, { size = 1 } = batching;
     const plan = this.#plan, names = [...new Set(plan.graph.outputs)], [first] = names;
-    if (heldOut.length < size) return { check: null, warnings: [] };
+    if (heldOut.length < size) {
+      // Whether it opens can be seen without samples.
+      if (fitsSession(new Graph(this.#model))) {
+        await this.#pool.clients[0].call("open", opening("check", this.#model));
+        await this.#pool.close();
+      }
+      return { check: null, warnings: [] };
+    }
     const runs = this.#runs([
       { ...asItIs(plan.model), outputs: names },
       {
@@ -117,6 +126,7 @@ class Check {
         if (!values.every((value) => value?.data !== undefined && value.type !== "string")) {
           continue;
         }
+        differences.isFloat = values[0].type.startsWith("float");
         const rows = values.map((value) => rowsOf(batching, name, value, size));
         rows[0].forEach((float, i) => {
           const comparable = differences.add(float, rows[1][i], rows[2][i]);
@@ -126,9 +136,13 @@ class Check {
         });
       }
     }
-    for (const [name, differences] of found) this.#judge(name, differences, heldOut.length);
+    const other = [...found].filter(([name, differences]) =>
+      this.#judge(name, differences, heldOut.length)
+    );
+    if (other.length > 0) await this.#locate(other.map(([name]) => name));
     const { toFloat, toSimulation } = found.get(first)!;
-    const worst = Math.max(...[...found.values()].map((each) => each.toFloat.relative));
+    const floats = [...found.values()].filter(({ isFloat }) => isFloat);
+    const worst = Math.max(...floats.map((each) => each.toFloat.relative));
     if (worst > SUSPICIOUS_ERROR) await this.#judgeLayers();
     return {
       check: compared === 0 ? null : {
@@ -160,116 +174,133 @@ class Check {
     await relay.clear();
   }
 
-  /** Says what is wrong with the output `name`. */
-  #judge(name: string, found: OutputDifferences, samples: number): void {
-    const { toFloat, toSimulation, simulation } = found;
+  /** Says what is wrong with the output `name`; whether the file is another model than the simulation. */
+  #judge(name: string, found: OutputDifferences, samples: number): boolean {
+    const { toFloat, toSimulation, simulation, ownBroken } = found, output = `Output "${name}"`;
     const of = (count: number) => `for ${count} of ${samples} held-out samples`;
-    if (toFloat.lengths > 0) {
-      this.#warnings.push(
-        `Output "${name}" has another length than the float model's ${
-          of(toFloat.lengths)
-        }, which ` +
-          `were not compared: how long it is depends on the data; judge the file by what you make of it`,
-      );
-    }
-    if (found.ownBroken > 0) {
-      this.#warnings.push(
-        `Output "${name}" of the float model itself is not finite ${of(found.ownBroken)}, which ` +
-          `were not compared; check these samples`,
-      );
-    }
-    if (toFloat.infinite > 0) {
-      this.#warnings.push(
-        `Output "${name}" holds the same infinities as the float model's ${
-          of(toFloat.infinite)
-        }: ` +
-          `they were left out of the comparison`,
-      );
-    }
-    const broken = toFloat.broken - found.ownBroken;
-    if (broken > 0) {
-      this.#warnings.push(
-        `Output "${name}" is not finite ${of(broken)}, where the float model's is; ` +
-          `leave the layers before it in float, or give them more bits`,
-      );
-    }
+    const warn = (wrong: boolean, sentence: string) => wrong && this.#warnings.push(sentence);
+    const broken = toFloat.broken - ownBroken, error = percent(toFloat.relative);
+    warn(
+      toFloat.lengths > 0,
+      `${output} has another length than the float model's ${
+        of(toFloat.lengths)
+      }, which were not ` +
+        `compared: how long it is depends on the data; judge the file by what you make of it`,
+    );
+    warn(
+      ownBroken > 0,
+      `${output} of the float model itself is not finite ${
+        of(ownBroken)
+      }, which were not compared; ` +
+        `check these samples`,
+    );
+    warn(
+      toFloat.infinite > 0,
+      `${output} holds the same infinities as the float model's ${
+        of(toFloat.infinite)
+      }, which were ` +
+        `left out of the comparison`,
+    );
+    warn(
+      broken > 0,
+      `${output} is not finite ${
+        of(broken)
+      }, where the float model's is; leave the layers before it ` +
+        `in float, or give them more bits`,
+    );
+    // Of numbers of classes or boxes, a difference has no size.
+    if (!found.isFloat) return false;
+    warn(
+      toFloat.relative > MOST_OUTPUT_ERROR,
+      `The error of output "${name}" is ${error}, more than ${
+        percent(MOST_OUTPUT_ERROR)
+      }: give more ` +
+        `bits, float activations or more samples, or learn blocks`,
+    );
+    return toSimulation.relative > this.#noise(simulation.relative);
+  }
+
+  /** How far the file may be from its simulation, whose own error is `error`. */
+  #noise(error: number): number {
     const integers = this.#plan.activations.own.length > 0;
-    const noise = integers
-      ? INTEGER_NOISE + NOISE_OF_ROUNDING * simulation.relative
-      : FLOAT_NOISE + simulation.relative * FLOAT_NOISE;
-    if (toSimulation.relative > noise) {
-      this.#warnings.push(
-        `Output "${name}" of the written model differs from the simulation that calibration went by ` +
-          `(error ${
-            percent(toSimulation.relative)
-          }): the runtime computes an operator otherwise on ` +
-          `integers; compare the file with float activations, and report it`,
-      );
-    }
-    if (toFloat.relative > MOST_OUTPUT_ERROR) {
-      this.#warnings.push(
-        `The error of output "${name}" is ${percent(toFloat.relative)}, more than ` +
-          `${
-            percent(MOST_OUTPUT_ERROR)
-          }: give more bits, float activations or more samples, or learn ` +
-          `blocks`,
-      );
-    }
+    return integers ? INTEGER_NOISE + NOISE_OF_ROUNDING * error : FLOAT_NOISE * (1 + error);
+  }
+
+  /** Names the layer from which on the file is another model than its simulation. */
+  async #locate(outputs: readonly string[]): Promise<void> {
+    const plan = this.#plan, parts = this.#parts;
+    const file: PartSource = (cut) => buildPart(plan, parts, plan.options.format, cut);
+    const simulated = simulatedParts(plan, parts);
+    const found = await this.#compareLayers([simulated, true], [file, false]);
+    const first = found.find(({ own, apart }) => apart.relative > this.#noise(own.relative));
+    const where = first
+      ? `from layer ${first.layer.target.name} on; leave that layer in float, or all activations`
+      : `behind the last layer; leave activations in float`;
+    this.#warnings.push(
+      `The written model differs from the simulation that calibration went by, in output ` +
+        `${outputs.map((name) => `"${name}"`).join(", ")}, ${where}`,
+    );
   }
 
   /** Names the layers that are further from the float model than all of them rounded to nearest. */
   async #judgeLayers(): Promise<void> {
-    const plan = this.#plan, { graph, model, layers } = plan;
+    const plan = this.#plan, parts = this.#parts, { nodes } = plan.graph;
+    const nearest: PartSource = (cut) => {
+      // Of the layers of a part, so that levels of the whole model are there once at most.
+      const own = ancestors(nodes, cut.outputs, new Set(cut.inputs.keys()));
+      return buildPart(plan, nearestParts(plan, parts, new Set(own)), "float", cut);
+    };
+    const found = await this.#compareLayers([simulatedParts(plan, parts), true], [nearest, true]);
+    const worse = found.filter(({ own, other }) =>
+      own.relative > LEAST_LAYER_ERROR && own.relative > MUCH_WORSE * other.relative
+    );
+    for (const { layer: { target }, own, other } of worse.slice(0, MOST_NAMED)) {
+      this.#warnings.push(
+        `${target.name}: the error of its output on held-out samples is ${
+          percent(own.relative)
+        }, ` +
+          `that of nearest rounding ${
+            percent(other.relative)
+          }; give more samples, or round without ` +
+          `the float-target shift`,
+      );
+    }
+    if (worse.length <= MOST_NAMED) return;
+    this.#warnings.push(
+      `${worse.length - MOST_NAMED} further layers, too, end worse than nearest rounding`,
+    );
+  }
+
+  /** How far the output of each layer is from the float model's in two forms of it, and from one to the other. */
+  async #compareLayers(...forms: readonly (readonly [source: PartSource, simulate: boolean])[]) {
+    const { graph, model, layers } = this.#plan;
     const inputs = new Map(graph.inputs.map(({ name, type }) => [name, typeNamed(type)]));
     const outputs = layers.map(({ target }) => target.output);
-    const nearest = (cut: Cut) => {
-      // Of the layers of a part, so that levels of the whole model are there once at most.
-      const nodes = ancestors(graph.nodes, cut.outputs, new Set(cut.inputs.keys()));
-      const parts = nearestParts(plan, this.#parts, new Set(nodes));
-      return buildPart(plan, parts, "float", cut);
-    };
-    const runner = (parts: PartSource, simulate: boolean): Runner => ({
+    const runners = [[partsOf(model), false] as const, ...forms].map(([parts, simulate]) => ({
       graph,
       whole: () => parts({ inputs, outputs }),
       parts,
       outputs,
       options: { simulate },
-    });
+    }));
     const found = layers.map((layer) => ({
       layer,
       own: new Difference(),
-      nearest: new Difference(),
+      other: new Difference(),
+      apart: new Difference(),
     }));
-    const simulated = simulatedParts(plan, this.#parts);
-    const runners = [runner(partsOf(model), false), runner(simulated, true), runner(nearest, true)];
-    for await (const [float, own, other] of this.#runs(runners, LAYER_RUNS)) {
-      for (const each of found) {
-        const { output } = each.layer.target, wanted = float[output].data as Float32Array;
-        each.own.add(wanted, own[output].data as Float32Array);
-        each.nearest.add(wanted, other[output].data as Float32Array);
+    for await (const batches of this.#runs(runners, LAYER_RUNS)) {
+      for (const { layer, own, other, apart } of found) {
+        const [float, one, two] = batches.map((batch) =>
+          batch[layer.target.output].data as Float32Array
+        );
+        own.add(float, one);
+        other.add(float, two);
+        apart.add(one, two);
       }
     }
-    const worse = found.filter(({ own, nearest }) =>
-      own.relative > LEAST_LAYER_ERROR && own.relative > MUCH_WORSE * nearest.relative
-    );
-    for (const { layer, own, nearest } of worse.slice(0, MOST_NAMED)) {
-      this.#warnings.push(worseThanNearest(layer, own.relative, nearest.relative));
-    }
-    if (worse.length > MOST_NAMED) {
-      this.#warnings.push(
-        `${worse.length - MOST_NAMED} further layers, too, end worse than nearest rounding`,
-      );
-    }
+    return found;
   }
-}
-
-function worseThanNearest({ target }: LayerPlan, own: number, nearest: number): string {
-  return `${target.name}: the error of its output on held-out samples is ${
-    percent(own)
-  }, that of ` +
-    `nearest rounding ${
-      percent(nearest)
-    }; give more samples, or round without the float-target shift`;
 }
 
 function percent(share: number): string {
@@ -329,6 +360,8 @@ class OutputDifferences {
   readonly simulation = new Difference();
   /** Samples whose output in the float model is not finite. */
   ownBroken = 0;
+  /** Whether the output is of floats. */
+  isFloat = true;
 
   /** Adds what the three say to a sample; whether file and float model can be compared. */
   add(float: Float32Array, simulated: Float32Array, file: Float32Array): boolean {

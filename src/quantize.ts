@@ -28,6 +28,7 @@ import { NO_TIME } from "./blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "./blocks/options.ts";
 import {
   type CheckpointStore,
+  checkState,
   decodeCheckpoint,
   encodeCheckpoint,
   type Identity,
@@ -107,12 +108,13 @@ export async function quantize(
   // The whole model is read for it, so not where nobody keeps it.
   const identity = checkpoint && await identityOf(plan, settings, { samples: data, backend });
   const saved = resume ? checkpoint?.load() : undefined;
+  const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
     started,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
-    state: saved && await decodeCheckpoint(checkpoint!.name, saved, identity!),
+    state: state && checkState(checkpoint!.name, plan, state),
     onState: checkpoint &&
       sparingly(async (state: JobState) =>
         checkpoint.save(await encodeCheckpoint(identity!, state))
@@ -168,6 +170,7 @@ export async function quantize(
       ...read.warnings,
       ...calibrated.warnings,
       ...timeWarnings(calibrated, settings),
+      ...formatWarnings(plan),
       ...checked.warnings,
     ],
     check: checked.check,
@@ -239,6 +242,15 @@ function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconst
     `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
       `of the two out`,
   );
+}
+
+/** What a user of the file must know of its format. */
+function formatWarnings({ options, activations }: Plan): string[] {
+  return options.format !== "float" || activations.own.length === 0 ? [] : [
+    `A file of float weights beside quantized activations is opened by onnxruntime as if its weights ` +
+    `had 8 bits and one scale: open it with the session option session.disable_quant_qdq, or leave ` +
+    `activations in float`,
+  ];
 }
 
 /** What there was no time for. */

@@ -171,7 +171,10 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       assertEquals(lines.length, 1, shown);
       assert(wanted.test(lines[0]), shown);
       assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
-      assert(!existsSync(out) && !readdirSync(folder).some((name) => name.endsWith(".tmp")), shown);
+      assert(
+        !existsSync(out) && !readdirSync(folder).some((name) => name.startsWith(".attune-")),
+        shown,
+      );
     }
   }));
 

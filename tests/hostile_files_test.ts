@@ -425,7 +425,28 @@ Deno.test("tensors called like members of every object work, __proto__ is refuse
     }
   }
   const made = async (name: string) =>
-    (await quantize(plan(named(name)), samples(), pool)).report.check;
-  assertEquals(await made("hasOwnProperty"), await made("y"));
-  assert((await made("valueOf"))!.mseToFloat < 0.01);
+    (await quantize(plan(named(name)), samples(), pool)).report.check!;
+  const [{ name, ...figures }] = (await made("hasOwnProperty")).outputs;
+  assertEquals(name, "hasOwnProperty");
+  assertEquals({ name: "y", ...figures }, (await made("y")).outputs[0]);
+  assert((await made("valueOf")).mseToFloat < 0.01);
+});
+
+const cases = join(root, "../shared/cases");
+Deno.test({
+  name: "models that broke attune once: a cycle, control characters in names, __proto__",
+  ignore: !existsSync(join(cases, "cut_cycle.onnx")),
+  fn: () =>
+    inFolder(async (folder) => {
+      const at = (name: string) => join(cases, `${name}.onnx`), out = join(folder, "o.onnx");
+      const cut = await attune("cut", at("cut_cycle"), "--bits", "4", "-o", out);
+      assertEquals([cut.code, readdirSync(folder)], [2, []], cut.stderr);
+      const proto = await attune("inspect", at("proto_output"));
+      assertEquals(proto.code, 2);
+      assertStringIncludes(proto.stderr, '"__proto__"');
+      const shown = await attune("inspect", at("escape_name"));
+      // deno-lint-ignore no-control-regex -- control characters are what is looked for
+      assert(!/[\x00-\x09\x0b-\x1f\x7f-\x9f]/.test(shown.stdout + shown.stderr), shown.stdout);
+      assertEquals(shown.code, 0, shown.stderr);
+    }),
 });

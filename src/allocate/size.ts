@@ -39,7 +39,8 @@ function emptyRounding(plan: Plan, layer: LayerPlan): Rounding {
   return {
     levels: new Int8Array(all * depth),
     scales: new Float32Array(scales),
-    lows: new Int8Array(all),
+    // Zero is a level of every window; those of ternary rows begin at −1.
+    lows: new Int8Array(all).fill(layer.grid.kind === "ternary" ? -1 : 0),
     bias: canCorrectBias(plan, layer) ? new Float32Array(all) : undefined,
   };
 }

@@ -11,6 +11,8 @@
 import { AttuneError } from "../errors.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { bytesOf } from "../onnx/tensor.ts";
+import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { BlockReport } from "../report/report.ts";
 
 /** Where a checkpoint is kept. */
 export interface CheckpointStore {
@@ -152,6 +154,22 @@ export async function decodeCheckpoint(
   if (!digest.every((byte, i) => byte === bytes[MAGIC.length + i])) {
     throw refuse("it is damaged or cut off");
   }
+  // A digest keeps out accidents, not somebody who sets it right.
+  try {
+    return readState(bytes, start, identity, refuse);
+  } catch (cause) {
+    if (cause instanceof AttuneError) throw cause;
+    throw refuse("it is no checkpoint that attune writes");
+  }
+}
+
+/** The state in the checkpoint `bytes`, whose header begins at `start`. */
+function readState(
+  bytes: Uint8Array<ArrayBuffer>,
+  start: number,
+  identity: Identity,
+  refuse: (why: string) => AttuneError,
+): JobState {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   let at = start + view.getUint32(start - 4, true);
   const header: Header = JSON.parse(new TextDecoder().decode(bytes.subarray(start, at)));
@@ -180,4 +198,54 @@ export async function decodeCheckpoint(
   }));
   const { segments, grids, warnings, blocks } = header;
   return { segments, layers, grids: new Map(grids), warnings, blocks };
+}
+
+/**
+ * Checks that `state`, from a checkpoint called `name`, is one of the job that `plan` makes: whatever goes
+ * on from it takes the lengths of arrays as given.
+ *
+ * @throws {AttuneError} `bad-option` where it is not.
+ */
+export function checkState(name: string, plan: Plan, state: JobState): JobState {
+  const layers = new Map(plan.layers.map((layer) => [layer.target.output, layer]));
+  const isCount = (value: unknown) => Number.isSafeInteger(value) && value as number >= 0;
+  const isText = (value: unknown) => typeof value === "string";
+  const isList = (value: unknown, isPart: (part: unknown) => boolean) =>
+    Array.isArray(value) && value.every(isPart);
+  const sound = isCount(state.segments) && isList(state.warnings, isText) &&
+    isList(state.blocks, (block) => isReport(block as BlockReport | null)) &&
+    [...state.grids].every(([name, grid]) => isText(name) && isGrid(grid)) &&
+    [...state.layers].every(([output, { rounding, error }]) => {
+      const layer = layers.get(output);
+      return layer !== undefined && fits(layer, rounding) &&
+        [error?.nearest, error?.final].every(Number.isFinite);
+    });
+  if (sound) return state;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot resume from ${name}: what it holds is not of this job; start anew without --resume`,
+  );
+
+  function isGrid(grid: RangedGrid | null): boolean {
+    if (grid === null) return false;
+    const { bits, scale, zeroPoint, lo, hi } = grid;
+    return (bits === 4 || bits === 8) && scale > 0 && [scale, lo, hi].every(Number.isFinite) &&
+      isCount(zeroPoint) && zeroPoint < 2 ** bits;
+  }
+  function isReport(report: BlockReport | null): boolean {
+    if (report === null) return false;
+    const { layers, steps, error, note } = report;
+    return isList(layers, isText) && isCount(steps) && (note === undefined || isText(note)) &&
+      (error === undefined || [error?.before, error?.after].every((e) => typeof e === "number"));
+  }
+}
+
+/** Whether `rounding` has the lengths that `layer` wants. */
+function fits(layer: LayerPlan, { levels, scales, lows, bias, codebook, cuts }: Rounding): boolean {
+  const { target, granularity, blocksPerRow, bits } = layer, rows = target.groups * target.rows;
+  const each = granularity.kind === "tensor" ? 1 : rows * blocksPerRow;
+  const biases = [bias, ...cuts?.map(({ bias }) => bias) ?? []];
+  return levels.length === rows * target.depth && scales.length === each && lows.length === rows &&
+    biases.every((one) => one === undefined || one.length === rows) &&
+    (codebook === undefined || (codebook.length > 0 && codebook.length <= 2 ** bits));
 }

@@ -101,6 +101,22 @@ function describe(likeliest: Candidate, found: Candidate): string {
     `change what the others give; if neither is right, name the axis`;
 }
 
+/** Bytes that a batch may take. */
+const MOST_BYTES = 2 ** 30;
+
+/** Refuses a batch of `size` samples like `first` that would not fit into memory, before it is made. */
+function checkRoom({ inputs }: Sample, size: number): void {
+  const each = Object.values(inputs).reduce((sum, { data }) => sum + data.byteLength, 0);
+  if (size * each <= MOST_BYTES) return;
+  throw new AttuneError(
+    "too-large",
+    `Cannot make a batch of ${size} samples, as the model declares: it takes ${
+      size * each
+    } bytes, ` +
+      `at most ${MOST_BYTES} are made; export the model with an open batch`,
+  );
+}
+
 const ONE_AT_A_TIME = { axes: new Map(), outputs: new Map(), size: 1 } as const;
 
 class Probe {
@@ -135,6 +151,7 @@ class Probe {
         const warning = candidate === likeliest ? undefined : describe(likeliest, candidate);
         if (outputs) return { axes, outputs, size, warning };
       } else {
+        checkRoom(first, size);
         const rows = await source.see(size);
         while (rows.length < size) rows.push(rows[rows.length - 1]);
         const outputs = await this.#independent(candidate, rows);

@@ -56,7 +56,7 @@ export interface PartCut extends Cut {
 export function buildPart(
   plan: Plan,
   parts: Parts,
-  format: "float" | "learnable",
+  format: BuildFormat,
   cut: PartCut,
 ): Model {
   const sources = new Map(

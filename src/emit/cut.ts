@@ -13,7 +13,7 @@ import {
   StringStringEntryProtoSchema,
   type TensorProto,
 } from "../onnx/gen/onnx_pb.ts";
-import { copyModel, intsAttribute, type Model } from "../onnx/model.ts";
+import { copyModel, intsAttribute, type Model, opsetOf } from "../onnx/model.ts";
 import {
   bytesOf,
   DataType,
@@ -84,6 +84,13 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
       `Cannot cut ${model.name} to qdq: it is packed; leave the format out, or quantize to qdq`,
     );
   }
+  if (format === "packed" && opsetOf(model) < OPSET_BITWISE) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot cut ${model.name} to packed: its opset is ${opsetOf(model)}, unpacking takes ` +
+        `${OPSET_BITWISE}; quantize the float model anew`,
+    );
+  }
   const cutter = new Cutter(copyModel(model), format), done = new Set<string>();
   for (const layer of layers) {
     const from = layer.widths[0], to = layer.widths.findLast((width) => width >= bits) ?? from;
@@ -98,6 +105,8 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
   return made;
 }
 
+/** The first opsets with BitwiseOr and with 4-bit integers. */
+const OPSET_BITWISE = 18, OPSET_INT4 = 21;
 /** Nodes that only move values, or change their type, or repeat them. */
 const MOVES = ["Reshape", "Transpose", "Cast", "Gather"];
 
@@ -138,7 +147,8 @@ export class Cutter {
     const narrow = values.map((level) => cutLevel(level, from, to));
     const scales = readFloats(scale, this.#model.external).map((s) => s * 2 ** (from - to));
     this.#put(floatTensor(scale.name, dimsOf(scale), scales));
-    const packed = this.#format === "packed", bits = packed || to > 4 ? 8 : 4;
+    const packed = this.#format === "packed";
+    const bits = packed || to > 4 || opsetOf(this.#model) < OPSET_INT4 ? 8 : 4;
     const type = bits === 4 ? DataType.INT4 : DataType.INT8;
     const zeros = integerBytes(new Int8Array(scales.length), bits);
     if (zero !== undefined) this.#put(rawTensor(zero, type, dimsOf(scale), zeros));
@@ -154,7 +164,11 @@ export class Cutter {
 
   /** Sets the bias of `layer`, whose weight's scales were multiplied by `factor`. */
   setBias({ bias: name = "" }: NestedLayer, bias: Float32Array, factor: number): void {
+    const checkLength = (own: readonly number[]) => {
+      if (sizeOf(own) !== bias.length) throw this.#damaged(name);
+    };
     if (this.#initializers.has(name)) {
+      checkLength(dimsOf(this.#initializer(name)));
       this.#put(floatTensor(name, [bias.length], bias));
       return;
     }
@@ -171,6 +185,8 @@ export class Cutter {
       steps = this.#floats(scale).map((s) => s * factor);
       this.#put(floatTensor(scale, dimsOf(this.#initializer(scale)), steps));
     }
+    checkLength(dimsOf(this.#initializer(levels)));
+    if (steps.length !== 1) checkLength([steps.length]);
     const stored = Int32Array.from(
       bias,
       (value, c) => Math.round(value / steps[steps.length === 1 ? 0 : c]),

@@ -22,7 +22,7 @@ import { resample } from "./rules/resample.ts";
 import { shape } from "./rules/shape.ts";
 import { Tape } from "./tape.ts";
 
-const RULES: Readonly<Record<string, Rule>> = {
+const RULES: ReadonlyMap<string, Rule> = new Map(Object.entries<Rule>({
   ...elementwise,
   ...shape,
   ...resample,
@@ -30,7 +30,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...reduce,
   ...pool,
   ...convolution,
-};
+}));
 
 /** Options of {@linkcode differentiate}. */
 export interface GradientOptions {
@@ -83,7 +83,7 @@ function dependents(model: Model, wrt: readonly string[]): Set<string> {
 }
 
 function ruleOf(node: NodeProto): Rule | undefined {
-  return isStandard(node) && !isControlFlow(node) ? RULES[node.opType] : undefined;
+  return isStandard(node) && !isControlFlow(node) ? RULES.get(node.opType) : undefined;
 }
 
 /**

@@ -30,7 +30,7 @@ type Operator = (
 
 /** Whether operators of `opType` can be computed. */
 export function isComputed(opType: string): boolean {
-  return Object.hasOwn(OPERATORS, opType);
+  return OPERATORS.has(opType);
 }
 
 /**
@@ -46,15 +46,27 @@ export function compute(
   most: number,
   output = 0,
 ): Constant | undefined {
-  // A hole in the list of inputs, or an attribute of the function around it.
-  if (inputs.length === 0 && node.input.length > 0) return undefined;
-  return OPERATORS[node.opType]?.(node, inputs, most, output);
+  // A hole in the list of inputs, an attribute of the function around it, or a damaged file.
+  if (inputs.length < (PAIRED.has(node.opType) ? 2 : 1)) return undefined;
+  return OPERATORS.get(node.opType)?.(node, inputs, most, output);
 }
 
-/** Products of numbers that a MatMul may take: a second or two. */
-const MOST_PRODUCTS = 2 ** 30;
+/** Operators that read two tensors at least; the others one. */
+const PAIRED = new Set([
+  "Reshape",
+  "Add",
+  "Sub",
+  "Mul",
+  "Div",
+  "Pow",
+  "MatMul",
+  "Gather",
+  "Expand",
+]);
+/** Products of numbers that a MatMul may take, a second or two, and elements that it may give. */
+const MOST_PRODUCTS = 2 ** 30, MOST_ELEMENTS = 2 ** 26;
 const FLOATS = new Set([DataType.FLOAT, DataType.DOUBLE]);
-const OPERATORS: Readonly<Record<string, Operator>> = {
+const OPERATORS: ReadonlyMap<string, Operator> = new Map(Object.entries<Operator>({
   Identity: (_, [x]) => x,
   Cast: cast,
   Transpose: (node, [x]) => {
@@ -118,7 +130,8 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
     const dims = intsOf(shape), value = attributeOf(node, "value")?.t;
     if (dims === undefined || !fits(dims, most)) return undefined;
     const filled = value ? readConstant(value) : zeros(DataType.FLOAT, [1]);
-    return filled && broadcast({ ...filled, dims: dims.map(() => 1) }, dims);
+    if (filled?.data.length !== 1) return undefined;
+    return broadcast({ ...filled, dims: dims.map(() => 1) }, dims);
   },
   Shape: (node, [x]) => {
     const rank = x.dims.length, clamp = (at: number) => Math.min(rank, Math.max(0, at));
@@ -126,7 +139,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
       .map((at) => clamp(at < 0 ? at + rank : at));
     return int64s(x.dims.slice(start, end));
   },
-};
+}));
 
 function fits(dims: readonly number[], most: number): boolean {
   return dims.every((size) => size >= 0) && sizeOf(dims) <= most;
@@ -271,6 +284,7 @@ function slice(node: NodeProto, inputs: readonly Constant[]): Constant | undefin
   const starts = list(0, "starts"), ends = list(1, "ends");
   if (starts === undefined || ends === undefined) return undefined;
   const axes = list(2, "axes") ?? starts.map((_, i) => i), steps = list(3, "steps") ?? [];
+  if (starts.length !== axes.length || ends.length !== axes.length) return undefined;
   const dims = [...x.dims], strides = stridesOf(x.dims);
   let offset = 0;
   for (const [i, named] of axes.entries()) {
@@ -310,7 +324,7 @@ function matMul(_: NodeProto, [a, b]: readonly Constant[]): Constant | undefined
   if (a.type !== DataType.FLOAT || b.type !== a.type) return undefined;
   if (a.dims.length !== 2 || b.dims.length !== 2 || a.dims[1] !== b.dims[0]) return undefined;
   const [rows, depth] = a.dims, columns = b.dims[1];
-  if (rows * depth * columns > MOST_PRODUCTS) return undefined;
+  if (rows * depth * columns > MOST_PRODUCTS || rows * columns > MOST_ELEMENTS) return undefined;
   const result = zeros(a.type, [rows, columns]), sums = new Float64Array(columns);
   for (let i = 0; i < rows; i++) {
     sums.fill(0);

@@ -55,7 +55,7 @@ function readInBody(model: Model, name: string): boolean {
 }
 
 /** Where operators read what was trained, by the position among their inputs. */
-const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
+const PARAMETERS: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
   BatchNormalization: [1, 2, 3, 4],
   Conv: [1, 2],
   ConvTranspose: [1, 2],
@@ -69,7 +69,7 @@ const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
   MatMul: [0, 1],
   PRelu: [1],
   RNN: [1, 2, 3],
-};
+}));
 
 /**
  * Takes initializers off the list of inputs. Before IR version 4 all had to be listed, so none was meant
@@ -88,7 +88,7 @@ export function unlistParameters(model: Model): string[] {
   }
   const parameters = new Set(
     graph.node.filter(isStandard).flatMap(({ opType, input }) =>
-      (PARAMETERS[opType] ?? []).map((position) => input[position])
+      (PARAMETERS.get(opType) ?? []).map((position) => input[position])
     ),
   );
   // A weight may be kept turned, or in 16 bits.

@@ -31,14 +31,19 @@ export class Graph {
   #others?: Set<string>;
 
   /**
-   * Indexes `model`; throws `bad-model` where two nodes write one tensor, a tensor is missing, or nodes
+   * Indexes `model`; throws `bad-model` where a tensor is given or written twice, a tensor is missing, or nodes
    * form a cycle.
    */
   constructor(model: Model) {
     this.model = model;
     const known = new Set<string>();
     const listed = new Set(this.proto.input.map((value) => value.name));
+    if (listed.size < this.proto.input.length) {
+      const names = this.proto.input.map((value) => value.name);
+      throw writtenTwice(model, names.find((name, i) => names.indexOf(name) < i)!);
+    }
     for (const tensor of this.proto.initializer) {
+      if (known.has(tensor.name)) throw writtenTwice(model, tensor.name);
       if (listed.has(tensor.name)) this.#optional.add(tensor.name);
       // Before IR version 4 every initializer had to be listed as an input, and was none.
       const isInput = listed.has(tensor.name) && model.proto.irVersion >= 4n;
@@ -60,12 +65,7 @@ export class Graph {
       for (const name of node.output) {
         if (name === "") continue;
         if (steady) this.#steady.add(name);
-        if (known.has(name)) {
-          throw new AttuneError(
-            "bad-model",
-            `Cannot use ${model.name}: the tensor "${name}" is written twice`,
-          );
-        }
+        if (known.has(name)) throw writtenTwice(model, name);
         known.add(name);
         this.#producers.set(name, node);
       }
@@ -151,6 +151,13 @@ function unknownTensor({ name: file, proto }: Model, node: NodeProto, name: stri
   );
 }
 
+function writtenTwice({ name: file }: Model, name: string): AttuneError {
+  return new AttuneError(
+    "bad-model",
+    `Cannot use ${file}: the tensor "${name}" is written twice; export the model anew`,
+  );
+}
+
 function inputSpec(value: ValueInfoProto): InputSpec {
   const tensor = value.type?.value.case === "tensorType" ? value.type.value.value : undefined;
   const dims = (tensor?.shape?.dim ?? []).map((dim, i) =>
@@ -165,10 +172,16 @@ function inputSpec(value: ValueInfoProto): InputSpec {
   return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
+/** The numbers that names of a set have got, by their base: counting again each time is quadratic. */
+const numbers = new WeakMap<Set<string>, Map<string, number>>();
+
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
 export function freshName(base: string, taken: Set<string>): string {
-  let name = base;
-  for (let i = 1; taken.has(name); i++) name = `${base}_${i}`;
+  const used = numbers.get(taken) ?? new Map<string, number>();
+  numbers.set(taken, used);
+  let name = base, i = used.get(base) ?? 0;
+  while (taken.has(name)) name = `${base}_${++i}`;
+  used.set(base, i);
   taken.add(name);
   return name;
 }

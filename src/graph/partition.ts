@@ -88,8 +88,8 @@ class Weights {
     for (const node of graph.nodes) {
       const reads = readsOf(node), found = reads.map((name) => this.#find(graph, name));
       // What reads nothing draws random numbers, unless it is a constant.
-      const constant = node.opType === "Constant" ||
-        (reads.length > 0 && found.every((tensor) => tensor !== undefined));
+      const constant = (node.opType === "Constant" || reads.length > 0) &&
+        found.every((tensor) => tensor !== undefined);
       if (!constant) continue;
       const bytes = found.reduce((sum, tensor, i) => {
         const initializer = graph.constant(reads[i]);

@@ -47,6 +47,8 @@ export function turnedWeights(model: Model): number {
     own.input = [...own.input];
     own.output = [freshName(node.input[index], names)];
     own.name = own.output[0];
+    // onnxruntime's optimizer fails on a Transpose of a quantized weight that leaves the order out.
+    own.attribute = [makeAttribute("perm", [1n, 0n])];
     node.input[index] = own.output[0];
     return [own];
   };

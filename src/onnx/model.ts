@@ -80,6 +80,13 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
       `Cannot read ${name}: it holds no graph; give a float32 ONNX model`,
     );
   }
+  if (proto.graph.output.length === 0) {
+    throw new AttuneError(
+      "bad-model",
+      `Cannot use ${name}: its graph has no output, so nothing that it computes can be seen; ` +
+        `export the model anew`,
+    );
+  }
   const { node, input, initializer } = proto.graph;
   const names = [...input, ...initializer].map((each) => each.name);
   if (names.concat(node.flatMap(({ output }) => output)).includes("__proto__")) {

@@ -23,7 +23,7 @@ const CHOOSERS = new Set([
   "Bernoulli",
 ]);
 /** The inputs of other operators that say which values, or how many, there are. */
-const CHOICES: Readonly<Record<string, readonly number[]>> = {
+const CHOICES: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
   Compress: [1],
   ConstantOfShape: [0],
   Expand: [1],
@@ -49,7 +49,7 @@ const CHOICES: Readonly<Record<string, readonly number[]>> = {
   Tile: [1],
   TopK: [1],
   Upsample: [1],
-};
+}));
 /** Operators whose outputs depend on the shape of what they read, not on its values. */
 const OF_SHAPE = new Set(["Shape", "Size", "EyeLike"]);
 
@@ -79,7 +79,7 @@ function chooses(node: NodeProto, touched: ReadonlySet<string>): boolean {
   if (!readsOf(node).some((name) => touched.has(name))) return false;
   if (!isStandard(node)) return false;
   if (CHOOSERS.has(node.opType)) return true;
-  if (CHOICES[node.opType]?.some((i) => touched.has(node.input[i] ?? ""))) return true;
+  if (CHOICES.get(node.opType)?.some((i) => touched.has(node.input[i] ?? ""))) return true;
   // What happens in a body is not followed: one that may choose, does.
   return bodiesOf(node).some(({ node: inner }) => inner.some(mayChoose));
 }

@@ -67,14 +67,15 @@ export function findTables(
     // Index tables and the like are not worth an operator.
     if (rows * depth < 1024 || tables.has(tensor.name)) continue;
     const readers = graph.consumers(tensor.name);
-    const reason: TableSkipReason | undefined = readers.some((reader) =>
-        !isStandard(reader) || reader.opType !== "Gather" || reader.input[0] !== tensor.name ||
-        intAttribute(reader, "axis", 0) !== 0
-      )
-      ? "table is read by another operator"
-      : depth % blockSize !== 0
-      ? "rows are no whole number of blocks"
-      : undefined;
+    const reason: TableSkipReason | undefined =
+      graph.isOutput(tensor.name) || readers.some((reader) =>
+          !isStandard(reader) || reader.opType !== "Gather" || reader.input[0] !== tensor.name ||
+          intAttribute(reader, "axis", 0) !== 0
+        )
+        ? "table is read by another operator"
+        : depth % blockSize !== 0
+        ? "rows are no whole number of blocks"
+        : undefined;
     if (reason !== undefined) {
       skipped.push({ name: nodeName(node), op: node.opType, reason });
       continue;

@@ -28,6 +28,7 @@ export type SkipReason =
   | "attribute not handled"
   | "control flow is left alone"
   | "weight is shared in another layout"
+  | "weight is an output of the model"
   | "embedding table"
   | "recurrent layer"
   | "custom operator"
@@ -150,6 +151,7 @@ function targetOf(graph: Graph, node: NodeProto): Target | SkipReason | undefine
   if (tensor === undefined) return "no constant weight";
   // Constant times constant: onnxruntime folds it.
   if (graph.constant(input) || graph.isSteady(input)) return undefined;
+  if (graph.isOutput(tensor.name)) return "weight is an output of the model";
   if (tensor.dataType !== DataType.FLOAT) return "weight is not float32";
   const shape = dimsOf(tensor);
   const common = {

@@ -11,6 +11,7 @@ import { canConvert, convertElements, kindOf } from "./convert.ts";
 import { decodeElements, maxNpyHeader, type NpyHeader, parseNpy, parseNpyHeader } from "./npy.ts";
 import { openZip } from "./npz.ts";
 import {
+  arrayFor,
   axesFor,
   checkSample,
   fitsInput,
@@ -259,6 +260,7 @@ async function openRows(file: Blob, source: string): Promise<Rows> {
 /** Refuses an array whose samples do not fit the input or cannot be converted to its type. */
 function checkRows(rows: Rows, input: InputSpec, source: string): void {
   const wants = `the model wants ${formatSpec(input)} ${input.type} at input "${input.name}"`;
+  arrayFor(input);
   if (!fitsInput(rows.dims.slice(1), input)) {
     throw new AttuneError(
       "bad-data",

@@ -34,7 +34,7 @@ export interface NpyArray {
 }
 
 /** NumPy's kind and size to our element type. */
-const elementTypes: Record<string, ElementType> = {
+const elementTypes: ReadonlyMap<string, ElementType> = new Map(Object.entries<ElementType>({
   f2: "float16",
   f4: "float32",
   f8: "float64",
@@ -47,7 +47,7 @@ const elementTypes: Record<string, ElementType> = {
   u4: "uint32",
   u8: "uint64",
   b1: "bool",
-};
+}));
 
 /** Longest header that is read, in bytes; those NumPy writes are far below. */
 export const maxNpyHeader = 65_536;
@@ -83,7 +83,7 @@ export function parseNpyHeader(bytes: Uint8Array, fileSize: number, source: stri
   const header = new TextDecoder().decode(bytes.subarray(headerOffset, dataOffset));
 
   const descr = /'descr'\s*:\s*'([<>|=])([a-zA-Z]\d+)'/.exec(header);
-  const type = descr === null ? undefined : elementTypes[descr[2]];
+  const type = descr === null ? undefined : elementTypes.get(descr[2]);
   if (descr === null || type === undefined) {
     const found = /'descr'\s*:\s*([^,}]{1,40})/.exec(header)?.[1] ?? "missing";
     throw fail(`its element type is ${found}, not a plain number or bool`);

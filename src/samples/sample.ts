@@ -171,6 +171,20 @@ export const arrayConstructors: Record<
   bool: Uint8Array,
 };
 
+/**
+ * The typed array for `input`.
+ *
+ * @throws {AttuneError} `bad-data` where the model declares a type that no array holds, as bfloat16.
+ */
+export function arrayFor({ name, type }: InputSpec): (typeof arrayConstructors)[ElementType] {
+  if (Object.hasOwn(arrayConstructors, type)) return arrayConstructors[type];
+  throw new AttuneError(
+    "bad-data",
+    `Cannot feed input "${name}": the model wants ${type}, which no array holds; export it with ` +
+      `inputs of float32, integers or bool`,
+  );
+}
+
 /** The position of the first element that is NaN or infinite; −1 where all are finite. */
 function findNotFinite(data: TensorData, type: ElementType): number {
   // The exponent of a float16 that is not finite has all bits set.
@@ -222,7 +236,7 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
       );
     }
     const length = value.dims.reduce((product, dim) => product * dim, 1);
-    const wanted = arrayConstructors[spec.type];
+    const wanted = arrayFor(spec);
     if (!(value.data instanceof wanted) || value.data.length !== length) {
       throw new AttuneError(
         "bad-data",

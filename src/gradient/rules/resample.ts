@@ -60,12 +60,12 @@ function position(node: NodeProto, i: number, size: number, count: number): numb
   }
 }
 
-const NEAREST: Readonly<Record<string, (x: number) => number>> = {
+const NEAREST: ReadonlyMap<string, (x: number) => number> = new Map(Object.entries({
   round_prefer_floor: (x) => Math.ceil(x - 0.5),
   round_prefer_ceil: (x) => Math.floor(x + 0.5),
   floor: Math.floor,
   ceil: Math.ceil,
-};
+}));
 
 /** What element `i` of `count` is made of, out of `size` elements. */
 function sourcesOf(node: NodeProto, i: number, size: number, count: number): Sources {
@@ -73,7 +73,9 @@ function sourcesOf(node: NodeProto, i: number, size: number, count: number): Sou
   const inside = (index: number) => Math.min(size - 1, Math.max(0, index));
   if (mode === "nearest") {
     const rounding = stringAttribute(node, "nearest_mode", "round_prefer_floor");
-    return [[inside(NEAREST[rounding](x)), 1]];
+    const nearest = NEAREST.get(rounding);
+    if (nearest) return [[inside(nearest(x)), 1]];
+    throw new Error(`Resize has no gradient here for ${rounding}`);
   }
   if (mode !== "linear") throw new Error(`Resize has no gradient here in mode ${mode}`);
   const low = Math.floor(x), share = x - low;
