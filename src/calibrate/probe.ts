@@ -106,7 +106,9 @@ const MOST_BYTES = 2 ** 30;
 
 /** Refuses a batch of `size` samples like `first` that would not fit into memory, before it is made. */
 function checkRoom({ inputs }: Sample, size: number): void {
-  const each = Object.values(inputs).reduce((sum, { data }) => sum + data.byteLength, 0);
+  const bytes = Object.values(inputs).reduce((sum, { data }) => sum + data.byteLength, 0);
+  // Samples of nothing take something, too.
+  const each = Math.max(64, bytes);
   if (size * each <= MOST_BYTES) return;
   throw new AttuneError(
     "too-large",

@@ -177,7 +177,7 @@ export class Cutter {
     if (node?.opType !== "DequantizeLinear") throw this.#damaged(name);
     const [levels, scale] = node.input, product = this.#producers.get(scale);
     let steps: Float32Array;
-    if (product?.opType === "Mul") {
+    if (product?.opType === "Mul" && product.input.length === 2) {
       // The weight's scales, cut by now, times the input's.
       const [input, own] = product.input.map((name) => this.#floats(name));
       steps = own.map((s) => s * input[0]);

@@ -69,7 +69,7 @@ class Expressions {
       if (!constant) continue;
       nodes.add(node);
       const sources = new Set(node.input.flatMap((name) => [...this.#sources.get(name) ?? [name]]));
-      for (const name of node.output) {
+      for (const name of node.output.filter(Boolean)) {
         names.add(name);
         this.#sources.set(name, sources);
       }

@@ -133,10 +133,11 @@ export const KINDS: Readonly<Record<string, Maker>> = {
     const model = MODELS.products(), at = (name: string) => join(folder, name);
     writeFileSync(at(MODEL), serializeModel(model));
     writeFileSync(at(SAMPLES), npz(samplesOf(model)));
-    writeFileSync(at("d.npy"), npy(samplesOf(model).x));
-    writeFileSync(at("l.csv"), labelsFile(random, ["d.npy"]));
+    // What a job may be told to write over, unless it reads it.
+    writeFileSync(at("out.npy"), npy(samplesOf(model).x));
+    writeFileSync(at("out.csv"), labelsFile(random, ["x"]));
     const command = random.pick([quantizeCommand, evaluateCommand, inspectCommand, cutCommand]);
-    const names = [MODEL, SAMPLES, "d.npy", "l.csv", ".", "none", OUTPUT, "out.html", "out/x"];
+    const names = [MODEL, SAMPLES, "out.npy", "out.csv", ".", "none", OUTPUT, "out.html", "out/x"];
     const paths = [...names, `out${"x".repeat(300)}`, "out.*.onnx"].map(at).concat("");
     const given = [`--data=${at(SAMPLES)}`, `--output=${at(OUTPUT)}`, `--bits=4`, "--threads=0"]
       .filter((flag) => flag.slice(2).split("=")[0] in command.flags && random.chance(0.9));

@@ -89,6 +89,11 @@ Deno.test("constant expressions that lack inputs, or say what no tensor has, are
     foldConstants(model);
     for (const { dims } of model.proto.graph.initializer) assert(dims.every((dim) => dim >= 0n));
   }
+  // A result without a name is none that anybody reads.
+  const holes = MODELS.expressions(), [cast, reshape] = holes.proto.graph.node;
+  [cast.output, reshape.input] = [[""], ["", "dims"]];
+  foldConstants(holes);
+  assertEquals(holes.proto.graph.node[0], cast);
   // No bytes, but a product of more elements than any memory holds.
   const model = build({
     opset: 13,
@@ -198,16 +203,38 @@ Deno.test("a Constant that reads something is no constant", () => {
   assertEquals(plan(model).layers.length, 2);
 });
 
+Deno.test("a model that gives back what it is fed, and nothing else, has layers that do not matter", async () => {
+  const model = MODELS.products();
+  model.proto.graph.output = [create(ValueInfoProtoSchema, { name: "x" })];
+  using pool = inlinePool(await loadBackend("web"));
+  const made = plan(model, {
+    bits: {
+      kind: "budget",
+      budget: { kind: "average", bits: 3 },
+      strategy: "hessian-trace",
+    },
+  });
+  const { report } = await quantize(made, samples([8]), pool, { rounding: { kind: "nearest" } });
+  assertEquals(report.layers.length, 2);
+});
+
 Deno.test("a batch of billions of samples is refused before it is made", async () => {
-  for (const batch of [2 ** 32, 2 ** 26]) {
+  for (const [batch, width] of [[2 ** 32, 8], [2 ** 26, 8], [2 ** 40, 0]]) {
     const model = build({
       opset: 13,
-      inputs: { x: [batch, 8] },
-      nodes: [makeNode("MatMul", "", ["x", "w"], ["y"])],
-      initializers: [floatTensor("w", [8, 4], noise(32))],
+      inputs: { x: [batch, 3, width || "open"] },
+      nodes: [
+        makeNode("ReduceMean", "", ["x"], ["m"], { axes: [-1n] }),
+        makeNode("MatMul", "", ["m", "w"], ["y"]),
+      ],
+      initializers: [floatTensor("w", [3, 4], noise(12))],
       outputs: ["y"],
     });
-    const error = await assertRejects(() => quantized(model), AttuneError, `${batch} samples`);
+    const error = await assertRejects(
+      () => quantized(model, {}, [3, width]),
+      AttuneError,
+      `${batch} samples`,
+    );
     assertEquals(error.code, "too-large");
   }
 });
