@@ -111,10 +111,10 @@ Deno.test("twice the layers open twice the weights", async () => {
     const runtime: Runtime = {
       name: real.name,
       open(bytes, options) {
-        weights +=
-          parseModel(bytes).proto.graph.initializer.filter((tensor) =>
-            tensor.rawData.length === 4 * 8 * 8 * 9
-          ).length;
+        const { initializer } = parseModel(bytes).proto.graph;
+        const own = initializer.filter(({ rawData }) => rawData.length === 4 * 8 * 8 * 9).length;
+        // The check opens whole models, a few times for any number of layers.
+        if (own < count) weights += own;
         return real.open(bytes, options);
       },
     };
