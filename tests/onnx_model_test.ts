@@ -58,7 +58,8 @@ Deno.test("parseModel: fields that attune does not know stay, byte for byte", ()
     ...unknown,
   ];
   const tensor = [...field(8, text("w")), ...unknown];
-  const graph = [...field(1, node), ...field(5, tensor), ...unknown];
+  const output = field(1, text("y"));
+  const graph = [...field(1, node), ...field(5, tensor), ...field(12, output), ...unknown];
   const opset = field(8, [0x10, 13]);
   const model = Uint8Array.from([...field(7, graph), ...opset, ...unknown]);
   const written = serializeModel(parseModel(model));

@@ -3,7 +3,7 @@
  * of JSON. What hangs it, or makes it too large, is for the process that started it to see.
  */
 
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -63,8 +63,14 @@ async function judge(kind: string, seed: number, folder: string): Promise<Verdic
   }
   const left = readdirSync(tmpdir());
   if (left.length > 0) [outcome, words] = ["find", `temporary files stay: ${left.join(", ")}`];
-  const memory = process.resourceUsage().maxRSS * 1024;
-  return { outcome, words, sound: await isSound(), memory };
+  return { outcome, words, sound: await isSound(), memory: peakMemory() };
+}
+
+/** Bytes that this process had in memory at most. (Its resource usage would count those of its parent.) */
+function peakMemory(): number {
+  const status = "/proc/self/status";
+  if (!existsSync(status)) return process.resourceUsage().maxRSS * 1024;
+  return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(status, "utf8"))?.[1]);
 }
 
 /** How `job` failed, and whether as it should; undefined where it did not. */
