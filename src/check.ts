@@ -162,16 +162,41 @@ class Check {
   /** What all of `runners` say, run by run. */
   async *#runs(runners: readonly Runner[], most = Infinity): AsyncGenerator<Batch[]> {
     const { heldOut, batching, signal } = this.#options, { size = 1 } = batching;
+    const count = Math.min(most, Math.floor(heldOut.length / size));
+    const batches = (function* () {
+      for (let run = 0; run < count; run++) {
+        checkAborted(signal);
+        yield stackSamples(batching, heldOut.slice(run * size, (run + 1) * size));
+      }
+    })();
+    if (runners.every(({ graph }) => fitsSession(graph))) {
+      yield* this.#together(runners, batches);
+      return;
+    }
     const relay = new Relay(this.#pool, runners);
     await relay.clear();
-    const count = Math.min(most, Math.floor(heldOut.length / size));
-    for (let run = 0; run < count; run++) {
-      checkAborted(signal);
-      await relay.load(stackSamples(batching, heldOut.slice(run * size, (run + 1) * size)));
-    }
+    for (const batch of batches) await relay.load(batch);
     await relay.run({ signal });
     for (let run = 0; run < count; run++) yield await relay.outputs(run);
     await relay.clear();
+  }
+
+  /** The same of small models, which are all open in one engine. */
+  async *#together(
+    runners: readonly Runner[],
+    batches: Iterable<Batch>,
+  ): AsyncGenerator<Batch[]> {
+    const [client] = this.#pool.clients;
+    const keys = runners.map((_, i) => `check ${i}`);
+    for (const [i, { whole, options }] of runners.entries()) {
+      await client.call("open", opening(keys[i], whole(), options));
+    }
+    for (const batch of batches) {
+      const answers: Batch[] = [];
+      for (const key of keys) answers.push(await client.call("run", [key, batch]));
+      yield answers;
+    }
+    await client.call("close", []);
   }
 
   /** Says what is wrong with the output `name`; whether the file is another model than the simulation. */
