@@ -112,7 +112,9 @@ export function describeResult(
     ...(report.allocation ? [describeAllocation(report.allocation)] : []),
     ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null
-      ? "not checked: give at least 16 samples to have some held out"
+      ? samples.heldOut > 0
+        ? "not compared with the float model: the warnings say why"
+        : "not checked: give at least 16 samples to have some held out"
       : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
         `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
     `${duration(seconds)}: ${spent}`,
