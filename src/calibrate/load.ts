@@ -60,7 +60,7 @@ export async function batchSamples(
   const whole = fitsSession(plan.graph);
   const batched = await findBatching({ inputs, outputs }, samples, async (batch) => {
     if (!whole) return await runOnce(plan.model, batch, client);
-    await (opened ??= client.call("open", opening("probe", plan.model)));
+    await (opened ??= client.call("open", opening("probe", plan.model, { optimization: "basic" })));
     return await client.call("run", ["probe", batch]);
   }, options);
   await client.call("close", []);
