@@ -92,4 +92,5 @@ export {
   type Session,
   type Value,
 } from "./src/runtime/session.ts";
+export type { SessionFile } from "./src/onnx/session_bytes.ts";
 export { VERSION } from "./src/version.ts";
