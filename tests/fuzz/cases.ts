@@ -137,7 +137,17 @@ export const KINDS: Readonly<Record<string, Maker>> = {
     writeFileSync(at("out.npy"), npy(samplesOf(model).x));
     writeFileSync(at("out.csv"), labelsFile(random, ["x"]));
     const command = random.pick([quantizeCommand, evaluateCommand, inspectCommand, cutCommand]);
-    const names = [MODEL, SAMPLES, "out.npy", "out.csv", ".", "none", OUTPUT, "out.html", "out/x"];
+    const names = [
+      MODEL,
+      SAMPLES,
+      "out.npy",
+      "out.csv",
+      ".",
+      "none/x",
+      OUTPUT,
+      "out.html",
+      "out/x",
+    ];
     const paths = [...names, `out${"x".repeat(300)}`, "out.*.onnx"].map(at).concat("");
     const given = [`--data=${at(SAMPLES)}`, `--output=${at(OUTPUT)}`, `--bits=4`, "--threads=0"]
       .filter((flag) => flag.slice(2).split("=")[0] in command.flags && random.chance(0.9));
