@@ -199,7 +199,8 @@ const MEANINGS: readonly ((random: Random, model: Model) => void)[] = [
   // Shapes, axes and indices that operators read.
   (random, { proto: { graph } }) => {
     const tensor = random.pick(graph.initializer.filter((t) => t.dataType === DataType.INT64));
-    if (!tensor || tensor.rawData.length === 0) return;
+    // Another mutation may have cut it short.
+    if (!tensor || tensor.rawData.length === 0 || tensor.rawData.length % 8 !== 0) return;
     const values = new BigInt64Array(tensor.rawData.slice().buffer);
     const at = random.below(values.length);
     values[at] = random.chance(0.5) ? random.pick(SIZES) : BigInt(random.below(7) - 3);
