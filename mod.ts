@@ -48,16 +48,16 @@ export type {
 export type { Layout, NBits, PlaneWidth, Storage } from "./src/plan/storage.ts";
 export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
-export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize.ts";
-export { cut, type CutOptions } from "./src/emit/cut.ts";
+export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize/quantize.ts";
+export { cut, type CutOptions } from "./src/emit/narrow.ts";
 export type { NestedFormat } from "./src/emit/nested.ts";
-export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/sweep.ts";
+export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/quantize/sweep.ts";
 export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
 export { checkpointFile } from "./src/calibrate/checkpoint_file.ts";
 export { evaluate, type EvaluateOptions } from "./src/evaluate/evaluate.ts";
-export type { BatchingOptions } from "./src/calibrate/probe.ts";
+export type { BatchingOptions } from "./src/forward/probe.ts";
 export type { BatchAxis } from "./src/samples/batch_axis.ts";
 export { Comparison, type Evaluation, type Interval } from "./src/evaluate/metrics.ts";
 export {
@@ -80,8 +80,8 @@ export type {
 } from "./src/samples/sample.ts";
 export type { DecodeOptions, ImageDecoder, Pixels } from "./src/samples/decoder.ts";
 export type { ImageLayout, PreprocessOptions, PreprocessPreset } from "./src/samples/preprocess.ts";
-export { EnginePool, inlinePool } from "./src/runtime/pool.ts";
-export { type PoolOptions, startPool } from "./src/runtime/start.ts";
+export { EnginePool, inlinePool } from "./src/workers/pool.ts";
+export { type PoolOptions, startPool } from "./src/workers/start.ts";
 export type { Backend } from "./src/runtime/backends.ts";
 export {
   onnxruntime,

@@ -5,6 +5,6 @@
  */
 
 import process from "node:process";
-import { main } from "./src/cli/main.ts";
+import { main } from "./src/cli/cli.ts";
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));

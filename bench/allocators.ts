@@ -13,9 +13,9 @@ import { readModel } from "../src/onnx/file.ts";
 import { STRATEGIES, type Strategy } from "../src/plan/bits.ts";
 import { plan } from "../src/plan/plan.ts";
 import type { Backend } from "../src/runtime/backends.ts";
-import { startPool } from "../src/runtime/start.ts";
+import { startPool } from "../src/workers/start.ts";
 import { openSamples } from "../src/samples/open.ts";
-import { sweep } from "../src/sweep.ts";
+import { sweep } from "../src/quantize/sweep.ts";
 import {
   type BenchOptions,
   FIGURES,

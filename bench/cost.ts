@@ -16,7 +16,7 @@ import {
   type Subject,
   subjects,
 } from "./run.ts";
-import { buildPackage } from "../src/npm/build.ts";
+import { buildPackage } from "../scripts/npm.ts";
 
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)}`;
 

@@ -6,7 +6,7 @@
  */
 
 import { rmSync } from "node:fs";
-import { cut, Cutter } from "../src/emit/cut.ts";
+import { cut, Cutter } from "../src/emit/narrow.ts";
 import type { Evaluation } from "../src/evaluate/metrics.ts";
 import { raiseOpset } from "../src/graph/raise_opset.ts";
 import { copyModel, type Model } from "../src/onnx/model.ts";

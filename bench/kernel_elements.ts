@@ -7,10 +7,10 @@
  */
 
 import { Kernel } from "../src/kernel/kernel.ts";
-import * as elements from "../src/kernel/reference_elements.ts";
-import * as reference from "../src/kernel/reference.ts";
-import type { Plain } from "../src/kernel/reference.ts";
-import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
+import * as elements from "../tests/twins/elements.ts";
+import * as reference from "../tests/twins/kernel.ts";
+import type { Plain } from "../tests/twins/kernel.ts";
+import { adaroundLoop, attentionLoop } from "../tests/twins/gradient.ts";
 
 /** Best milliseconds of `rounds` runs of each of `works`, which take turns, after `setup`. */
 function race(

@@ -9,9 +9,9 @@
  */
 
 import { writeFileSync } from "node:fs";
-import { batchSizeFor, profile } from "../src/calibrate/batches.ts";
-import { stackSamples } from "../src/calibrate/batching.ts";
-import { finish, type LayerSums } from "../src/calibrate/statistics.ts";
+import { batchSizeFor, profile } from "../src/forward/batches.ts";
+import { stackSamples } from "../src/forward/batching.ts";
+import { finish, type LayerSums } from "../src/engine/statistics.ts";
 import { extract } from "../src/graph/extract.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
@@ -22,8 +22,8 @@ import { type LayerPlan, type Plan, plan } from "../src/plan/plan.ts";
 import { readWeight } from "../src/plan/targets.ts";
 import type { Problem } from "../src/round/problem.ts";
 import type { Solution } from "../src/round/solve.ts";
-import type { EnginePool } from "../src/runtime/pool.ts";
-import { startPool } from "../src/runtime/start.ts";
+import type { EnginePool } from "../src/workers/pool.ts";
+import { startPool } from "../src/workers/start.ts";
 import { openSamples } from "../src/samples/open.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { type BenchOptions, markdown, type Section, type Subject, subjects } from "./run.ts";

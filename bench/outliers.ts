@@ -5,7 +5,7 @@
  * @module
  */
 
-import { startPool } from "../src/runtime/start.ts";
+import { startPool } from "../src/workers/start.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { problemsOf } from "./layers.ts";
 import { type BenchOptions, markdown, type Section, subjects } from "./run.ts";

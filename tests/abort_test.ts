@@ -11,12 +11,12 @@ import { readModel } from "../src/onnx/file.ts";
 import { serializeModel } from "../src/onnx/model.ts";
 import { plan } from "../src/plan/plan.ts";
 import type { OnProgress } from "../src/progress.ts";
-import { quantize } from "../src/quantize.ts";
-import { workerPort } from "../src/runtime/ports.ts";
-import { Client } from "../src/runtime/rpc.ts";
-import { startPool } from "../src/runtime/start.ts";
+import { quantize } from "../src/quantize/quantize.ts";
+import { workerPort } from "../src/workers/ports.ts";
+import { Client } from "../src/workers/rpc.ts";
+import { startPool } from "../src/workers/start.ts";
 import { openSamples } from "../src/samples/open.ts";
-import { sweep } from "../src/sweep.ts";
+import { sweep } from "../src/quantize/sweep.ts";
 import { inFolder, root } from "./helpers/command_line.ts";
 
 /** What workers of these tests can be asked for. */

@@ -11,11 +11,11 @@ import {
   lengthPerWeight,
   solveFalling,
 } from "../src/allocate/coding.ts";
-import { spectrumOf } from "../src/allocate/figures.ts";
+import { spectrumOf } from "../src/round/width_errors.ts";
 import { chooseOptions, type Option } from "../src/allocate/knapsack.ts";
-import { type LayerMeasures, type OutputMeasures, WIDTHS } from "../src/allocate/measures.ts";
-import { priceOf } from "../src/allocate/prices.ts";
-import { codingLength, eigenvaluesOf, nuclearNorm } from "../src/allocate/spectrum.ts";
+import { type LayerMeasures, type OutputMeasures, WIDTHS } from "../src/allocate/layer_measures.ts";
+import { priceOf } from "../src/allocate/strategies.ts";
+import { codingLength, eigenvaluesOf, nuclearNorm } from "../src/round/spectrum.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import type { LayerPlan } from "../src/plan/plan.ts";
 import { noise } from "./helpers/models.ts";

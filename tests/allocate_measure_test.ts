@@ -7,20 +7,20 @@ import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
 import { allocate, allocateUniform } from "../src/allocate/allocate.ts";
 import { chooseBits, measureLayers } from "../src/allocate/choose.ts";
-import { type LayerMeasures, measureWeights } from "../src/allocate/measures.ts";
+import { type LayerMeasures, measureWeights } from "../src/allocate/layer_measures.ts";
 import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import type { Budget, MixedBits, Strategy } from "../src/plan/bits.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { renderSweep } from "../src/report/sweep.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
-import { startPool } from "../src/runtime/start.ts";
+import { inlinePool } from "../src/workers/pool.ts";
+import { startPool } from "../src/workers/start.ts";
 import type { Sample } from "../src/samples/sample.ts";
-import { sweep } from "../src/sweep.ts";
+import { sweep } from "../src/quantize/sweep.ts";
 import { build, noise } from "./helpers/models.ts";
 
 /** Convolutions of different sizes, one of them depthwise, and a dense layer; `op` follows the first. */

@@ -5,14 +5,14 @@ import { assertRejects } from "std/assert/rejects.js";
 import { existsSync } from "node:fs";
 import { AttuneError, evaluate, openSamples, plan, quantize, readModel, sweep } from "../mod.ts";
 import type { PlanOptions, QuantizeOptions, Sample, TensorValue } from "../mod.ts";
-import { rowsOf, Runs, stackSamples } from "../src/calibrate/batching.ts";
-import { type BatchingOptions, findBatching } from "../src/calibrate/probe.ts";
+import { rowsOf, Runs, stackSamples } from "../src/forward/batching.ts";
+import { type BatchingOptions, findBatching } from "../src/forward/probe.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { floatTensor, int64Tensor, sizeOf } from "../src/onnx/tensor.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise, type Parts, runModel, value } from "./helpers/models.ts";
 
 const backend = await loadBackend("web");

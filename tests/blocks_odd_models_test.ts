@@ -6,10 +6,10 @@ import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import type { BlockReport } from "../src/report/report.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { build, noise } from "./helpers/models.ts";
 

@@ -7,7 +7,7 @@ import { BiasParameter, StepParameter, WeightParameter } from "../src/blocks/par
 import { Kernel } from "../src/kernel/kernel.ts";
 import { levelWindows } from "../src/plan/levels.ts";
 import type { LayerPlan } from "../src/plan/plan.ts";
-import { random, spd } from "./kernel_twins.ts";
+import { random, spd } from "./helpers/kernel_twins.ts";
 
 const rows = 6, depth = 24, bits = 3;
 /** A Gemm whose tensor is the transposed matrix, so that orders matter. */

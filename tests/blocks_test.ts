@@ -4,8 +4,8 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
-import { Budget } from "../src/blocks/budget.ts";
-import { batchesThatFit, cutBlocks, type CutOptions } from "../src/blocks/cut.ts";
+import { Budget } from "../src/blocks/time_budget.ts";
+import { batchesThatFit, cutBlocks, type CutOptions } from "../src/blocks/partition.ts";
 import { resolveBlocks } from "../src/blocks/options.ts";
 import { BlockSamples } from "../src/blocks/samples.ts";
 import {
@@ -18,10 +18,10 @@ import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize, type QuantizeOptions } from "../src/quantize.ts";
+import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
-import { startPool } from "../src/runtime/start.ts";
+import { inlinePool } from "../src/workers/pool.ts";
+import { startPool } from "../src/workers/start.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { build, noise } from "./helpers/models.ts";
 

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { job } from "./helpers/browser_job.ts";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { makeNode, serializeModel } from "../src/onnx/model.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { buildPackage } from "../src/npm/build.ts";
+import { buildPackage } from "../scripts/npm.ts";
 import { attune, inFolder, root, run } from "./helpers/command_line.ts";
 import { build, noise } from "./helpers/models.ts";
 

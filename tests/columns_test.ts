@@ -1,6 +1,6 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { gatherColumns, positionCount } from "../src/calibrate/columns.ts";
+import { gatherColumns, positionCount } from "../src/engine/columns.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
 import { floatTensor, readFloats } from "../src/onnx/tensor.ts";

@@ -5,9 +5,9 @@ import { assertEquals } from "std/assert/equals.js";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { build, ints, noise } from "./helpers/models.ts";
 

@@ -15,7 +15,7 @@ import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor, int64Tensor, isExternal } from "../src/onnx/tensor.ts";
 import { tensorsOf } from "../src/onnx/tensors.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import {
   assertSameValues,

@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
 import { decodeCheckpoint, encodeCheckpoint } from "../src/calibrate/checkpoint.ts";
-import { cut } from "../src/emit/cut.ts";
+import { cut } from "../src/emit/narrow.ts";
 import { NESTED_KEY } from "../src/emit/nested.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
@@ -14,14 +14,14 @@ import { DataType, floatTensor } from "../src/onnx/tensor.ts";
 import { cutLevel } from "../src/plan/grid.ts";
 import { levelWindows } from "../src/plan/levels.ts";
 import { plan, type PlanOptions } from "../mod.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { solveNested } from "../src/round/nested.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise, runModel, value } from "./helpers/models.ts";
-import { random, spd } from "./kernel_twins.ts";
+import { random, spd } from "./helpers/kernel_twins.ts";
 
 const WIDTHS = [8, 6, 4, 3];
 

@@ -23,9 +23,9 @@ import type { Problem } from "../src/round/problem.ts";
 import { codebookErrors } from "../src/round/scales.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { EnginePool, inlinePool } from "../src/runtime/pool.ts";
+import { EnginePool, inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
-import { random, spd } from "./kernel_twins.ts";
+import { random, spd } from "./helpers/kernel_twins.ts";
 
 /** Weights of which a few are large. */
 const heavy = (size: number, seed: number) => random(size, seed).map((x) => x * x * x);

@@ -6,16 +6,16 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
-import { level } from "../src/kernel/reference.ts";
+import { level } from "./twins/kernel.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { plan, type PlanOptions } from "../mod.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { ternaryScale, ternaryScales } from "../src/round/ternary.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise, runModel, value } from "./helpers/models.ts";
-import { random } from "./kernel_twins.ts";
+import { random } from "./helpers/kernel_twins.ts";
 
 /** Σ h (s·q − w)² with the nearest levels. */
 function errorOf(w: Float32Array, h: Float32Array, s: number): number {

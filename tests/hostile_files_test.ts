@@ -11,7 +11,7 @@ import { readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from "node:
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkpointFile } from "../src/calibrate/checkpoint_file.ts";
-import { Cutter } from "../src/emit/cut.ts";
+import { Cutter } from "../src/emit/narrow.ts";
 import { AttuneError } from "../src/errors.ts";
 import { checkWritable, writeFileAtomic } from "../src/files/output.ts";
 import { temporaryFolder, temporaryName } from "../src/files/temporary.ts";
@@ -21,9 +21,9 @@ import { makeNode, type Model, parseModel, serializeModel } from "../src/onnx/mo
 import { bytesOf, DataType, floatTensor, rawTensor, readTensor } from "../src/onnx/tensor.ts";
 import { matchesPattern } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { openSamples } from "../src/samples/open.ts";
 import { attune, inFolder, root, run } from "./helpers/command_line.ts";
 import { bodyAttribute, build, graphOf, noise } from "./helpers/models.ts";

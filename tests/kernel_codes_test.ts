@@ -1,8 +1,8 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { level } from "../src/kernel/reference.ts";
-import * as reference from "../src/kernel/reference_codes.ts";
-import { both, onKernel, random, spd } from "./kernel_twins.ts";
+import { level } from "./twins/kernel.ts";
+import * as reference from "./twins/codes.ts";
+import { both, onKernel, random, spd } from "./helpers/kernel_twins.ts";
 
 /** What 16 codes stand for, read as 4, 3 and 2 bits; unevenly spaced in the second reading. */
 const VALUES = [

@@ -6,9 +6,9 @@ import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
 import type { LevelBytes } from "../src/kernel/elements.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
-import { erf } from "../src/kernel/reference.ts";
-import * as reference from "../src/kernel/reference_elements.ts";
-import { assertClose, both, onKernel, random, variedWindows, windows } from "./kernel_twins.ts";
+import { erf } from "./twins/kernel.ts";
+import * as reference from "./twins/elements.ts";
+import { assertClose, both, onKernel, random, variedWindows, windows } from "./helpers/kernel_twins.ts";
 
 const SIZES = [
   { rows: 0, d: 5, block: 5 },

@@ -1,8 +1,8 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { Kernel } from "../src/kernel/kernel.ts";
-import * as reference from "../src/kernel/reference.ts";
-import { assertClose, both, onKernel } from "./kernel_twins.ts";
+import * as reference from "./twins/kernel.ts";
+import { assertClose, both, onKernel } from "./helpers/kernel_twins.ts";
 
 Deno.test("erf: known values, and one unit in the last place of a float32", () => {
   using kernel = Kernel.create();

@@ -1,8 +1,8 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { GRADIENT_STATE } from "../src/kernel/kernel.ts";
-import { adaroundLoop, attentionLoop } from "../src/kernel/reference_gradient.ts";
-import { assertClose, both, onKernel, random, spd, variedWindows } from "./kernel_twins.ts";
+import { adaroundLoop, attentionLoop } from "./twins/gradient.ts";
+import { assertClose, both, onKernel, random, spd, variedWindows } from "./helpers/kernel_twins.ts";
 
 /** Nearest levels of random weights, and what a gradient loop needs to better them. */
 function start({ groups, rows, d, block }: Record<"groups" | "rows" | "d" | "block", number>) {

@@ -1,7 +1,7 @@
 import { assertEquals } from "std/assert/equals.js";
 import { assert } from "std/assert/assert.js";
-import * as reference from "../src/kernel/reference.ts";
-import { assertClose, both, onKernel, random, spd } from "./kernel_twins.ts";
+import * as reference from "./twins/kernel.ts";
+import { assertClose, both, onKernel, random, spd } from "./helpers/kernel_twins.ts";
 
 /** Sizes around the edges of the kernel's tiles (4, 8) and blocks (64, 128, 256, 512). */
 const SIZES = [0, 1, 3, 4, 5, 8, 15, 16, 17, 33];

@@ -3,7 +3,7 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
 import { AttuneError } from "../src/errors.ts";
-import { compileKernel, sourceHash } from "../src/kernel/build.ts";
+import { compileKernel, sourceHash } from "../scripts/kernel.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { MODULE, SOURCE_HASH } from "../src/kernel/module.ts";
 import { MODULE as RELAXED } from "../src/kernel/module_relaxed.ts";

@@ -2,9 +2,9 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import * as reference from "../src/kernel/reference.ts";
-import * as elements from "../src/kernel/reference_elements.ts";
-import { assertClose, both, onKernel, random, spd, windows } from "./kernel_twins.ts";
+import * as reference from "./twins/kernel.ts";
+import * as elements from "./twins/elements.ts";
+import { assertClose, both, onKernel, random, spd, windows } from "./helpers/kernel_twins.ts";
 
 const ODD = [NaN, Infinity, -Infinity, 1e-42, -1e-42, 0, -0, 1e30, -1e30, 0.5, -0.5, 1.5, 2.5];
 const same = (a: Float32Array, b: Float32Array, what: string) =>

@@ -3,7 +3,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { fileURLToPath } from "node:url";
-import { sourceHash } from "../src/kernel/build.ts";
+import { sourceHash } from "../scripts/kernel.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { MODULE, SOURCE_HASH } from "../src/kernel/module_relaxed.ts";
 import { relaxedModule } from "../src/kernel/relaxed.ts";

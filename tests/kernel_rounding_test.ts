@@ -1,6 +1,6 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import * as reference from "../src/kernel/reference.ts";
+import * as reference from "./twins/kernel.ts";
 import {
   assertClose,
   both,
@@ -9,7 +9,7 @@ import {
   spd,
   variedWindows,
   windows,
-} from "./kernel_twins.ts";
+} from "./helpers/kernel_twins.ts";
 
 /** A problem of random weights on a grid of `lo` … `hi`, or one that varies, with scales that clip a few. */
 function problem(

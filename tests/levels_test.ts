@@ -1,12 +1,12 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { makeNode } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { levelWindows } from "../src/plan/levels.ts";
 import { plan } from "../src/plan/plan.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
 
 Deno.test("levelWindows: the usual one first, all with a level on either side of zero", () => {

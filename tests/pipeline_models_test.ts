@@ -15,9 +15,9 @@ import { floatTensor } from "../src/onnx/tensor.ts";
 import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import type { Granularity, PlanOptions } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize, type QuantizeOptions } from "../src/quantize.ts";
+import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { bodyAttribute, build, graphOf, noise } from "./helpers/models.ts";
 

@@ -4,7 +4,7 @@ import { makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor, rawTensor } from "../src/onnx/tensor.ts";
 import { type Override, plan, type PlanOptions, quantize } from "../mod.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { build, noise } from "./helpers/models.ts";
 

@@ -2,7 +2,7 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { RangeObserver } from "../src/calibrate/range.ts";
+import { RangeObserver } from "../src/engine/range.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { noise } from "./helpers/models.ts";
 

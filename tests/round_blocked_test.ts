@@ -12,12 +12,12 @@ import { gramPlan } from "../src/plan/memory.ts";
 import { levelWindows } from "../src/plan/levels.ts";
 import { plan } from "../src/plan/plan.ts";
 import type { Target } from "../src/plan/targets.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { solveBlocked } from "../src/round/blocked.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
 
 const target = (depth: number, rows = 8, groups = 1) =>

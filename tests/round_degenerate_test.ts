@@ -3,7 +3,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
-import { finish } from "../src/calibrate/statistics.ts";
+import { finish } from "../src/engine/statistics.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { levelWindows } from "../src/plan/levels.ts";

@@ -7,7 +7,7 @@ import { openSamples, plan, type PlanOptions, quantize, readModel } from "../mod
 import { AttuneError } from "../src/errors.ts";
 import { serializeModel } from "../src/onnx/model.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 
 const cases = new URL("../../shared/cases/", import.meta.url).pathname;
 const ignore = !existsSync(cases);

@@ -8,9 +8,9 @@ import { Graph } from "../src/graph/graph.ts";
 import { readModel } from "../src/onnx/file.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize } from "../src/quantize.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import { openSamples } from "../src/samples/open.ts";
 
 const CASES = new URL("../../shared/cases/", import.meta.url).pathname;

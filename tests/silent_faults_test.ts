@@ -3,7 +3,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertStringIncludes } from "std/assert/string_includes.js";
-import { checkResult } from "../src/check.ts";
+import { checkResult } from "../src/quantize/check.ts";
 import type { Rounding } from "../src/emit/build.ts";
 import { buildModel } from "../src/emit/build.ts";
 import { nearestParts } from "../src/emit/nearest.ts";
@@ -12,9 +12,9 @@ import { floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { unpairedTensors } from "../src/plan/pairing.ts";
 import { plan } from "../src/plan/plan.ts";
-import { quantize, type QuantizeOptions } from "../src/quantize.ts";
+import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/runtime/pool.ts";
+import { inlinePool } from "../src/workers/pool.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { build, noise } from "./helpers/models.ts";
 

@@ -6,14 +6,14 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AttuneError } from "../src/errors.ts";
-import { regionStore } from "../src/calibrate/opfs_spool.ts";
-import { fileSpools } from "../src/calibrate/file_spool.ts";
+import { regionStore } from "../src/engine/opfs_spool.ts";
+import { fileSpools } from "../src/engine/file_spool.ts";
 import {
   type Batch,
   cachedSpools,
   memorySpool,
   type SpoolFactory,
-} from "../src/calibrate/spool.ts";
+} from "../src/engine/spool.ts";
 import { noise } from "./helpers/models.ts";
 
 /** Batches of three samples, the last of two; `b` has two rows per sample. */

@@ -17,8 +17,8 @@ import { layerAtWidth, type Plan, withAllocation } from "../plan/plan.ts";
 import { clusterValues } from "./clusters.ts";
 import { lengthPerWeight, solveFalling } from "./coding.ts";
 import { chooseOptions } from "./knapsack.ts";
-import { type LayerMeasures, WIDTHS } from "./measures.ts";
-import { errorAt, NEED_SAMPLES, priceOf } from "./prices.ts";
+import { type LayerMeasures, WIDTHS } from "./layer_measures.ts";
+import { errorAt, NEED_SAMPLES, priceOf } from "./strategies.ts";
 import { fileBytes, fixedBytes } from "./size.ts";
 
 /** Times that a choice is made again because its file is larger than was thought. */

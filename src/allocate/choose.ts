@@ -4,15 +4,15 @@
  * @module
  */
 
-import { type LoadOptions, loadSamples } from "../calibrate/load.ts";
+import { type LoadOptions, loadSamples } from "../forward/load.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import type { BatchingOptions } from "../calibrate/probe.ts";
+import type { BatchingOptions } from "../forward/probe.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 import type { SampleSource } from "../samples/sample.ts";
 import { allocate } from "./allocate.ts";
 import { measure, type MeasureOptions } from "./measure.ts";
-import { type LayerMeasures, measureWeights } from "./measures.ts";
+import { type LayerMeasures, measureWeights } from "./layer_measures.ts";
 
 /** Whether `plan` leaves widths open. */
 export function isOpen({ options, allocation }: Plan): boolean {

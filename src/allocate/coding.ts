@@ -14,8 +14,8 @@
  * @module
  */
 
-import { type LayerMeasures, WIDTHS } from "./measures.ts";
-import { codingLength, powerOf } from "./spectrum.ts";
+import { type LayerMeasures, WIDTHS } from "./layer_measures.ts";
+import { codingLength, powerOf } from "../round/spectrum.ts";
 
 /** The width that the power of a layer is calibrated at. */
 const ANCHOR = 4;

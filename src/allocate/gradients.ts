@@ -8,10 +8,10 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { isApart } from "../calibrate/batching.ts";
-import { LANES } from "../calibrate/engine.ts";
+import { isApart } from "../forward/batching.ts";
+import { LANES } from "../engine/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import type { Batch, SampleAt } from "../calibrate/spool.ts";
+import type { Batch, SampleAt } from "../engine/spool.ts";
 import { differentiate, type GradientGraph, unsupported } from "../gradient/differentiate.ts";
 import { extract } from "../graph/extract.ts";
 import { nodeName } from "../graph/graph.ts";
@@ -19,7 +19,7 @@ import type { Model } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import { opening } from "../runtime/opening.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 import type { Value } from "../runtime/session.ts";
 
 /** Samples that gradients are found on, at most. */

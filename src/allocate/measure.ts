@@ -8,14 +8,14 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { biasOf, offsetOf } from "../calibrate/bias.ts";
-import { collectLayer, collectSums, statisticsOf } from "../calibrate/collect.ts";
-import { LANES } from "../calibrate/engine.ts";
+import { biasOf, offsetOf } from "../layer/bias.ts";
+import { collectLayer, collectSums, statisticsOf } from "../layer/collect.ts";
+import { LANES } from "../engine/engine.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import { allSums } from "../calibrate/round_layer.ts";
+import { allSums } from "../layer/round_layer.ts";
 import { findSegments } from "../calibrate/segments.ts";
-import type { Statistics } from "../calibrate/statistics.ts";
-import { openPart, partsOf, type Types } from "../calibrate/parts.ts";
+import type { Statistics } from "../engine/statistics.ts";
+import { openPart, partsOf, type Types } from "../forward/open_part.ts";
 import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
 import { checkWhole, leastShares } from "../plan/memory.ts";
@@ -23,8 +23,8 @@ import { layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { OnProgress } from "../progress.ts";
 import { problemOf, sharesOf } from "../round/problem.ts";
-import type { EnginePool } from "../runtime/pool.ts";
-import type { WidthErrors } from "./figures.ts";
+import type { EnginePool } from "../workers/pool.ts";
+import type { WidthErrors } from "../round/width_errors.ts";
 import { gradientNorms, type ModelGradient, modelGradient } from "./gradients.ts";
 import {
   distinctLayers,
@@ -33,7 +33,7 @@ import {
   spectrumProblem,
   weightMeasures,
   WIDTHS,
-} from "./measures.ts";
+} from "./layer_measures.ts";
 import { PROBE_BITS, PROBE_SAMPLES, probeLayer } from "./sensitivity.ts";
 
 /** Bytes of Gram matrices that a worker collects at a time, unless one layer has more. */

@@ -7,11 +7,11 @@
  * @module
  */
 
-import { openPart, simulatedParts, type Types } from "../calibrate/parts.ts";
+import { openPart, simulatedParts, type Types } from "../forward/open_part.ts";
 import type { Rounding } from "../emit/build.ts";
 import { ancestors } from "../graph/extract.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 
 /** Samples that sensitivity is found on, about. */
 export const PROBE_SAMPLES = 32;

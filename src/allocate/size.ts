@@ -4,7 +4,7 @@
  * @module
  */
 
-import { canCorrectBias } from "../calibrate/bias.ts";
+import { canCorrectBias } from "../layer/bias.ts";
 import { buildModel, type Rounding } from "../emit/build.ts";
 import { lengthOf, modelChunks } from "../onnx/chunks.ts";
 import { isFree, type LayerPlan, type Plan } from "../plan/plan.ts";

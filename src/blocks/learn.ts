@@ -6,9 +6,9 @@
  * @module
  */
 
-import { onGrid } from "../calibrate/bias.ts";
-import type { BlockRequest } from "../calibrate/engine.ts";
-import type { Batch } from "../calibrate/spool.ts";
+import { onGrid } from "../layer/bias.ts";
+import type { BlockRequest } from "../engine/engine.ts";
+import type { Batch } from "../engine/spool.ts";
 import { checkAborted } from "../errors.ts";
 import {
   type ActivationGrid,
@@ -24,9 +24,9 @@ import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 import { SoftRoundingParameter } from "./adaround.ts";
-import { notBySample } from "../calibrate/spool.ts";
+import { notBySample } from "../engine/spool.ts";
 import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
 import {
   BiasParameter,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { onGrid } from "../calibrate/bias.ts";
+import { onGrid } from "../layer/bias.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";

@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { TensorInfo } from "../calibrate/batches.ts";
-import { isApart } from "../calibrate/batching.ts";
+import type { TensorInfo } from "../forward/batches.ts";
+import { isApart } from "../forward/batching.ts";
 import type { LoadedBatches } from "../calibrate/job.ts";
-import { notBySample } from "../calibrate/spool.ts";
-import type { Types } from "../calibrate/parts.ts";
+import { notBySample } from "../engine/spool.ts";
+import type { Types } from "../forward/open_part.ts";
 import { AttuneError } from "../errors.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
@@ -17,9 +17,9 @@ import { nodeName } from "../graph/graph.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
-import type { EnginePool } from "../runtime/pool.ts";
-import { Budget, costOfCheck, costsOf, type Spent } from "./budget.ts";
-import { batchesThatFit, type Block, cutBlocks } from "./cut.ts";
+import type { EnginePool } from "../workers/pool.ts";
+import { Budget, costOfCheck, costsOf, type Spent } from "./time_budget.ts";
+import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
 import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { LANES } from "../calibrate/engine.ts";
-import type { SampleAt } from "../calibrate/spool.ts";
+import { LANES } from "../engine/engine.ts";
+import type { SampleAt } from "../engine/spool.ts";
 import { hash32 } from "../samples/sampling.ts";
 
 /** Some samples of a lane: what is fed at a time. */

@@ -7,19 +7,19 @@
 
 import { checkAborted } from "../errors.ts";
 import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
-import { cutRounding } from "../emit/cut_parts.ts";
+import { cutRounding } from "../emit/narrow_rounding.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../runtime/pool.ts";
-import { biasOf, offsetOf } from "./bias.ts";
-import type { Spent } from "../blocks/budget.ts";
+import type { EnginePool } from "../workers/pool.ts";
+import { biasOf, offsetOf } from "../layer/bias.ts";
+import type { Spent } from "../blocks/time_budget.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
-import { collectLayer, collectSums, observeRanges, statisticsOf } from "./collect.ts";
-import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "./parts.ts";
-import { LANES, type Side } from "./engine.ts";
+import { collectLayer, collectSums, observeRanges, statisticsOf } from "../layer/collect.ts";
+import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "../forward/open_part.ts";
+import { LANES, type Side } from "../engine/engine.ts";
 import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
 import {
   allSums,
@@ -27,7 +27,7 @@ import {
   type RoundedLayer,
   roundLayer,
   type SplitSums,
-} from "./round_layer.ts";
+} from "../layer/round_layer.ts";
 import { findSegments, portionsOf, type Segment } from "./segments.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */

@@ -12,10 +12,10 @@ import type { LayerPlan } from "../plan/plan.ts";
 import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";
-import type { TensorInfo } from "./batches.ts";
-import type { Batching } from "./batching.ts";
+import type { TensorInfo } from "../forward/batches.ts";
+import type { Batching } from "../forward/batching.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
-import type { RoundedLayer } from "./round_layer.ts";
+import type { RoundedLayer } from "../layer/round_layer.ts";
 
 /** How layers are calibrated and rounded. */
 export interface CalibrateOptions extends RoundingOptions {

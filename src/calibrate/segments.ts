@@ -16,7 +16,7 @@ import { frontier } from "../graph/extract.ts";
 import { readsOf } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
-import type { TensorInfo } from "./batches.ts";
+import type { TensorInfo } from "../forward/batches.ts";
 
 /** A run of nodes whose layers are calibrated from one set of spooled tensors. */
 export interface Segment {

@@ -6,7 +6,7 @@
 
 import { stat } from "node:fs/promises";
 import { AttuneError } from "../errors.ts";
-import { cut } from "../emit/cut.ts";
+import { cut } from "../emit/narrow.ts";
 import { checkOutputs } from "../files/output.ts";
 import { readModel, writeModel } from "../onnx/file.ts";
 import { bytes } from "../report/format.ts";

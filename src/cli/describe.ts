@@ -5,7 +5,7 @@
  */
 
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
-import type { Block } from "../blocks/cut.ts";
+import type { Block } from "../blocks/partition.ts";
 import type { GramPlan } from "../plan/memory.ts";
 import { gridName } from "../plan/grid.ts";
 import type { Plan } from "../plan/plan.ts";

@@ -4,20 +4,20 @@
  * @module
  */
 
-import { type Block, cutBlocks } from "../blocks/cut.ts";
+import { type Block, cutBlocks } from "../blocks/partition.ts";
 import { BATCH } from "../blocks/options.ts";
 import { planBlocks } from "../blocks/reconstruct.ts";
-import { profile } from "../calibrate/batches.ts";
-import type { Batch } from "../calibrate/spool.ts";
+import { profile } from "../forward/batches.ts";
+import type { Batch } from "../engine/spool.ts";
 import { AttuneError } from "../errors.ts";
 import { readModel } from "../onnx/file.ts";
 import { opsetOf } from "../onnx/model.ts";
 import { sizeOf, typeNamed, zerosOf } from "../onnx/tensor.ts";
 import { measureLayers } from "../allocate/choose.ts";
-import type { LayerMeasures } from "../allocate/measures.ts";
+import type { LayerMeasures } from "../allocate/layer_measures.ts";
 import { type Plan, plan } from "../plan/plan.ts";
 import { loadBackend } from "../runtime/backends.ts";
-import { inlinePool } from "../runtime/pool.ts";
+import { inlinePool } from "../workers/pool.ts";
 import { type Command, type Context, modelPath, type Parsed } from "./command.ts";
 import { describeBlocks, describePlan } from "./describe.ts";
 import { bitsOfLayers, describeBits } from "./inspect_bits.ts";

@@ -6,7 +6,7 @@
 
 import { allocateAverage, allocateClusters } from "../allocate/allocate.ts";
 import { jointLengthPerWeight, lengthPerWeight } from "../allocate/coding.ts";
-import type { LayerMeasures } from "../allocate/measures.ts";
+import type { LayerMeasures } from "../allocate/layer_measures.ts";
 import { STRATEGIES } from "../plan/bits.ts";
 import { isFree, type Plan } from "../plan/plan.ts";
 import { percent } from "../report/format.ts";

@@ -23,9 +23,9 @@ import {
 } from "../plan/options.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
-import { quantize } from "../quantize.ts";
+import { quantize } from "../quantize/quantize.ts";
 import { renderReport } from "../report/html.ts";
-import { BITS_FLAGS, bitsOf } from "./budget.ts";
+import { BITS_FLAGS, bitsOf } from "./bit_budget.ts";
 import { type Command, modelPath, type Parsed, required } from "./command.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";

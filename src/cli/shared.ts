@@ -7,13 +7,13 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { AttuneError } from "../errors.ts";
-import type { BatchingOptions } from "../calibrate/probe.ts";
+import type { BatchingOptions } from "../forward/probe.ts";
 import { dataFiles } from "../onnx/file.ts";
 import type { Model } from "../onnx/model.ts";
 import { checkCount } from "../plan/options.ts";
-import { startPool } from "../runtime/start.ts";
+import { startPool } from "../workers/start.ts";
 import { printable } from "../printable.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 import { openSamples } from "../samples/open.ts";
 import type { PreprocessOptions } from "../samples/preprocess.ts";
 import type { InputSpec, SampleSet } from "../samples/sample.ts";

@@ -12,7 +12,7 @@ import type { RangeMethod, RoundingMethod } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
 import { bytes, duration, percent } from "../report/format.ts";
 import { renderSweep } from "../report/sweep.ts";
-import { sweep, type SweepReport } from "../sweep.ts";
+import { sweep, type SweepReport } from "../quantize/sweep.ts";
 import type { Context, Flag, Parsed } from "./command.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, poolOf, samplesOf } from "./shared.ts";

@@ -16,20 +16,20 @@ import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
-import { cutRounding } from "./cut_parts.ts";
+import { cutRounding } from "./narrow_rounding.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
 import { putFloatForms } from "./float_form.ts";
 import { putNBits } from "./nbits.ts";
 import { putNested } from "./nested.ts";
 import { putPacked } from "./packed.ts";
-import { dequantize, type Parts, type Rounding } from "./parts.ts";
+import { dequantize, type Parts, type Rounding } from "./rounding.ts";
 import { putInteger } from "./qdq.ts";
 import { shortenNames } from "./shorten.ts";
 import { putTables } from "./tables.ts";
 
 export { stepName, tensorAsRead } from "./activations.ts";
 export type { BuildFormat } from "./draft.ts";
-export { type ActivationGrid, biasScales, dequantize, type Parts, type Rounding } from "./parts.ts";
+export { type ActivationGrid, biasScales, dequantize, type Parts, type Rounding } from "./rounding.ts";
 
 /** The quantized model of `plan` from its `parts`, in `format`. */
 export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model {

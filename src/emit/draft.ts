@@ -10,7 +10,7 @@ import { DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts
 import { freshName, tensorNames } from "../graph/graph.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Format } from "../plan/options.ts";
-import type { ActivationGrid, Parts } from "./parts.ts";
+import type { ActivationGrid, Parts } from "./rounding.ts";
 
 /** What a draft becomes: a file, or a model whose activation grids have gradients. */
 export type BuildFormat = Format | "learnable";

@@ -13,7 +13,7 @@ import type { LayerPlan } from "../plan/plan.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import type { Draft } from "./draft.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";
-import { dequantize, type Rounding } from "./parts.ts";
+import { dequantize, type Rounding } from "./rounding.ts";
 
 /** The domain of onnxruntime's own operators. */
 const MICROSOFT = "com.microsoft";

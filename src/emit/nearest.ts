@@ -7,7 +7,7 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { LayerPlan, Plan } from "../plan/plan.ts";
 import { readWeight } from "../plan/targets.ts";
-import type { Parts, Rounding } from "./parts.ts";
+import type { Parts, Rounding } from "./rounding.ts";
 
 /** Shares of the largest weight that levels may reach to. */
 const REACHES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];

@@ -23,7 +23,7 @@ import {
   windowOffsets,
   withoutOffsets,
 } from "./packing.ts";
-import type { Rounding } from "./parts.ts";
+import type { Rounding } from "./rounding.ts";
 import { putDequantize, putTensorOrder, staysMatrix } from "./qdq.ts";
 
 /** Puts the weight of `layer` into `draft` as packed bytes. */

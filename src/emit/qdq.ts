@@ -9,7 +9,7 @@ import type { LayerPlan } from "../plan/plan.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import type { Draft } from "./draft.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";
-import type { Rounding } from "./parts.ts";
+import type { Rounding } from "./rounding.ts";
 
 /** ONNX's signed integers by their bits. */
 const INTEGERS = { 2: DataType.INT2, 4: DataType.INT4, 8: DataType.INT8 };

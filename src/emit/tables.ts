@@ -9,7 +9,7 @@ import { DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
 import type { TablePlan } from "../plan/tables.ts";
 import type { Draft } from "./draft.ts";
 import { fromZero, importMicrosoft } from "./nbits.ts";
-import { dequantize, type Rounding } from "./parts.ts";
+import { dequantize, type Rounding } from "./rounding.ts";
 
 /** Puts every rounded table of `draft` in its place. */
 export function putTables(draft: Draft): void {

@@ -5,15 +5,15 @@
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { type Batching, rowsOf, Runs, stackSamples } from "../calibrate/batching.ts";
-import { type BatchingOptions, findBatching } from "../calibrate/probe.ts";
-import { asItIs, fitsSession, Relay, runOnce } from "../calibrate/relay.ts";
-import type { Batch } from "../calibrate/spool.ts";
+import { type Batching, rowsOf, Runs, stackSamples } from "../forward/batching.ts";
+import { type BatchingOptions, findBatching } from "../forward/probe.ts";
+import { asItIs, fitsSession, Relay, runOnce } from "../forward/relay.ts";
+import type { Batch } from "../engine/spool.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { OnProgress } from "../progress.ts";
 import { opening } from "../runtime/opening.ts";
-import type { EnginePool } from "../runtime/pool.ts";
+import type { EnginePool } from "../workers/pool.ts";
 import type { Value } from "../runtime/session.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
 import { Comparison, type Evaluation } from "./metrics.ts";

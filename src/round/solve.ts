@@ -6,7 +6,7 @@
  */
 
 import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
-import type { OnDone } from "../runtime/rpc.ts";
+import type { OnDone } from "../workers/rpc.ts";
 import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";

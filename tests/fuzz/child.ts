@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { main } from "../../src/cli/main.ts";
+import { main } from "../../src/cli/cli.ts";
 import { AttuneError } from "../../src/errors.ts";
 import { readModel } from "../../src/onnx/file.ts";
 import { serializeModel } from "../../src/onnx/model.ts";

@@ -6,13 +6,13 @@ import type { Model } from "../../src/onnx/model.ts";
 import type { MixedBits, Strategy } from "../../src/plan/bits.ts";
 import type { PlanOptions, RangeMethod, RoundingMethod } from "../../src/plan/options.ts";
 import { plan } from "../../src/plan/plan.ts";
-import { quantize, type QuantizeOptions } from "../../src/quantize.ts";
+import { quantize, type QuantizeOptions } from "../../src/quantize/quantize.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
-import { inlinePool } from "../../src/runtime/pool.ts";
+import { inlinePool } from "../../src/workers/pool.ts";
 import type { BatchAxis } from "../../src/samples/batch_axis.ts";
 import { openSamples } from "../../src/samples/open.ts";
 import type { PreprocessOptions } from "../../src/samples/preprocess.ts";
-import { sweep } from "../../src/sweep.ts";
+import { sweep } from "../../src/quantize/sweep.ts";
 import { ODD_TEXTS, type Random } from "./random.ts";
 
 const ODD = [NaN, Infinity, -Infinity, -1, 0, 0.5, -0, 1e300];

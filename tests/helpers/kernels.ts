@@ -7,7 +7,7 @@ import ort from "onnxruntime-node";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { canCorrectBias, onGrid } from "../../src/calibrate/bias.ts";
+import { canCorrectBias, onGrid } from "../../src/layer/bias.ts";
 import {
   type ActivationGrid,
   biasScales,

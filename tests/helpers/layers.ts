@@ -3,7 +3,7 @@
 import type { NodeProto, TensorProto } from "../../src/onnx/gen/onnx_pb.ts";
 import { type AttributeValue, makeNode, type Model } from "../../src/onnx/model.ts";
 import { floatTensor, sizeOf } from "../../src/onnx/tensor.ts";
-import { onGrid } from "../../src/calibrate/bias.ts";
+import { onGrid } from "../../src/layer/bias.ts";
 import {
   type ActivationGrid,
   biasScales,

@@ -1,0 +1,74 @@
+/**
+ * Layers rounded to every width they may get, while their statistics are at hand: later any choice of
+ * widths can be put together from these. They take a byte per weight and width.
+ *
+ * @module
+ */
+
+import { biasOf } from "../layer/bias.ts";
+import { roundLayer } from "../layer/round_layer.ts";
+import type { Statistics } from "../engine/statistics.ts";
+import type { ActivationGrid, Rounding } from "../emit/build.ts";
+import { checkAborted } from "../errors.ts";
+import type { RoundingMethod } from "../plan/options.ts";
+import { isFree, layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
+import type { EnginePool } from "../workers/pool.ts";
+import { WIDTHS } from "./layer_measures.ts";
+
+/** What each distinct weight becomes at each width, by the weight's name. */
+export type RoundedWidths = Map<string, ReadonlyMap<number, Rounding>>;
+
+/** How {@linkcode roundToWidths} rounds. */
+export interface RoundWidthsOptions {
+  /** How levels are found. */
+  readonly rounding: RoundingMethod;
+  /** Damping of H relative to the mean of its diagonal. */
+  readonly damping: number;
+  /** Decides every random choice. */
+  readonly seed: number;
+  /** Stops the work. */
+  readonly signal?: AbortSignal;
+}
+
+/** Rounds `layer` to every width that it may get, given what samples tell of its inputs. */
+export async function roundToWidths(
+  plan: Plan,
+  layer: LayerPlan,
+  { statistics, centred, grid }: {
+    readonly statistics: Statistics;
+    /** Whether means were taken out of the statistics. */
+    readonly centred: boolean;
+    /** The grid of its input. */
+    readonly grid: ActivationGrid | undefined;
+  },
+  pool: EnginePool,
+  options: RoundWidthsOptions,
+): Promise<ReadonlyMap<number, Rounding>> {
+  const found = new Map<number, Rounding>();
+  const layers = isFree(layer) ? WIDTHS.map((bits) => layerAtWidth(plan, layer, bits)) : [layer];
+  for (const own of layers) {
+    checkAborted(options.signal);
+    const { error: _, ...rounding } = await roundLayer(plan, own, undefined, statistics, pool, {
+      ...options,
+      floatTargetShift: false,
+      biasCorrection: centred,
+      scaleRefit: true,
+      offset: { centred },
+    });
+    const { bias } = biasOf(plan, own, rounding, statistics, centred, grid);
+    found.set(own.bits, { ...rounding, bias });
+  }
+  return found;
+}
+
+/** The roundings of all layers of `plan` at the widths that it gives them. */
+export function pickRoundings(plan: Plan, rounded: RoundedWidths): Map<string, Rounding> {
+  const seen = new Set<string>();
+  return new Map(plan.layers.map(({ target, bits }) => {
+    const found = rounded.get(target.weight)!.get(bits)!;
+    // A layer that shares the weight of one before it has its own bias, which stays.
+    const own = seen.has(target.weight) ? { ...found, bias: undefined } : found;
+    seen.add(target.weight);
+    return [target.output, own];
+  }));
+}
