@@ -32,7 +32,8 @@ export type { ExternalData } from "./src/onnx/tensor.ts";
 export type { Grid } from "./src/plan/grid.ts";
 export type { GramPlan } from "./src/plan/memory.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
-export { type LayerPlan, type Plan, plan } from "./src/plan/plan.ts";
+export { type Plan, plan } from "./src/plan/plan.ts";
+export type { LayerPlan } from "./src/plan/layer.ts";
 export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
 export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
 export type {
@@ -51,7 +52,8 @@ export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.t
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize/quantize.ts";
 export { cut, type CutOptions } from "./src/emit/narrow.ts";
 export type { NestedFormat } from "./src/emit/nested.ts";
-export { sweep, type SweepOptions, type SweepPoint, type SweepReport } from "./src/quantize/sweep.ts";
+export { sweep, type SweepOptions } from "./src/quantize/sweep.ts";
+export type { SweepPoint, SweepReport } from "./src/report/sweep_report.ts";
 export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
 export { type CheckpointStore } from "./src/calibrate/checkpoint.ts";
@@ -69,8 +71,6 @@ export {
 export { renderReport } from "./src/report/html.ts";
 export { openSamples, type OpenSamplesOptions } from "./src/samples/open.ts";
 export type {
-  ElementType,
-  InputSpec,
   Sample,
   SampleSet,
   SampleSource,
@@ -78,6 +78,7 @@ export type {
   TensorData,
   TensorValue,
 } from "./src/samples/sample.ts";
+export type { ElementType, InputSpec } from "./src/onnx/inputs.ts";
 export type { DecodeOptions, ImageDecoder, Pixels } from "./src/samples/decoder.ts";
 export type { ImageLayout, PreprocessOptions, PreprocessPreset } from "./src/samples/preprocess.ts";
 export { EnginePool, inlinePool } from "./src/workers/pool.ts";

@@ -18,3 +18,6 @@ export interface ProgressEvent {
 
 /** Hears of progress. */
 export type OnProgress = (event: ProgressEvent) => void;
+
+/** Called as work goes on, with how much was done since the last call. */
+export type OnDone = (done: number) => void;

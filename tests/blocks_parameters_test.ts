@@ -6,7 +6,7 @@ import { SoftRoundingParameter } from "../src/blocks/adaround.ts";
 import { BiasParameter, StepParameter, WeightParameter } from "../src/blocks/parameters.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { levelWindows } from "../src/plan/levels.ts";
-import type { LayerPlan } from "../src/plan/plan.ts";
+import type { LayerPlan } from "../src/plan/layer.ts";
 import { random, spd } from "./helpers/kernel_twins.ts";
 
 const rows = 6, depth = 24, bits = 3;

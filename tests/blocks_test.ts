@@ -4,7 +4,7 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { assertThrows } from "std/assert/throws.js";
-import { Budget } from "../src/blocks/time_budget.ts";
+import { TimeBudget } from "../src/blocks/time_budget.ts";
 import { batchesThatFit, cutBlocks, type CutOptions } from "../src/blocks/partition.ts";
 import { resolveBlocks } from "../src/blocks/options.ts";
 import { BlockSamples } from "../src/blocks/samples.ts";
@@ -343,9 +343,9 @@ Deno.test("checkpoint: every cut, every changed byte and every other file is ref
   );
 });
 
-Deno.test("Budget: blocks share what is left, by cost and by how far off they are", () => {
+Deno.test("TimeBudget: blocks share what is left, by cost and by how far off they are", () => {
   const costs = [1, 1, 2].map((cost) => ({ running: cost, rounding: cost, learning: cost }));
-  const budget = new Budget(100, 0, costs);
+  const budget = new TimeBudget(100, 0, costs);
   // A second for the first block's layers, so three more for the others'; 97 seconds are there.
   const first = budget.deadline(0, 0.1, 1000, { running: 600, rounding: 400 });
   assertEquals(Math.round(first), 1000 + Math.round((97000 - 1000 - 3000) / 4));
@@ -356,15 +356,15 @@ Deno.test("Budget: blocks share what is left, by cost and by how far off they ar
   assert(second - now <= left * 2 / 4 + 1 && second - now > left / 3);
   const last = budget.deadline(2, 0.1, second + 2000, { running: 2400, rounding: 1600 });
   assert(Math.abs(last - 97000) < 1, "the last block gets all that is left");
-  const endless = new Budget(Infinity, 0, costs);
+  const endless = new TimeBudget(Infinity, 0, costs);
   assertEquals(endless.deadline(0, 1, 5, { running: 0, rounding: 0 }), Infinity);
 });
 
-Deno.test("Budget: layers that are dear to round, and the check, leave less to learn in", () => {
+Deno.test("TimeBudget: layers that are dear to round, and the check, leave less to learn in", () => {
   // A tenth of the first block's time went into rounding, which costs `last` times as much in the other.
   const deadline = (last: number, check = 0) => {
     const costs = [1, last].map((rounding) => ({ running: 1, rounding, learning: 1 }));
-    const budget = new Budget(100, 0, costs, check);
+    const budget = new TimeBudget(100, 0, costs, check);
     return Math.round(budget.deadline(0, 1, 1000, { running: 900, rounding: 100 }));
   };
   assertEquals(deadline(1), 1000 + (97000 - 1000 - 1000) / 2);

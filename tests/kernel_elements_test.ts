@@ -8,7 +8,14 @@ import type { LevelBytes } from "../src/kernel/elements.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { erf } from "./twins/kernel.ts";
 import * as reference from "./twins/elements.ts";
-import { assertClose, both, onKernel, random, variedWindows, windows } from "./helpers/kernel_twins.ts";
+import {
+  assertClose,
+  both,
+  onKernel,
+  random,
+  variedWindows,
+  windows,
+} from "./helpers/kernel_twins.ts";
 
 const SIZES = [
   { rows: 0, d: 5, block: 5 },

@@ -1,6 +1,6 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { GRADIENT_STATE } from "../src/kernel/kernel.ts";
+import { GRADIENT_STATE } from "../src/kernel/arguments.ts";
 import { adaroundLoop, attentionLoop } from "./twins/gradient.ts";
 import { assertClose, both, onKernel, random, spd, variedWindows } from "./helpers/kernel_twins.ts";
 

@@ -1,6 +1,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { GRADIENT_STATE, type Kernel } from "../src/kernel/kernel.ts";
+import type { Kernel } from "../src/kernel/kernel.ts";
+import { GRADIENT_STATE } from "../src/kernel/arguments.ts";
 import { onKernel, random, spd, variedWindows } from "./helpers/kernel_twins.ts";
 
 // Engines share a layer's work by rows, or by groups; what they find must not depend on how.

@@ -8,7 +8,8 @@ import sharp from "sharp";
 import { AttuneError } from "../src/errors.ts";
 import { parseLabels } from "../src/samples/labels.ts";
 import { openSamples, type OpenSamplesOptions } from "../src/samples/open.ts";
-import type { InputSpec, SampleSet } from "../src/samples/sample.ts";
+import type { SampleSet } from "../src/samples/sample.ts";
+import type { InputSpec } from "../src/onnx/inputs.ts";
 
 const inputs: InputSpec[] = [{ name: "image", dims: ["N", 3, 8, 8], type: "float32" }];
 const preprocess = { preset: "raw" } as const;

@@ -9,7 +9,8 @@ import { withBatchAxis } from "../src/samples/batch_axis.ts";
 import { float16ToNumber } from "../src/samples/convert.ts";
 import { parseNpy } from "../src/samples/npy.ts";
 import { openZip } from "../src/samples/npz.ts";
-import type { ElementType, InputSpec, SampleSet } from "../src/samples/sample.ts";
+import type { SampleSet } from "../src/samples/sample.ts";
+import type { ElementType, InputSpec } from "../src/onnx/inputs.ts";
 
 const fixture = (name: string) => Deno.readFileSync(new URL(`fixtures/${name}`, import.meta.url));
 const types = new Map<string, Uint8Array<ArrayBuffer>>();

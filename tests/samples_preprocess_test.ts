@@ -10,7 +10,8 @@ import {
   type PreprocessPreset,
   resolvePreprocess,
 } from "../src/samples/preprocess.ts";
-import { checkSample, type InputSpec, type TensorData } from "../src/samples/sample.ts";
+import { checkSample, type TensorData } from "../src/samples/sample.ts";
+import type { InputSpec } from "../src/onnx/inputs.ts";
 import { chooseSpread } from "../src/samples/sampling.ts";
 import { sharpDecoder } from "../src/samples/sharp_decoder.ts";
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { classes } from "../examples/shapes/draw.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { openSamples } from "../src/samples/open.ts";
-import type { InputSpec } from "../src/samples/sample.ts";
+import type { InputSpec } from "../src/onnx/inputs.ts";
 
 const shapes = new URL("../examples/shapes/", import.meta.url);
 const inputs: InputSpec[] = [{ name: "image", dims: ["N", 3, 32, 32], type: "float32" }];

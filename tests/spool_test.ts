@@ -8,12 +8,7 @@ import { join } from "node:path";
 import { AttuneError } from "../src/errors.ts";
 import { regionStore } from "../src/engine/opfs_spool.ts";
 import { fileSpools } from "../src/engine/file_spool.ts";
-import {
-  type Batch,
-  cachedSpools,
-  memorySpool,
-  type SpoolFactory,
-} from "../src/engine/spool.ts";
+import { type Batch, cachedSpools, memorySpool, type SpoolFactory } from "../src/engine/spool.ts";
 import { noise } from "./helpers/models.ts";
 
 /** Batches of three samples, the last of two; `b` has two rows per sample. */

@@ -13,7 +13,8 @@
 import { AttuneError } from "../errors.ts";
 import { type Budget, budgetName, resolveMixedBits, type Strategy } from "../plan/bits.ts";
 import type { Allocation } from "../plan/allocation.ts";
-import { layerAtWidth, type Plan, withAllocation } from "../plan/plan.ts";
+import { type Plan, withAllocation } from "../plan/plan.ts";
+import { layerAtWidth } from "../plan/layer.ts";
 import { clusterValues } from "./clusters.ts";
 import { lengthPerWeight, solveFalling } from "./coding.ts";
 import { chooseOptions } from "./knapsack.ts";

@@ -5,7 +5,7 @@
  */
 
 import { type LoadOptions, loadSamples } from "../forward/load.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";

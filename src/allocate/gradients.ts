@@ -10,7 +10,7 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { isApart } from "../forward/batching.ts";
 import { LANES } from "../engine/engine.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Batch, SampleAt } from "../engine/spool.ts";
 import { differentiate, type GradientGraph, unsupported } from "../gradient/differentiate.ts";
 import { extract } from "../graph/extract.ts";

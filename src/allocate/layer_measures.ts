@@ -6,7 +6,8 @@
  */
 
 import { Kernel } from "../kernel/kernel.ts";
-import { isFree, layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import { isFree, layerAtWidth, type LayerPlan } from "../plan/layer.ts";
 import { readWeight } from "../plan/targets.ts";
 import { type Problem, problemOf, sharesOf } from "../round/problem.ts";
 import { MOST_ROWS, spectrumOf, type SpectrumProblem, widthErrors } from "../round/width_errors.ts";

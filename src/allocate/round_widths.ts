@@ -11,7 +11,8 @@ import type { Statistics } from "../engine/statistics.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { checkAborted } from "../errors.ts";
 import type { RoundingMethod } from "../plan/options.ts";
-import { isFree, layerAtWidth, type LayerPlan, type Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import { isFree, layerAtWidth, type LayerPlan } from "../plan/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { WIDTHS } from "./layer_measures.ts";
 

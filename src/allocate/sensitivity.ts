@@ -10,7 +10,8 @@
 import { openPart, simulatedParts, type Types } from "../forward/open_part.ts";
 import type { Rounding } from "../emit/build.ts";
 import { ancestors } from "../graph/extract.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 
 /** Samples that sensitivity is found on, about. */

@@ -7,7 +7,8 @@
 import { canCorrectBias } from "../layer/bias.ts";
 import { buildModel, type Rounding } from "../emit/build.ts";
 import { lengthOf, modelChunks } from "../onnx/chunks.ts";
-import { isFree, type LayerPlan, type Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import { isFree, type LayerPlan } from "../plan/layer.ts";
 
 /** Bytes of the metadata that a result has beside the model; and those of a layer's width, less its name. */
 const METADATA_BYTES = 700, WIDTH_BYTES = 5;

@@ -10,7 +10,7 @@
 
 import type { Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 import type { Value } from "../runtime/session.ts";
 import {

@@ -20,7 +20,8 @@ import {
 import { Kernel } from "../kernel/kernel.ts";
 import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
@@ -65,8 +66,8 @@ export interface LearnOptions extends LearnTuning {
 export interface Learned {
   /** New roundings by the layer's output; none where nothing was gained. */
   readonly roundings: ReadonlyMap<string, Rounding>;
-  /** New steps of activations. */
-  readonly steps: ReadonlyMap<string, number>;
+  /** New scales of activations. */
+  readonly scales: ReadonlyMap<string, number>;
   /** What the report says. */
   readonly report: Omit<BlockReport, "layers">;
 }
@@ -100,7 +101,7 @@ export async function learnBlock(
 
 /** A block stays as its layers were rounded. */
 function nothing(report: Learned["report"]): Learned {
-  return { roundings: new Map(), steps: new Map(), report };
+  return { roundings: new Map(), scales: new Map(), report };
 }
 
 class Learning {
@@ -113,7 +114,7 @@ class Learning {
   /** By the tensor that each is fed to. */
   readonly #parameters = new Map<string, Parameter>();
   readonly #weights = new Map<string, RoundingParameter>();
-  readonly #steps = new Map<string, StepParameter>();
+  readonly #scales = new Map<string, StepParameter>();
   readonly #inputs: readonly string[];
   /** By output, the input of the gradient graph that takes its target. */
   #targets: ReadonlyMap<string, string> = new Map();
@@ -148,7 +149,7 @@ class Learning {
     }
     for (const name of block.activations) {
       const step = new StepParameter(kernel, parts.grids.get(name)!);
-      this.#steps.set(name, step);
+      this.#scales.set(name, step);
       this.#parameters.set(stepName(name), step);
     }
   }
@@ -287,7 +288,7 @@ class Learning {
   #gridOf({ target: { input } }: LayerPlan): ActivationGrid | undefined {
     const { grids } = this.#parts, { shared } = this.#plan.activations;
     const source = shared.get(input) ?? input, grid = grids.get(source);
-    return grid && { ...grid, scale: this.#steps.get(source)?.scale ?? grid.scale };
+    return grid && { ...grid, scale: this.#scales.get(source)?.scale ?? grid.scale };
   }
 
   #save(): () => void {
@@ -295,7 +296,7 @@ class Learning {
     return () => restores.forEach((restore) => restore());
   }
 
-  #result(): Pick<Learned, "roundings" | "steps"> {
+  #result(): Pick<Learned, "roundings" | "scales"> {
     const roundings = this.#block.layers.map(({ layer, bias: parameter }) => {
       const { output } = layer.target;
       const { levels, scales, lows } = this.#weights.get(output)!.rounding();
@@ -305,7 +306,7 @@ class Learning {
         : this.#parts.roundings.get(output)!.bias;
       return [output, { levels, scales, lows, bias }] as const;
     });
-    const steps = [...this.#steps].map(([name, { scale }]) => [name, scale] as const);
-    return { roundings: new Map(roundings), steps: new Map(steps) };
+    const scales = [...this.#scales].map(([name, { scale }]) => [name, scale] as const);
+    return { roundings: new Map(roundings), scales: new Map(scales) };
   }
 }

@@ -9,7 +9,7 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
 
 /** How roundings are learned. */

@@ -7,18 +7,18 @@
 
 import type { TensorInfo } from "../forward/batches.ts";
 import { isApart } from "../forward/batching.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import { notBySample } from "../engine/spool.ts";
 import type { Types } from "../forward/open_part.ts";
 import { AttuneError } from "../errors.ts";
-import type { Parts, Rounding } from "../emit/build.ts";
+import type { Parts } from "../emit/build.ts";
 import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { BlockReport } from "../report/report.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import { Budget, costOfCheck, costsOf, type Spent } from "./time_budget.ts";
+import { costOfCheck, costsOf, TimeBudget } from "./time_budget.ts";
+import type { LearnedSegment, OnShare, SegmentLearner, Spent } from "../calibrate/learner.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
 import { learnBlock, NO_TIME } from "./learn.ts";
 import { blockModel } from "./model.ts";
@@ -29,19 +29,6 @@ import { BlockSamples } from "./samples.ts";
 const SHARD = 8;
 /** Layers with this many bits have nothing to gain that is worth its time. */
 const ENOUGH_BITS = 8;
-
-/** What was learned of a block. */
-export interface LearnedBlock {
-  /** New roundings by the layer's output; none where nothing was gained. */
-  readonly roundings: ReadonlyMap<string, Rounding>;
-  /** New steps of activations. */
-  readonly steps: ReadonlyMap<string, number>;
-  /** What the report says. */
-  readonly report: BlockReport;
-}
-
-/** Hears that a share of a block's work is done, and of which layers. */
-export type OnShare = (share: number, detail: string) => void;
 
 /**
  * The blocks of `plan` as they are learned, and how many samples run at a time.
@@ -62,14 +49,14 @@ export function planBlocks(
 }
 
 /** Learns the blocks of a plan, one after another. */
-export class BlockLearner {
+export class BlockLearner implements SegmentLearner {
   /** The blocks, in their order. */
-  readonly blocks: readonly Block[];
+  readonly segments: readonly Block[];
   readonly #plan: Plan;
   readonly #pool: EnginePool;
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
-  readonly #budget: Budget;
+  readonly #budget: TimeBudget;
   readonly #loaded: LoadedBatches;
   readonly #shards: number;
   readonly #unpaired: ReadonlySet<string>;
@@ -86,7 +73,7 @@ export class BlockLearner {
       settings.batch,
       sizeOfShards(loaded),
     );
-    this.blocks = blocks;
+    this.segments = blocks;
     this.#loaded = loaded;
     this.#shards = Math.ceil(settings.batch / size);
     this.#samples = new BlockSamples(loaded, {
@@ -94,9 +81,9 @@ export class BlockLearner {
       fixed,
       seed: settings.seed,
     });
-    const costs = costsOf(plan, loaded, this.blocks);
+    const costs = costsOf(plan, loaded, this.segments);
     const check = costOfCheck(plan, loaded, settings.heldOut, pool.clients.length);
-    this.#budget = new Budget(settings.timeBudget, settings.started, costs, check);
+    this.#budget = new TimeBudget(settings.timeBudget, settings.started, costs, check);
   }
 
   /** Learns block `index`, whose layers have been rounded in `parts`; all before it has `spent` so much. */
@@ -106,12 +93,12 @@ export class BlockLearner {
     types: Types,
     spent: Spent,
     onShare: OnShare,
-  ): Promise<LearnedBlock> {
-    const block = this.blocks[index];
+  ): Promise<LearnedSegment> {
+    const block = this.segments[index];
     const layers = block.steps.flat().map((layer) => layer.target.name);
-    const stay = (note: string): LearnedBlock => {
+    const stay = (note: string): LearnedSegment => {
       onShare(1, layers[0]);
-      return { roundings: new Map(), steps: new Map(), report: { layers, steps: 0, note } };
+      return { roundings: new Map(), scales: new Map(), report: { layers, steps: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
     if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
@@ -128,7 +115,7 @@ export class BlockLearner {
     const { signal, onGraph } = this.#settings;
     let shared = 0;
     try {
-      const { roundings, steps, report } = await learnBlock(
+      const { roundings, scales, report } = await learnBlock(
         this.#plan,
         model,
         parts,
@@ -149,7 +136,7 @@ export class BlockLearner {
           },
         },
       );
-      return { roundings, steps, report: { layers, ...report } };
+      return { roundings, scales, report: { layers, ...report } };
     } catch (error) {
       // A form of an operator that has no gradient shows when it is differentiated.
       if (!(error instanceof AttuneError) || error.code !== "bad-model") throw error;

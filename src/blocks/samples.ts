@@ -5,6 +5,7 @@
  */
 
 import { LANES } from "../engine/engine.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import type { SampleAt } from "../engine/spool.ts";
 import { hash32 } from "../samples/sampling.ts";
 
@@ -14,18 +15,6 @@ export interface Shard {
   readonly lane: number;
   /** The samples. */
   readonly samples: readonly SampleAt[];
-}
-
-/** How samples lie in batches, and batches in lanes. */
-export interface Layout {
-  /** Number of batches; batch i lies in lane i mod LANES. */
-  readonly batches: number;
-  /** Samples of a batch, at most. */
-  readonly batchSize: number;
-  /** Samples of each batch. */
-  readonly sizes: readonly number[];
-  /** Number of samples. */
-  readonly samples: number;
 }
 
 /** One sample in so many is not learned from, but judged by. */
@@ -45,7 +34,7 @@ export class BlockSamples {
    * to that size: then some are repeated.
    */
   constructor(
-    { batches, sizes }: Layout,
+    { batches, sizes }: Pick<LoadedBatches, "batches" | "sizes">,
     { size, fixed, seed }: { size: number; fixed: boolean; seed: number },
   ) {
     this.#size = size;

@@ -5,11 +5,13 @@
  */
 
 import { mostColumns } from "../engine/columns.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import { secondsOf } from "../calibrate/segments.ts";
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { sizeOf } from "../onnx/tensor.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
+import type { Spent } from "../calibrate/learner.ts";
 import type { Block } from "./partition.ts";
 
 /** Time that is kept for writing the result and for what takes longer than it should, as a share. */
@@ -35,9 +37,6 @@ export interface BlockCost {
   /** Learning from it. */
   readonly learning: number;
 }
-
-/** Milliseconds that went into the two kinds of work besides learning. */
-export type Spent = Readonly<Record<"running" | "rounding", number>>;
 
 /** What `blocks` take. */
 export function costsOf(plan: Plan, loaded: LoadedBatches, blocks: readonly Block[]): BlockCost[] {
@@ -101,7 +100,7 @@ function profiledSamples({ batching }: LoadedBatches): number {
 }
 
 /** Spreads a job's time over its blocks. */
-export class Budget {
+export class TimeBudget {
   readonly #end: number;
   readonly #costs: readonly BlockCost[];
   readonly #check: number;

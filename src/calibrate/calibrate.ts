@@ -10,17 +10,24 @@ import { type Parts, type Rounding, tensorAsRead } from "../emit/build.ts";
 import { cutRounding } from "../emit/narrow_rounding.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { biasOf, offsetOf } from "../layer/bias.ts";
-import type { Spent } from "../blocks/time_budget.ts";
-import { BlockLearner } from "../blocks/reconstruct.ts";
+import type { SegmentLearner, Spent } from "./learner.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import { collectLayer, collectSums, observeRanges, statisticsOf } from "../layer/collect.ts";
-import { openPart, partsOf, type PartSource, simulatedParts, type Types } from "../forward/open_part.ts";
+import {
+  openPart,
+  partsOf,
+  type PartSource,
+  simulatedParts,
+  type Types,
+} from "../forward/open_part.ts";
 import { LANES, type Side } from "../engine/engine.ts";
-import type { Calibrated, CalibrateOptions, LoadedBatches } from "./job.ts";
+import type { Calibrated, CalibrateOptions } from "./job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import {
   allSums,
   copySplit,
@@ -56,7 +63,7 @@ class Calibration {
   readonly #blocks: BlockReport[] = [];
   readonly #seconds = new Map<string, number>();
   readonly #warnings: string[] = [];
-  readonly #learner: BlockLearner | undefined;
+  readonly #learner: SegmentLearner | undefined;
   /** The widths that grids are nested for, beside the widest. */
   readonly #widths: readonly number[];
   #done = 0;
@@ -69,8 +76,8 @@ class Calibration {
     this.#options = options;
     this.#widths = narrowerWidths(plan);
     this.#unpaired = unpairedTensors(plan);
-    const { blocks, state } = options;
-    this.#learner = blocks && new BlockLearner(plan, loaded, pool, { ...options, ...blocks });
+    const { learner, state } = options;
+    this.#learner = learner;
     for (const [output, { rounding, error }] of state?.layers ?? []) {
       this.#roundings.set(output, rounding);
       this.#errors.set(output, error);
@@ -87,7 +94,7 @@ class Calibration {
 
   async run(): Promise<Calibrated> {
     const { batches, shapes } = this.#loaded;
-    const found: readonly Segment[] = this.#learner?.blocks ?? findSegments(this.#plan, shapes);
+    const found: readonly Segment[] = this.#learner?.segments ?? findSegments(this.#plan, shapes);
     const segments = found.map((own) => ({ ...own, steps: own.steps.flatMap(portionsOf) }));
     const seen = 1 + this.#widths.length;
     const passes = segments.reduce((sum, { steps }) => sum + (1 + seen) * steps.length + 1, -1);
@@ -182,7 +189,7 @@ class Calibration {
         ),
     );
     for (const [output, rounding] of learned.roundings) this.#roundings.set(output, rounding);
-    for (const [name, scale] of learned.steps) {
+    for (const [name, scale] of learned.scales) {
       const grid = this.#grids.get(name)!;
       const lo = -grid.zeroPoint * scale, hi = (2 ** grid.bits - 1 - grid.zeroPoint) * scale;
       this.#grids.set(name, { ...grid, scale, lo, hi });

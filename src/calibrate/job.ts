@@ -4,17 +4,14 @@
  * @module
  */
 
-import type { BlockSettings } from "../blocks/options.ts";
-import type { Layout } from "../blocks/samples.ts";
 import type { Parts, Rounding } from "../emit/build.ts";
 import type { RangeMethod } from "../plan/options.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";
-import type { TensorInfo } from "../forward/batches.ts";
-import type { Batching } from "../forward/batching.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
+import type { SegmentLearner } from "./learner.ts";
 import type { RoundedLayer } from "../layer/round_layer.ts";
 
 /** How layers are calibrated and rounded. */
@@ -23,14 +20,10 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly range: RangeMethod;
   /** Decides every random choice. */
   readonly seed: number;
-  /** How blocks are learned; undefined leaves what was rounded layer by layer. */
-  readonly blocks?: BlockSettings;
+  /** Learns segments further once their layers are rounded. Default: nobody does. */
+  readonly learner?: SegmentLearner;
   /** Rounded embedding tables, by the initializer's name. */
   readonly tables: ReadonlyMap<string, Rounding>;
-  /** Samples that the result is checked on, at most. */
-  readonly heldOut: number;
-  /** When the job began, by `performance.now()`. */
-  readonly started: number;
   /** What an interrupted job had found. */
   readonly state?: JobState;
   /** Hears of what has been found, after each segment; the next begins once it is done. */
@@ -65,16 +58,4 @@ export interface Calibrated {
   readonly seconds: ReadonlyMap<string, number>;
   /** What the user should know. */
   readonly warnings: readonly string[];
-}
-
-/** Batches that were loaded into the engines of a pool. */
-export interface LoadedBatches extends Layout {
-  /** Shape and type of every tensor of the float model. */
-  readonly shapes: ReadonlyMap<string, TensorInfo>;
-  /** How samples became batches. */
-  readonly batching: Batching;
-  /** Whether all samples have one shape. */
-  readonly uniform: boolean;
-  /** The tensors that have samples along their first axis; found only where that was asked for. */
-  readonly bySample?: ReadonlySet<string>;
 }

@@ -8,7 +8,8 @@ import { allocateAverage, allocateClusters } from "../allocate/allocate.ts";
 import { jointLengthPerWeight, lengthPerWeight } from "../allocate/coding.ts";
 import type { LayerMeasures } from "../allocate/layer_measures.ts";
 import { STRATEGIES } from "../plan/bits.ts";
-import { isFree, type Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import { isFree } from "../plan/layer.ts";
 import { percent } from "../report/format.ts";
 import { table } from "./table.ts";
 

@@ -16,7 +16,8 @@ import { printable } from "../printable.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { openSamples } from "../samples/open.ts";
 import type { PreprocessOptions } from "../samples/preprocess.ts";
-import type { InputSpec, SampleSet } from "../samples/sample.ts";
+import type { SampleSet } from "../samples/sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 import { type Context, type Flag, type Parsed, required } from "./command.ts";
 
 /** Flags that say which samples to read, and how images become inputs. */

@@ -7,7 +7,7 @@
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { bytesOf, DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { Draft } from "./draft.ts";
 import { biasScales, type Rounding } from "./rounding.ts";
 

@@ -12,7 +12,8 @@ import { copyModel, type Model } from "../onnx/model.ts";
 import { floatTensor } from "../onnx/tensor.ts";
 import { type Cut, extract, valueInfo } from "../graph/extract.ts";
 import { sweep } from "../graph/graph.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
@@ -29,7 +30,13 @@ import { putTables } from "./tables.ts";
 
 export { stepName, tensorAsRead } from "./activations.ts";
 export type { BuildFormat } from "./draft.ts";
-export { type ActivationGrid, biasScales, dequantize, type Parts, type Rounding } from "./rounding.ts";
+export {
+  type ActivationGrid,
+  biasScales,
+  dequantize,
+  type Parts,
+  type Rounding,
+} from "./rounding.ts";
 
 /** The quantized model of `plan` from its `parts`, in `format`. */
 export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model {

@@ -5,7 +5,7 @@
  */
 
 import { cutBits, cutLevel } from "../plan/grid.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { Rounding } from "./rounding.ts";
 
 /** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */

@@ -9,7 +9,7 @@ import { create } from "@bufbuild/protobuf";
 import { OperatorSetIdProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import { makeAttribute } from "../onnx/model.ts";
 import { DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import type { Draft } from "./draft.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";

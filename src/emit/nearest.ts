@@ -5,7 +5,8 @@
  */
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { readWeight } from "../plan/targets.ts";
 import type { Parts, Rounding } from "./rounding.ts";
 

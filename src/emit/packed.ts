@@ -9,7 +9,7 @@
  */
 
 import { bytesOf, DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { levelsAtOnce, planesOf } from "../plan/storage.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import type { Draft, ModelWriter } from "./draft.ts";

@@ -5,7 +5,7 @@
  */
 
 import { bytesOf, DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { toTensorOrder } from "../plan/targets.ts";
 import type { Draft } from "./draft.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";

@@ -10,7 +10,7 @@
 
 import { Kernel } from "../kernel/kernel.ts";
 import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
-import type { OnDone } from "../workers/rpc.ts";
+import type { OnDone } from "../progress.ts";
 import type { Problem } from "../round/problem.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { solveBlocked } from "../round/blocked.ts";

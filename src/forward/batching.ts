@@ -8,7 +8,8 @@ import { AttuneError } from "../errors.ts";
 import { numbersOf } from "../graph/constant_values.ts";
 import { DataType, sizeOf, type TypedArray } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
-import type { InputSpec, Sample, TensorValue } from "../samples/sample.ts";
+import type { Sample, TensorValue } from "../samples/sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 import type { Batch } from "../engine/spool.ts";
 
 /** How samples become runs of a model: found once, when the first of them are read. */

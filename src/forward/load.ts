@@ -15,7 +15,7 @@ import type { Sample, SampleSource } from "../samples/sample.ts";
 import { batchSizeFor, Digest, profile } from "./batches.ts";
 import { type Batching, isApart, Runs, stackSamples, tooFew } from "./batching.ts";
 import { LANES } from "../engine/engine.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "./loaded.ts";
 import { type Batched, type BatchingOptions, findBatching } from "./probe.ts";
 
 /** What is wanted of {@linkcode loadSamples}. */

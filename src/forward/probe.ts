@@ -14,12 +14,12 @@ import {
   axesFor,
   checkSample,
   formatSpec,
-  type InputSpec,
   isWhole,
   type Sample,
   type SampleSource,
   type TensorValue,
 } from "../samples/sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 import { type Batching, joinSamples, sameElements, sliceAlong, stackSamples } from "./batching.ts";
 import type { Batch } from "../engine/spool.ts";
 

@@ -8,7 +8,7 @@ import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "../onnx
 import type { Model } from "../onnx/model.ts";
 import { bodiesOf, nodeName, readsOf } from "../onnx/nodes.ts";
 import { DataType, dimsOf, readFloats, typeName } from "../onnx/tensor.ts";
-import type { ElementType, InputSpec } from "../samples/sample.ts";
+import type { ElementType, InputSpec } from "../onnx/inputs.ts";
 import { AttuneError } from "../errors.ts";
 
 import { nonTensors } from "./values.ts";

@@ -7,7 +7,7 @@
 import { AttuneError } from "../errors.ts";
 import type { Buffer } from "./arena.ts";
 import { at, Instance } from "./instance.ts";
-import type { Draws } from "./kernel.ts";
+import type { Draws } from "./arguments.ts";
 
 /** A grid of rows × d values. */
 export interface ValueGrid {

@@ -6,7 +6,8 @@
  */
 
 import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { nearestLevel } from "../round/codebook.ts";
 import type { Offset, Statistics } from "../engine/statistics.ts";
 

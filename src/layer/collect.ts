@@ -5,11 +5,12 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { mostColumns } from "../engine/columns.ts";
 import { type CollectLayer, LANES, type Side } from "../engine/engine.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import { RangeObserver } from "../engine/range.ts";
 import { addendOf } from "./bias.ts";
 import type { SplitSums } from "./round_layer.ts";

@@ -5,7 +5,8 @@
  */
 
 import { cutBits } from "../plan/grid.ts";
-import type { LayerPlan, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { LayerPlan } from "../plan/layer.ts";
 import { leastShares } from "../plan/memory.ts";
 import { readWeight } from "../plan/targets.ts";
 import { codebookProblem, codebooksOf } from "../round/codebook.ts";

@@ -12,18 +12,22 @@ import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
 import { type Activations, findActivations } from "./activations.ts";
 import type { Allocation } from "./allocation.ts";
-import { type Grid, windowsOf } from "./grid.ts";
 import {
-  type Granularity,
   matchesPattern,
   type PlanOptions,
   type ResolvedPlanOptions,
   resolvePlanOptions,
   type Width,
 } from "./options.ts";
-import type { LevelWindows } from "./levels.ts";
-import { checkNodes, checkWhole, type GramPlan, gramPlan } from "./memory.ts";
-import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
+import {
+  bitsOf,
+  isFree,
+  layerAtWidth,
+  type LayerPlan,
+  layerPlan,
+  type UniformOptions,
+} from "./layer.ts";
+import { checkNodes, checkWhole } from "./memory.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
 import { overrideOf, splitShared } from "./shared.ts";
 import { sizeOf, tensorBytes } from "./size.ts";
@@ -35,36 +39,6 @@ const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;
 /** Operators that only a quantized model has. */
 const QUANTIZED_OPS =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantize|QLinear|QAttention|QGemm|MatMulNBits|MatMulInteger|ConvInteger|GatherBlockQuantized)/;
-
-/** What becomes of one layer's weight. */
-export interface LayerPlan {
-  /** The layer. */
-  readonly target: Target;
-  /** Bits of a level; 2 where it is ternary. */
-  readonly bits: number;
-  /** Which levels there are. */
-  readonly grid: Grid;
-  /** The levels that a row may have; of a piecewise grid, before its tails are spread out. */
-  readonly windows: LevelWindows;
-  /** How the file keeps it. */
-  readonly storage: Storage;
-  /** Bits that the file keeps per level. */
-  readonly storedBits: number;
-  /** How many weights share a scale. */
-  readonly granularity: Granularity;
-  /** Scales per row of the matrix: 1, or one per block of `blockSize` inputs. */
-  readonly blocksPerRow: number;
-  /** Inputs (times kernel positions) that share a scale. */
-  readonly blockSize: number;
-  /** The second moments that are kept of its inputs. */
-  readonly gram: GramPlan;
-  /** Bytes of the weight in the model, and in the result with its scales. */
-  readonly bytesBefore: number;
-  /** Bytes of levels and scales in the result. */
-  readonly bytesAfter: number;
-  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
-  readonly note?: "first or last layer" | "override";
-}
 
 /** A plan, and the prepared model that it speaks of. */
 export interface Plan {
@@ -191,16 +165,6 @@ function activationsOf(
   return findActivations(graph, read, activationBits, edges);
 }
 
-/** Whether the width of `layer` is for a budget to choose. */
-export function isFree({ note }: LayerPlan): boolean {
-  return note === undefined;
-}
-
-/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
-export function layerAtWidth(plan: Plan, layer: LayerPlan, bits: number): LayerPlan {
-  return layerPlan({ ...plan.options, bits }, layer.target, undefined, false);
-}
-
 /** `plan` with the widths that `allocation` found. */
 export function withAllocation(plan: Plan, allocation: Allocation): Plan {
   const { graph, options, tables } = plan;
@@ -252,76 +216,4 @@ function neededOpset(
   const fine = integers === 4 || grid.kind === "nested";
   if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
   return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
-}
-
-/** Options with one width. */
-type UniformOptions = ResolvedPlanOptions & { readonly bits: Width };
-
-/** The bits that levels of a width take. */
-function bitsOf(width: Width): number {
-  return width === "ternary" ? 2 : width;
-}
-
-/** The width and the levels of a layer, and why they are not those asked for. */
-function gridOf(
-  { bits, edgeBits, nested, grid: spacing }: UniformOptions,
-  override: Width | undefined,
-  edge: boolean,
-): Pick<LayerPlan, "bits" | "grid" | "note"> {
-  const raised = edge && bitsOf(bits) < edgeBits;
-  const width = override ?? (raised ? edgeBits : bits);
-  const note = override !== undefined ? "override" : raised ? "first or last layer" : undefined;
-  if (width === "ternary") return { bits: 2, grid: { kind: "ternary" }, note };
-  if (nested === undefined || override !== undefined) {
-    // Levels are bytes at most, and 8 bits need all of them.
-    return { bits: width, grid: { kind: width < 8 ? spacing : "uniform" }, note };
-  }
-  // An edge layer is not cut below the width that edges have.
-  const widths = [width, ...nested.slice(1).filter((narrow) => !edge || narrow >= edgeBits)];
-  const grid = widths.length === 1
-    ? { kind: "uniform" } as const
-    : { kind: "nested", widths } as const;
-  return { bits: width, grid, note: widths.length < nested.length ? "first or last layer" : note };
-}
-
-/** Bytes of the biases of narrower widths, where grids are nested: float32 in base64. */
-function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: Target): number {
-  return op === "MatMul" ? 0 : Math.ceil(16 / 3 * groups * rows) * Math.max(0, nested.length - 1);
-}
-
-function layerPlan(
-  options: UniformOptions,
-  target: Target,
-  override: Width | undefined,
-  edge: boolean,
-): LayerPlan {
-  const { bits, grid, note } = gridOf(options, override, edge);
-  const weights = target.groups * target.rows * target.depth;
-  // A ConvTranspose with groups has no axis that counts its output channels.
-  const granularity: Granularity =
-    target.op === "ConvTranspose" && target.groups > 1 && target.axis === 1
-      ? { kind: "tensor" }
-      : options.granularity;
-  const blockSize = granularity.kind === "block"
-    ? Math.min(granularity.size, target.depth)
-    : target.depth;
-  const blocksPerRow = Math.ceil(target.depth / blockSize);
-  const scales = granularity.kind === "tensor" ? 1 : target.groups * target.rows * blocksPerRow;
-  const storage = storageOf(options, target, { bits, grid }, granularity);
-  const matrix = { rows: target.groups * target.rows, depth: target.depth };
-  return {
-    target,
-    bits,
-    grid,
-    windows: windowsOf(grid, bits, options.symmetric),
-    storage,
-    storedBits: storedBits(storage),
-    granularity,
-    blocksPerRow,
-    blockSize,
-    gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
-    bytesBefore: 4 * weights,
-    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
-    note,
-  };
 }

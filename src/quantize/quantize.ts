@@ -24,6 +24,7 @@ import type { Report } from "../report/report.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
 import type { SampleSource } from "../samples/sample.ts";
+import { BlockLearner } from "../blocks/reconstruct.ts";
 import { NO_TIME } from "../blocks/learn.ts";
 import { type Reconstruction, resolveBlocks } from "../blocks/options.ts";
 import {
@@ -110,9 +111,11 @@ export async function quantize(
   const saved = resume ? checkpoint?.load() : undefined;
   const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
+  const learner = settings.blocks &&
+    new BlockLearner(plan, loaded, pool, { ...settings, ...settings.blocks, started });
   const calibrated = await calibrate(plan, loaded, pool, {
     ...settings,
-    started,
+    learner,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
     state: state && checkState(checkpoint!.name, plan, state),
     onState: checkpoint &&

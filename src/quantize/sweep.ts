@@ -16,23 +16,23 @@ import { pickRoundings, type RoundedWidths, roundToWidths } from "../allocate/ro
 import { type Batching, rowsOf, stackSamples } from "../forward/batching.ts";
 import type { RangedGrid } from "../calibrate/checkpoint.ts";
 import { observeRanges } from "../layer/collect.ts";
-import type { LoadedBatches } from "../calibrate/job.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import { batchSamples, loadSamples } from "../forward/load.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
 import { buildModel } from "../emit/build.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
-import { Comparison, type Evaluation } from "../evaluate/metrics.ts";
+import { Comparison } from "../evaluate/metrics.ts";
 import { extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
 import { typeNamed } from "../onnx/tensor.ts";
 import { STRATEGIES, type Strategy } from "../plan/bits.ts";
 import { checkCount, type RangeMethod, type RoundingMethod } from "../plan/options.ts";
-import type { Allocation } from "../plan/allocation.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { OnProgress } from "../progress.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
+import type { SweepPoint, SweepReport } from "../report/sweep_report.ts";
 import { VERSION } from "../version.ts";
 
 /** Options of {@linkcode sweep}. */
@@ -61,46 +61,6 @@ export interface SweepOptions extends BatchingOptions {
   signal?: AbortSignal;
   /** Hears of progress. Default: nobody. */
   onProgress?: OnProgress;
-}
-
-/** One budget, and what came of it. */
-export interface SweepPoint {
-  /** How bits were spread; `uniform` is one width for all. */
-  readonly strategy: Allocation["strategy"];
-  /** Bits of a weight that were asked for, on average over the free layers. */
-  readonly asked: number;
-  /** Bits of a weight that came of it. */
-  readonly averageBits: number;
-  /** Bytes of the file, as predicted. */
-  readonly bytes: number;
-  /** Its first output against the float model's, on samples that it was not calibrated on. */
-  readonly evaluation: Evaluation;
-  /** Whether no other point is smaller, or as small, with less error. */
-  readonly best: boolean;
-  /** The width of each layer by its name. */
-  readonly widths: Readonly<Record<string, number>>;
-}
-
-/** What came of a sweep. */
-export interface SweepReport {
-  /** The version of attune. */
-  readonly version: string;
-  /** The model's file name. */
-  readonly model: string;
-  /** Bytes of the float weights and constants. */
-  readonly bytes: number;
-  /** The seed. */
-  readonly seed: number;
-  /** Samples used for calibration, kept out of it, and unreadable. */
-  readonly samples: {
-    readonly calibration: number;
-    readonly heldOut: number;
-    readonly skipped: number;
-  };
-  /** All points, strategy by strategy. */
-  readonly points: readonly SweepPoint[];
-  /** Seconds by kind of work. */
-  readonly stages: readonly { readonly name: string; readonly seconds: number }[];
 }
 
 /** Averages of a sweep from 2 to 8 bits. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { SweepPoint, SweepReport } from "../quantize/sweep.ts";
+import type { SweepPoint, SweepReport } from "./sweep_report.ts";
 import { bytes, duration, percent } from "./format.ts";
 import { Markup, markup } from "./markup.ts";
 import { STYLE } from "./style.ts";

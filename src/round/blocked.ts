@@ -6,7 +6,7 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import type { OnDone } from "../workers/rpc.ts";
+import type { OnDone } from "../progress.ts";
 import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";

@@ -9,9 +9,10 @@
  * @module
  */
 
-import type { Buffer, Draws, Grid, Kernel, Metric, Result, Sizes } from "../kernel/kernel.ts";
+import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import type { Draws, Grid, Metric, Result, Sizes } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../plan/levels.ts";
-import type { GridSearch } from "./scales.ts";
+import type { GridSearch } from "./search.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */
 const TAIL_STEPS = [2, 3];

@@ -4,32 +4,15 @@
  * @module
  */
 
-import type { Buffer, Kernel, Sizes } from "../kernel/kernel.ts";
+import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { codebookGrids, codebookProblem } from "./codebook.ts";
 import type { Problem } from "./problem.ts";
+import type { GridSearch, ScaleSearch } from "./search.ts";
 import { damped } from "./shift.ts";
 import { ternaryScales } from "./ternary.ts";
 
 /** Shrink factors that are tried, from the smallest to 1. */
 const CANDIDATES = 81, SHRINK_FROM = 0.2;
-
-/** Weights, and the scales that some of them share. */
-export interface ScaleSearch extends Sizes {
-  /** Weights: (groups·rows) × d. */
-  readonly target: Buffer;
-  /** What their squared errors are weighted by: groups × d. */
-  readonly importance: Buffer;
-  /** Weights that share a scale along a row. */
-  readonly block: number;
-  /** Where the scales go: (groups·rows) × ⌈d / block⌉. */
-  readonly scale: Buffer;
-}
-
-/** A search for windows of levels, too. */
-export interface GridSearch extends ScaleSearch {
-  /** Where the smallest level of each row goes: groups·rows. */
-  readonly lo: Buffer;
-}
 
 /**
  * Writes the windows and scales of least squared error of `target`, weighted by `importance`

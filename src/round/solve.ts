@@ -5,8 +5,9 @@
  * @module
  */
 
-import { type Buffer, GRADIENT_STATE, type Kernel } from "../kernel/kernel.ts";
-import type { OnDone } from "../workers/rpc.ts";
+import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import { GRADIENT_STATE } from "../kernel/arguments.ts";
+import type { OnDone } from "../progress.ts";
 import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";

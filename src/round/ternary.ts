@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { ScaleSearch } from "./scales.ts";
+import type { ScaleSearch } from "./search.ts";
 
 /**
  * The scale of least weighted squared error of `weights` on the grid {−1, 0, 1}; 1 where all are 0.

@@ -17,13 +17,14 @@ import {
   fitsInput,
   formatDims,
   formatSpec,
-  type InputSpec,
   type Sample,
   type SampleSet,
   sampleShapes,
   type SampleWarning,
 } from "./sample.ts";
-import type { ElementType, TensorData, TensorValue } from "./sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
+import type { TensorData, TensorValue } from "./sample.ts";
+import type { ElementType } from "../onnx/inputs.ts";
 import { chooseSpread } from "./sampling.ts";
 
 /** How to read arrays. */

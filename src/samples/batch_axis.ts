@@ -5,7 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { formatDims, type InputSpec } from "./sample.ts";
+import { formatDims } from "./sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 
 /**
  * The axis that counts samples, from 0: of the first input, and of those others that have the same

@@ -5,7 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { arrayConstructors, type ElementType, type TensorData } from "./sample.ts";
+import { arrayConstructors, type TensorData } from "./sample.ts";
+import type { ElementType } from "../onnx/inputs.ts";
 
 /** What an element type holds. */
 export function kindOf(type: ElementType): "float" | "integer" | "bool" {

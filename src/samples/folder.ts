@@ -12,7 +12,8 @@ import { loadRegular } from "../files/regular.ts";
 import type { ImageDecoder } from "./decoder.ts";
 import { parseLabels } from "./labels.ts";
 import { type Preprocess, preprocessPixels } from "./preprocess.ts";
-import type { InputSpec, Sample, SampleSet, SampleWarning } from "./sample.ts";
+import type { Sample, SampleSet, SampleWarning } from "./sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 import { checkSample } from "./sample.ts";
 import { chooseSpread } from "./sampling.ts";
 

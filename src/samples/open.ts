@@ -15,7 +15,8 @@ import { type BatchAxis, withBatchAxis } from "./batch_axis.ts";
 import type { ImageDecoder } from "./decoder.ts";
 import { openFolder } from "./folder.ts";
 import { type PreprocessOptions, resolvePreprocess } from "./preprocess.ts";
-import { formatDims, type InputSpec, type SampleSet, type SampleWarning } from "./sample.ts";
+import { formatDims, type SampleSet, type SampleWarning } from "./sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 
 /** How to read samples. */
 export interface OpenSamplesOptions {

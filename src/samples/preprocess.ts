@@ -7,7 +7,8 @@
 
 import { AttuneError } from "../errors.ts";
 import type { Pixels, ResizeFilter } from "./decoder.ts";
-import { formatSpec, type InputSpec, type TensorValue } from "./sample.ts";
+import { formatSpec, type TensorValue } from "./sample.ts";
+import type { InputSpec } from "../onnx/inputs.ts";
 
 /**
  * How values from 0 to 255 are scaled.

@@ -6,6 +6,7 @@
  */
 
 import { AttuneError, type ErrorCode } from "../errors.ts";
+import type { OnDone } from "../progress.ts";
 
 /** Either end of a worker's message channel. */
 export interface Port {
@@ -42,9 +43,6 @@ type Response =
     readonly message: string;
     readonly stack?: string;
   };
-
-/** Called as work goes on, with how much was done since the last call. */
-export type OnDone = (done: number) => void;
 
 /**
  * Answers calls on `port` with the methods of `service`, one after another. A call that was dropped is

@@ -25,7 +25,8 @@ import {
 } from "../../src/onnx/model.ts";
 import { floatTensor, sizeOf } from "../../src/onnx/tensor.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
-import { type LayerPlan, type Plan, plan } from "../../src/plan/plan.ts";
+import { type Plan, plan } from "../../src/plan/plan.ts";
+import type { LayerPlan } from "../../src/plan/layer.ts";
 import { readWeight } from "../../src/plan/targets.ts";
 import type { OpenOptions, Runtime, Value } from "../../src/runtime/session.ts";
 import { build, noise, value } from "./models.ts";

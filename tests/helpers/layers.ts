@@ -10,7 +10,8 @@ import {
   type Parts,
   type Rounding,
 } from "../../src/emit/build.ts";
-import type { LayerPlan, Plan } from "../../src/plan/plan.ts";
+import type { Plan } from "../../src/plan/plan.ts";
+import type { LayerPlan } from "../../src/plan/layer.ts";
 import type { Value } from "../../src/runtime/session.ts";
 import { build, noise, value } from "./models.ts";
 

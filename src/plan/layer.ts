@@ -1,0 +1,129 @@
+/**
+ * What becomes of one layer: its width, its levels, how the file keeps them, and what that takes.
+ *
+ * @module
+ */
+
+import { type Grid, windowsOf } from "./grid.ts";
+import type { LevelWindows } from "./levels.ts";
+import { type GramPlan, gramPlan } from "./memory.ts";
+import type { Granularity, ResolvedPlanOptions, Width } from "./options.ts";
+import { type Storage, storageOf, storedBits, storedBytes } from "./storage.ts";
+import type { Target } from "./targets.ts";
+
+/** What becomes of one layer's weight. */
+export interface LayerPlan {
+  /** The layer. */
+  readonly target: Target;
+  /** Bits of a level; 2 where it is ternary. */
+  readonly bits: number;
+  /** Which levels there are. */
+  readonly grid: Grid;
+  /** The levels that a row may have; of a piecewise grid, before its tails are spread out. */
+  readonly windows: LevelWindows;
+  /** How the file keeps it. */
+  readonly storage: Storage;
+  /** Bits that the file keeps per level. */
+  readonly storedBits: number;
+  /** How many weights share a scale. */
+  readonly granularity: Granularity;
+  /** Scales per row of the matrix: 1, or one per block of `blockSize` inputs. */
+  readonly blocksPerRow: number;
+  /** Inputs (times kernel positions) that share a scale. */
+  readonly blockSize: number;
+  /** The second moments that are kept of its inputs. */
+  readonly gram: GramPlan;
+  /** Bytes of the weight in the model, and in the result with its scales. */
+  readonly bytesBefore: number;
+  /** Bytes of levels and scales in the result. */
+  readonly bytesAfter: number;
+  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
+  readonly note?: "first or last layer" | "override";
+}
+
+/** Whether the width of `layer` is for a budget to choose. */
+export function isFree({ note }: LayerPlan): boolean {
+  return note === undefined;
+}
+
+/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
+export function layerAtWidth(
+  plan: { readonly options: ResolvedPlanOptions },
+  layer: LayerPlan,
+  bits: number,
+): LayerPlan {
+  return layerPlan({ ...plan.options, bits }, layer.target, undefined, false);
+}
+
+/** Options with one width. */
+export type UniformOptions = ResolvedPlanOptions & { readonly bits: Width };
+
+/** The bits that levels of a width take. */
+export function bitsOf(width: Width): number {
+  return width === "ternary" ? 2 : width;
+}
+
+/** The width and the levels of a layer, and why they are not those asked for. */
+function gridOf(
+  { bits, edgeBits, nested, grid: spacing }: UniformOptions,
+  override: Width | undefined,
+  edge: boolean,
+): Pick<LayerPlan, "bits" | "grid" | "note"> {
+  const raised = edge && bitsOf(bits) < edgeBits;
+  const width = override ?? (raised ? edgeBits : bits);
+  const note = override !== undefined ? "override" : raised ? "first or last layer" : undefined;
+  if (width === "ternary") return { bits: 2, grid: { kind: "ternary" }, note };
+  if (nested === undefined || override !== undefined) {
+    // Levels are bytes at most, and 8 bits need all of them.
+    return { bits: width, grid: { kind: width < 8 ? spacing : "uniform" }, note };
+  }
+  // An edge layer is not cut below the width that edges have.
+  const widths = [width, ...nested.slice(1).filter((narrow) => !edge || narrow >= edgeBits)];
+  const grid = widths.length === 1
+    ? { kind: "uniform" } as const
+    : { kind: "nested", widths } as const;
+  return { bits: width, grid, note: widths.length < nested.length ? "first or last layer" : note };
+}
+
+/** Bytes of the biases of narrower widths, where grids are nested: float32 in base64. */
+function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: Target): number {
+  return op === "MatMul" ? 0 : Math.ceil(16 / 3 * groups * rows) * Math.max(0, nested.length - 1);
+}
+
+/** What becomes of `target`; `override` is a width of its own, `edge` whether it is a first or last layer. */
+export function layerPlan(
+  options: UniformOptions,
+  target: Target,
+  override: Width | undefined,
+  edge: boolean,
+): LayerPlan {
+  const { bits, grid, note } = gridOf(options, override, edge);
+  const weights = target.groups * target.rows * target.depth;
+  // A ConvTranspose with groups has no axis that counts its output channels.
+  const granularity: Granularity =
+    target.op === "ConvTranspose" && target.groups > 1 && target.axis === 1
+      ? { kind: "tensor" }
+      : options.granularity;
+  const blockSize = granularity.kind === "block"
+    ? Math.min(granularity.size, target.depth)
+    : target.depth;
+  const blocksPerRow = Math.ceil(target.depth / blockSize);
+  const scales = granularity.kind === "tensor" ? 1 : target.groups * target.rows * blocksPerRow;
+  const storage = storageOf(options, target, { bits, grid }, granularity);
+  const matrix = { rows: target.groups * target.rows, depth: target.depth };
+  return {
+    target,
+    bits,
+    grid,
+    windows: windowsOf(grid, bits, options.symmetric),
+    storage,
+    storedBits: storedBits(storage),
+    granularity,
+    blocksPerRow,
+    blockSize,
+    gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
+    bytesBefore: 4 * weights,
+    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
+    note,
+  };
+}
