@@ -11,7 +11,7 @@
 import { writeFileSync } from "node:fs";
 import { batchSizeFor, profile } from "../src/forward/batches.ts";
 import { stackSamples } from "../src/forward/batching.ts";
-import { finish, type LayerSums } from "../src/engine/statistics.ts";
+import { type LayerSums, momentsOf } from "../src/engine/statistics.ts";
 import { extract } from "../src/graph/extract.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
@@ -149,7 +149,7 @@ export async function problemsOf(
 
 function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerSums): MakeProblem {
   const { groups, rows, depth } = target;
-  const { gram } = finish(sums, target, { centred: true });
+  const { gram } = momentsOf([sums], target, { centred: true });
   const weight = readWeight(made.graph, target);
   // Groups with one row or rows of the only group, evenly spread.
   const all = groups > 1 ? groups : rows,

@@ -21,3 +21,11 @@ export type OnProgress = (event: ProgressEvent) => void;
 
 /** Called as work goes on, with how much was done since the last call. */
 export type OnDone = (done: number) => void;
+
+/** How long work is watched and stopped; both are for whoever asked for it. */
+export interface Task {
+  /** Hears of progress. Default: nobody. */
+  readonly onDone?: OnDone;
+  /** Stops the work at its next pause. Default: nothing does. */
+  readonly signal?: AbortSignal;
+}

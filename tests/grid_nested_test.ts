@@ -22,6 +22,7 @@ import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise, runModel, value } from "./helpers/models.ts";
 import { random, spd } from "./helpers/kernel_twins.ts";
+import { finish } from "../src/round/work.ts";
 
 const WIDTHS = [8, 6, 4, 3];
 
@@ -76,11 +77,11 @@ Deno.test("solveNested: every width is near what rounding for it alone gives, fa
   using kernel = Kernel.create();
   for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
     const nested = problem(1, 12, 48, more), { cuts = [], ...plain } = nested;
-    const found = solveNested(kernel, nested), wide = solveLayer(kernel, plain);
+    const found = finish(solveNested(kernel, nested)), wide = finish(solveLayer(kernel, plain));
     assert(found.error.final < 1e-3 * found.power, `${found.error.final} of ${found.power}`);
     cuts.forEach(({ bits, gram }, c) => {
       const own = { ...plain, gram, windows: levelWindows(bits, true) };
-      const alone = solveLayer(kernel, own), cut = found.cuts![c];
+      const alone = finish(solveLayer(kernel, own)), cut = found.cuts![c];
       // The loss of the ordinary 8-bit rounding's high bits, as a problem of fixed levels.
       const levels = wide.levels.map((level) => cutLevel(level, 8, bits));
       const scales = wide.scales.map((s) => s * 2 ** (8 - bits));
@@ -122,16 +123,16 @@ function lossOf(
 
 Deno.test("solveNested: rows and groups do not depend on one another", () => {
   using kernel = Kernel.create();
-  const whole = problem(4, 2, 17), found = solveNested(kernel, whole);
+  const whole = problem(4, 2, 17), found = finish(solveNested(kernel, whole));
   const share = (matrix: Float32Array, size: number) => matrix.slice(2 * size, 3 * size);
-  const part = solveNested(kernel, {
+  const part = finish(solveNested(kernel, {
     ...whole,
     groups: 1,
     weight: share(whole.weight, 34),
     gram: share(whole.gram, 289),
     cuts: whole.cuts!.map((cut) => ({ ...cut, gram: share(cut.gram, 289) })),
     stream: 4,
-  });
+  }));
   assertEquals(part.levels, found.levels.slice(68, 102));
   assertEquals(part.scales, found.scales.slice(4, 6));
 });

@@ -26,6 +26,7 @@ import { loadBackend } from "../src/runtime/backends.ts";
 import { EnginePool, inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
 import { random, spd } from "./helpers/kernel_twins.ts";
+import { finish } from "../src/round/work.ts";
 
 /** Weights of which a few are large. */
 const heavy = (size: number, seed: number) => random(size, seed).map((x) => x * x * x);
@@ -182,11 +183,11 @@ Deno.test("solveLayer: levels of the codebook, much better than nearest, and tha
       least = Math.min(...errors);
     const best = codebooks[errors.indexOf(least)], what = JSON.stringify(more);
     assert(least < even, `${what}: ${least}, ${even}`);
-    const found = solveLayer(kernel, { ...plain, ...codebookProblem(best, false) });
+    const found = finish(solveLayer(kernel, { ...plain, ...codebookProblem(best, false) }));
     const of = found.levels.map((level, i) => level - found.lows[Math.floor(i / 48)] + best[0]);
     assert(of.every((level) => best.includes(level)), `${of}`);
     assert(of.includes(best[0]) && of.includes(best.at(-1)!), "the tails are not used");
-    const uniform = solveLayer(kernel, plain);
+    const uniform = finish(solveLayer(kernel, plain));
     assert(found.error.final < 0.7 * found.error.nearest, `${what}: ${found.error.final}`);
     assert(found.error.final < 0.95 * uniform.error.final, `${what}: ${uniform.error.final}`);
   }
@@ -196,8 +197,8 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
   using kernel = Kernel.create();
   const plain = problem(2, 20, 40);
   const codebook = Int8Array.of(-4, -3, -2, -1, 0, 1, 2, 3);
-  const found = solveLayer(kernel, { ...plain, ...codebookProblem(codebook, false) }),
-    even = solveLayer(kernel, plain);
+  const found = finish(solveLayer(kernel, { ...plain, ...codebookProblem(codebook, false) })),
+    even = finish(solveLayer(kernel, plain));
   assert(Math.abs(found.error.final / even.error.final - 1) < 0.05);
   // Nearest rounding searches its scales a little otherwise.
   assert(Math.abs(found.error.nearest / even.error.nearest - 1) < 0.05);
@@ -209,15 +210,15 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
 Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H keep to the levels", () => {
   using kernel = Kernel.create();
   const [codebook] = codebooksOf(3), whole = problem(1, 20, 16, codebookProblem(codebook, false));
-  const found = solveLayer(kernel, whole);
+  const found = finish(solveLayer(kernel, whole));
   for (const [from, to] of [[0, 1], [1, 8], [14, 20]]) {
     const weight = whole.weight.slice(from * 16, to * 16);
-    const part = solveLayer(kernel, { ...whole, rows: to - from, weight, stream: from });
+    const part = finish(solveLayer(kernel, { ...whole, rows: to - from, weight, stream: from }));
     assertEquals(part.levels, found.levels.slice(from * 16, to * 16));
     assertEquals(part.scales, found.scales.slice(from, to));
     assertEquals(part.lows, found.lows.slice(from, to));
   }
-  const blocked = solveBlocked(kernel, { ...whole, gram: spd(2, 8, 4).h, gramBlock: 8 });
+  const blocked = finish(solveBlocked(kernel, { ...whole, gram: spd(2, 8, 4).h, gramBlock: 8 }));
   const of = blocked.levels.map((level, i) => level - blocked.lows[i >> 4] + codebook[0]);
   assert(of.every((level) => codebook.includes(level)));
   assert(blocked.error.final < blocked.error.nearest);

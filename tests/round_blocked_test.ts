@@ -19,6 +19,7 @@ import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
+import { finish } from "../src/round/work.ts";
 
 const target = (depth: number, rows = 8, groups = 1) =>
   ({ name: "fc", groups, rows, depth }) as Target;
@@ -85,8 +86,8 @@ Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", (
   for (const [groups, rows, depth, size] of [[1, 5, 24, 8], [3, 2, 12, 4], [1, 3, 16, 16]]) {
     for (const more of [{}, { oneScale: true }, { blockSize: 4 }]) {
       const [blocked, whole] = problem(groups, rows, depth, size);
-      const expected = solveLayer(kernel, { ...whole, ...more });
-      const { levels, scales, lows, error } = solveBlocked(kernel, { ...blocked, ...more });
+      const expected = finish(solveLayer(kernel, { ...whole, ...more }));
+      const { levels, scales, lows, error } = finish(solveBlocked(kernel, { ...blocked, ...more }));
       assertEquals([scales, lows], [expected.scales, expected.lows]);
       // The better of two roundings is kept for each part of a row here, and for each row there.
       const what = `${groups} × ${rows} × ${depth} in ${size}: ${JSON.stringify(more)}`;
@@ -102,7 +103,7 @@ Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", (
 Deno.test("solveBlocked: all parts of a row have its window", () => {
   using kernel = Kernel.create();
   const [blocked] = problem(1, 5, 24, 8), windows = levelWindows(3, false);
-  const { levels, lows, error } = solveBlocked(kernel, { ...blocked, windows });
+  const { levels, lows, error } = finish(solveBlocked(kernel, { ...blocked, windows }));
   assert(new Set(lows).size > 1 && lows.every((lo) => windows.lows.includes(lo)), `${lows}`);
   levels.forEach((level, i) => {
     const lo = lows[Math.floor(i / 24)];
@@ -115,11 +116,11 @@ Deno.test("solveBlocked: the same levels, however rows are shared", () => {
   using kernel = Kernel.create();
   const [one] = problem(1, 6, 24, 8);
   const blocked = { ...one, method: { kind: "attention", candidates: 8 } as const };
-  const whole = solveBlocked(kernel, blocked).levels, width = blocked.depth;
+  const whole = finish(solveBlocked(kernel, blocked)).levels, width = blocked.depth;
   for (const [from, to] of [[0, 2], [2, 6]]) {
     const weight = blocked.weight.slice(from * width, to * width);
     const share = { ...blocked, rows: to - from, weight, stream: blocked.stream + from };
-    assertEquals(solveBlocked(kernel, share).levels, whole.slice(from * width, to * width));
+    assertEquals(finish(solveBlocked(kernel, share)).levels, whole.slice(from * width, to * width));
   }
 });
 

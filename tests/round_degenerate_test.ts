@@ -3,7 +3,7 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
-import { finish } from "../src/engine/statistics.ts";
+import { momentsOf } from "../src/engine/statistics.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { levelWindows } from "../src/plan/levels.ts";
@@ -11,6 +11,7 @@ import type { RoundingMethod } from "../src/plan/options.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { noise } from "./helpers/models.ts";
+import { finish } from "../src/round/work.ts";
 
 const METHODS: RoundingMethod[] = [
   { kind: "nearest" },
@@ -58,7 +59,7 @@ Deno.test("degenerate statistics: every method, every shape", () => {
         ...{ damping: 0.01, refit: true, seed: 1, stream: 0 },
       };
       for (const method of METHODS) {
-        const { levels, scales, error } = solveLayer(kernel, { ...problem, method });
+        const { levels, scales, error } = finish(solveLayer(kernel, { ...problem, method }));
         const what = `${name}, ${groups} × ${rows} × ${depth}, ${method.kind}`;
         assertEquals(levels.length, weight.length);
         assert(scales.every((s) => s > 0 && Number.isFinite(s)), `${what}: scales ${scales}`);
@@ -78,10 +79,10 @@ Deno.test("an H that is indefinite is refused, and says what helps", () => {
     ...{ oneScale: false, damping: 0.01, refit: true, seed: 1, stream: 0 },
     method: { kind: "attention" },
   };
-  const error = assertThrows(() => solveLayer(kernel, problem), AttuneError, "--damping");
+  const error = assertThrows(() => finish(solveLayer(kernel, problem)), AttuneError, "--damping");
   assertEquals(error.code, "bad-data");
   // Enough of it makes it definite.
-  const { levels } = solveLayer(kernel, { ...problem, damping: 10 });
+  const { levels } = finish(solveLayer(kernel, { ...problem, damping: 10 }));
   assertEquals(levels.length, 4);
 });
 
@@ -106,12 +107,12 @@ Deno.test("finish: an input that never changes has no covariance, whatever float
     inputSum: inputSum.view.slice(),
     outputSum: outputSum.slice(),
   });
-  const centred = finish(sums(), { rows, depth }, { centred: true });
+  const centred = momentsOf([sums()], { rows, depth }, { centred: true });
   for (let i = 0; i < depth; i++) {
     assertEquals([centred.gram[2 * depth + i], centred.gram[i * depth + 2]], [0, 0]);
     if (i !== 2) assert(centred.gram[i * depth + i] > 0.1);
   }
   for (let r = 0; r < rows; r++) assertEquals(centred.cross[r * depth + 2], 0);
   // Where no bias makes up for means, it counts as any other.
-  assert(finish(sums(), { rows, depth }, { centred: false }).gram[2 * depth + 2] > 10);
+  assert(momentsOf([sums()], { rows, depth }, { centred: false }).gram[2 * depth + 2] > 10);
 });

@@ -9,7 +9,7 @@
 
 import { AttuneError, checkAborted } from "../errors.ts";
 import { isApart } from "../forward/batching.ts";
-import { LANES } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Batch, SampleAt } from "../engine/spool.ts";
 import { differentiate, type GradientGraph, unsupported } from "../gradient/differentiate.ts";

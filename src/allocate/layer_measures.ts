@@ -12,6 +12,7 @@ import { readWeight } from "../plan/targets.ts";
 import { type Problem, problemOf, sharesOf } from "../round/problem.ts";
 import { MOST_ROWS, spectrumOf, type SpectrumProblem, widthErrors } from "../round/width_errors.ts";
 import type { Spectrum } from "../round/spectrum.ts";
+import { finish } from "../round/work.ts";
 
 /** The widths that are measured, in rising order. */
 export const WIDTHS: readonly number[] = [2, 3, 4, 5, 6, 7, 8];
@@ -50,7 +51,7 @@ export interface OutputMeasures {
 export function measureWeights(plan: Plan, kernel: Kernel = Kernel.create()): LayerMeasures[] {
   return distinctLayers(plan).map((layer) => {
     const weight = readWeight(plan.graph, layer.target);
-    const errors = widthErrors(kernel, weightProblems(plan, layer, weight));
+    const errors = finish(widthErrors(kernel, weightProblems(plan, layer, weight)));
     const eigenvalues = spectrumOf(kernel, spectrumProblem(layer, weight));
     return weightMeasures(layer, eigenvalues, errors.weight);
   });

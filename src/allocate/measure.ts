@@ -10,9 +10,8 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { biasOf, offsetOf } from "../layer/bias.ts";
 import { collectLayer, collectSums, statisticsOf } from "../layer/collect.ts";
-import { LANES } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
-import { allSums } from "../layer/round_layer.ts";
 import { findSegments } from "../calibrate/segments.ts";
 import type { Statistics } from "../engine/statistics.ts";
 import { openPart, partsOf, type Types } from "../forward/open_part.ts";
@@ -203,7 +202,7 @@ class Measurement {
     await this.#pool.close();
     const jobs = layers.map((layer, l) => {
       const offset = offsetOf(plan, layer, biasCorrection);
-      const statistics = statisticsOf(layer, allSums(split[l]), offset);
+      const statistics = statisticsOf(layer, split[l], offset);
       // Without samples there is no mean to set right.
       const centred = offset.centred && statistics.count > 0;
       return { layer, statistics, centred, weight: readWeight(plan.graph, layer.target) };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { LANES } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import type { SampleAt } from "../engine/spool.ts";
 import { hash32 } from "../samples/sampling.ts";

@@ -25,16 +25,11 @@ import {
   simulatedParts,
   type Types,
 } from "../forward/open_part.ts";
-import { LANES, type Side } from "../engine/engine.ts";
+import { LANES, type Side } from "../engine/lanes.ts";
 import type { Calibrated, CalibrateOptions } from "./job.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
-import {
-  allSums,
-  copySplit,
-  type RoundedLayer,
-  roundLayer,
-  type SplitSums,
-} from "../layer/round_layer.ts";
+import { type RoundedLayer, roundLayer } from "../layer/round_layer.ts";
+import type { SplitSums } from "../engine/statistics.ts";
 import { findSegments, portionsOf, type Segment } from "./segments.ts";
 
 /** Calibrates and rounds every layer of `plan` on the batches that `pool` holds. */
@@ -282,7 +277,7 @@ class Calibration {
       other.target.weight === target.weight && this.#errors.has(other.target.output)
     )?.target.output;
     const offset = offsetOf(plan, layer, this.#options.biasCorrection);
-    const statistics = statisticsOf(layer, allSums(split), offset);
+    const statistics = statisticsOf(layer, split, offset);
     const seen = statistics.count > 0, centred = offset.centred && seen;
     if (!seen) {
       this.#warnings.push(
@@ -294,8 +289,8 @@ class Calibration {
       const sums = cuts.get(width) ?? split;
       return {
         width,
-        split: copySplit(sums),
-        statistics: statisticsOf(layer, allSums(sums), offset),
+        split: sums,
+        statistics: statisticsOf(layer, sums, offset),
       };
     });
     const { levels, scales, lows, codebook, error } = first !== undefined

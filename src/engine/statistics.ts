@@ -18,6 +18,14 @@ export interface LayerSums {
   readonly outputSum: Float32Array;
 }
 
+/** The sums of a layer, apart for the lanes to learn from and those to judge by. */
+export interface SplitSums {
+  /** Of the lanes to learn from. */
+  readonly training: LayerSums;
+  /** Of the lanes to judge by; undefined where there are too few samples. */
+  readonly validation?: LayerSums;
+}
+
 /** Means over the columns; with `centred`, the mean of x̂ and of y is taken out (a bias makes up). */
 export interface Statistics {
   /** Number of columns. */
@@ -64,18 +72,6 @@ export function addSums(sums: LayerSums, other: LayerSums): void {
   }
 }
 
-/** A copy of `sums` that can be added to. */
-export function copySums(sums: LayerSums): LayerSums {
-  const { count, gram, cross, inputSum, outputSum } = sums;
-  return {
-    count,
-    gram: gram.slice(),
-    cross: cross.slice(),
-    inputSum: inputSum.slice(),
-    outputSum: outputSum.slice(),
-  };
-}
-
 /**
  * Variance relative to E[x²] below which float32 sums of squares say nothing: such an input is constant,
  * and its covariances are rounding errors, which would make H indefinite.
@@ -90,12 +86,15 @@ export interface Offset {
   readonly bias?: Float32Array;
 }
 
-/** Means from sums; `depth` and `rows` are per group. The sums are overwritten. */
-export function finish(
-  sums: LayerSums,
+/** Means over all of `parts`; `depth` and `rows` are per group. */
+export function momentsOf(
+  parts: readonly LayerSums[],
   { rows, depth }: { readonly rows: number; readonly depth: number },
   { centred, bias }: Offset,
 ): Statistics {
+  // A copy, which becomes the result.
+  const [sums, ...others] = parts.map((part, i) => i === 0 ? copyOf(part) : part);
+  for (const other of others) addSums(sums, other);
   const { count, gram, cross } = sums;
   const inputMean = sums.inputSum.map((value) => value / count);
   const outputMean = sums.outputSum.map((value) => value / count);
@@ -129,4 +128,14 @@ export function finish(
     for (let r = 0; r < rows && cross.length > 0; r++) cross[top + r * depth] = 0;
   });
   return { count, gram, cross, inputMean, outputMean };
+}
+
+function copyOf({ count, gram, cross, inputSum, outputSum }: LayerSums): LayerSums {
+  return {
+    count,
+    gram: gram.slice(),
+    cross: cross.slice(),
+    inputSum: inputSum.slice(),
+    outputSum: outputSum.slice(),
+  };
 }

@@ -14,7 +14,7 @@ import { fitsSession, runOnce } from "./relay.ts";
 import type { Sample, SampleSource } from "../samples/sample.ts";
 import { batchSizeFor, Digest, profile } from "./batches.ts";
 import { type Batching, isApart, Runs, stackSamples, tooFew } from "./batching.ts";
-import { LANES } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import type { LoadedBatches } from "./loaded.ts";
 import { type Batched, type BatchingOptions, findBatching } from "./probe.ts";
 

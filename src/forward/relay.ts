@@ -15,7 +15,7 @@ import { typeNamed } from "../onnx/tensor.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { OpenOptions, Value } from "../runtime/session.ts";
-import { LANES } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import { openPart, partsOf, type PartSource, type Types } from "./open_part.ts";
 import type { Batch } from "../engine/spool.ts";
 

@@ -9,16 +9,16 @@ import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../plan/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { mostColumns } from "../engine/columns.ts";
-import { type CollectLayer, LANES, type Side } from "../engine/engine.ts";
+import { type CollectLayer, LANES, type Side } from "../engine/lanes.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import { RangeObserver } from "../engine/range.ts";
 import { addendOf } from "./bias.ts";
-import type { SplitSums } from "./round_layer.ts";
 import {
   addSums,
-  finish,
   type LayerSums,
+  momentsOf,
   type Offset,
+  type SplitSums,
   type Statistics,
   unseen,
 } from "../engine/statistics.ts";
@@ -109,14 +109,21 @@ export async function collectSums(
 }
 
 /**
- * The statistics of `layer` from its `sums`, which are overwritten.
+ * The statistics of `layer` from its sums over all lanes.
  *
  * @throws {AttuneError} `bad-model` naming the node where they are not finite.
  */
-export function statisticsOf(layer: LayerPlan, sums: LayerSums, offset: Offset): Statistics {
+export function statisticsOf(
+  layer: LayerPlan,
+  { training, validation }: SplitSums,
+  offset: Offset,
+): Statistics {
   const { target, gram } = layer;
-  if (sums.count === 0) return unseen(gram.kind === "full" ? target.depth : gram.size, target);
-  const statistics = finish(sums, target, offset);
+  const parts = validation ? [training, validation] : [training];
+  if (parts.every(({ count }) => count === 0)) {
+    return unseen(gram.kind === "full" ? target.depth : gram.size, target);
+  }
+  const statistics = momentsOf(parts, target, offset);
   const means = { input: statistics.inputMean, output: statistics.outputMean };
   for (const [what, values] of Object.entries(means)) {
     if (values.every(Number.isFinite)) continue;

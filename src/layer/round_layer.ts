@@ -20,31 +20,16 @@ import {
 import { bestStrength } from "../round/shift.ts";
 import type { Solution } from "../round/solve.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import {
-  addSums,
-  copySums,
-  finish,
-  type LayerSums,
-  type Offset,
-  type Statistics,
-} from "../engine/statistics.ts";
+import { momentsOf, type Offset, type SplitSums, type Statistics } from "../engine/statistics.ts";
 
 /** The shift's strength where there are too few samples to judge it. */
 const UNTESTED_STRENGTH = 0.25;
-
-/** The sums of a layer, apart for the lanes to learn from and those to judge by. */
-export interface SplitSums {
-  /** Of the lanes to learn from. */
-  readonly training: LayerSums;
-  /** Of the lanes to judge by; undefined where there are too few samples. */
-  readonly validation?: LayerSums;
-}
 
 /** What was seen of a layer in the model that is cut to fewer bits. */
 export interface CutSums {
   /** Bits that the model is cut to. */
   readonly width: number;
-  /** Used up by rounding. */
+  /** Apart for the lanes to learn from and those to judge by. */
   readonly split: SplitSums;
   /** Over all lanes. */
   readonly statistics: Statistics;
@@ -69,21 +54,9 @@ export interface RoundedLayer {
   };
 }
 
-/** A copy of `split`, since rounding uses it up. */
-export function copySplit({ training, validation }: SplitSums): SplitSums {
-  return { training: copySums(training), validation: validation && copySums(validation) };
-}
-
-/** The sums of all lanes. */
-export function allSums({ training, validation }: SplitSums): LayerSums {
-  const sums = copySums(training);
-  if (validation) addSums(sums, validation);
-  return sums;
-}
-
 /**
- * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found on, is
- * used up. Without it there is no shift.
+ * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found on.
+ * Without it there is no shift.
  */
 export async function roundLayer(
   plan: Plan,
@@ -154,7 +127,8 @@ async function strengthOf(
 ): Promise<number> {
   if (training.count === 0) return Infinity;
   if (validation === undefined || validation.count === 0) return UNTESTED_STRENGTH;
-  const seen = finish(training, target, offset), unseen = finish(validation, target, offset);
+  const seen = momentsOf([training], target, offset);
+  const unseen = momentsOf([validation], target, offset);
   return bestStrength(
     await pool.run(shares.map((share) => {
       const moments = ({ gram, cross }: Statistics) => ({

@@ -6,17 +6,17 @@
  */
 
 import type { Kernel } from "../kernel/kernel.ts";
-import type { OnDone } from "../progress.ts";
 import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
 import { type Solution, solveLayer } from "./solve.ts";
+import type { Work } from "./work.ts";
 
 /** Random streams of a part: more than rows of a layer that is as deep. */
 const STREAMS_PER_PART = 2 ** 16;
 
 /** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
-export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
+export function* solveBlocked(kernel: Kernel, problem: Problem): Work<Solution> {
   const { groups, rows, depth, gramBlock: size, blockSize, weight, gram } = problem;
   const parts = depth / size;
   const { scales, lows } = gridsOf(kernel, problem);
@@ -36,7 +36,7 @@ export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone):
       const width = values.length / (groups * parts);
       return values.slice(block * width, (block + 1) * width) as T;
     };
-    const solution = solveLayer(kernel, {
+    const solution = yield* solveLayer(kernel, {
       ...problem,
       groups: 1,
       depth: size,
@@ -49,7 +49,8 @@ export function solveBlocked(kernel: Kernel, problem: Problem, onDone?: OnDone):
       refit: false,
       // Draws must not depend on how many rows of the layer are in this share.
       stream: problem.stream + Math.floor(block / parts) * rows + block % parts * STREAMS_PER_PART,
-    }, onDone);
+    });
+    yield 0;
     for (let r = 0; r < rows; r++) {
       const row = Math.floor(block / parts) * rows + r;
       const part = solution.levels.subarray(r * size, (r + 1) * size);

@@ -22,6 +22,7 @@ import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
 import type { Solution } from "./solve.ts";
+import type { Work } from "./work.ts";
 
 /** Scales that are tried, from the one that suits the narrowest width to that of the widest. */
 const SCALES = 5;
@@ -38,11 +39,21 @@ interface Rounded {
   readonly losses: readonly Float32Array[];
 }
 
+/** A width rounded for itself alone. */
+interface Alone {
+  /** (groups·rows) × blocks. */
+  readonly scale: Float32Array;
+  /** Of its levels, per row; of nearest rounding; and of levels of zero. */
+  readonly loss: Float32Array;
+  readonly nearest: Float32Array;
+  readonly power: Float32Array;
+}
+
 /** Rounds the rows of `problem`, which has `cuts`. */
-export function solveNested(kernel: Kernel, problem: Problem): Solution {
+export function* solveNested(kernel: Kernel, problem: Problem): Work<Solution> {
   const mark = kernel.mark();
   try {
-    return new NestedSolver(kernel, problem).solve();
+    return yield* new NestedSolver(kernel, problem).solve();
   } finally {
     kernel.reset(mark);
   }
@@ -90,8 +101,12 @@ class NestedSolver {
     return this.#problem.windows.lows[0];
   }
 
-  solve(): Solution {
-    const alone = this.#widths.map((_, v) => this.#alone(v));
+  *solve(): Work<Solution> {
+    const alone: Alone[] = [];
+    for (const v of this.#widths.keys()) {
+      alone.push(this.#alone(v));
+      yield 0;
+    }
     const price = alone.map(({ loss }) =>
       loss.map((value) => 1 / Math.sqrt(Math.max(value, 1e-30)))
     );
@@ -100,6 +115,7 @@ class NestedSolver {
     );
     let best = this.#round(scales, price, 0);
     for (let i = 1; i < SCALES; i++) {
+      yield 0;
       this.#keepBetter(best, this.#round(scales, price, i / (SCALES - 1)), price);
     }
     best = this.#polish(best, price);
@@ -120,7 +136,7 @@ class NestedSolver {
   }
 
   /** Width v rounded for itself: its scales, and its losses beside those of nearest and of nothing. */
-  #alone(v: number) {
+  #alone(v: number): Alone {
     const kernel = this.#kernel, mark = kernel.mark();
     const { groups, rows, depth: d, blockSize: block, seed, stream } = this.#problem;
     const windows = levelWindows(this.#widths[v], true), { span } = windows;

@@ -13,6 +13,7 @@
 
 import { AttuneError } from "../errors.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import type { Work } from "./work.ts";
 
 /** The strengths that are tried: λ relative to the mean of H's diagonal; the last is no shift. */
 export const STRENGTHS: readonly number[] = [0.01, 0.05, 0.25, 1.25, Infinity];
@@ -96,31 +97,35 @@ export function shiftTarget(kernel: Kernel, system: System, strength: number): B
  * The error of each row on the validation samples, for every strength: rows × strengths. It is
  * E[(y − w′x̂)²] − E[y²], so it is negative for a w′ that is worth anything.
  */
-export function shiftErrors(kernel: Kernel, problem: ShiftProblem): Float64Array {
+export function* shiftErrors(kernel: Kernel, problem: ShiftProblem): Work<Float64Array> {
   const { groups, rows, depth: d, training, validation } = problem;
   const all = groups * rows;
   const errors = new Float64Array(all * STRENGTHS.length);
   const mark = kernel.mark();
-  const h = kernel.f32(validation.gram);
-  kernel.mirror({ h, groups, d });
-  const zero = kernel.f32(all * d), scale = kernel.f32(all), loss = kernel.f32(all);
-  const lo = kernel.f32(all);
-  scale.view.fill(1);
-  STRENGTHS.forEach((strength, s) => {
-    const inner = kernel.mark();
-    const q = shiftTarget(kernel, { ...problem, ...training }, strength);
-    // w′Hw′ᵀ as the loss of "levels" w′ at scale 1 around a target of zero.
-    kernel.loss({ q, target: zero, scale, block: d, lo, span: 0, h, rows, groups, d, loss });
-    const values = q.view, squares = loss.view;
-    for (let row = 0; row < all; row++) {
-      let product = 0;
-      for (let i = row * d; i < (row + 1) * d; i++) product += values[i] * validation.cross[i];
-      errors[row * STRENGTHS.length + s] = squares[row] - 2 * product;
+  try {
+    const h = kernel.f32(validation.gram);
+    kernel.mirror({ h, groups, d });
+    const zero = kernel.f32(all * d), scale = kernel.f32(all), loss = kernel.f32(all);
+    const lo = kernel.f32(all);
+    scale.view.fill(1);
+    for (const [s, strength] of STRENGTHS.entries()) {
+      const inner = kernel.mark();
+      const q = shiftTarget(kernel, { ...problem, ...training }, strength);
+      // w′Hw′ᵀ as the loss of "levels" w′ at scale 1 around a target of zero.
+      kernel.loss({ q, target: zero, scale, block: d, lo, span: 0, h, rows, groups, d, loss });
+      const values = q.view, squares = loss.view;
+      for (let row = 0; row < all; row++) {
+        let product = 0;
+        for (let i = row * d; i < (row + 1) * d; i++) product += values[i] * validation.cross[i];
+        errors[row * STRENGTHS.length + s] = squares[row] - 2 * product;
+      }
+      kernel.reset(inner);
+      yield 0;
     }
-    kernel.reset(inner);
-  });
-  kernel.reset(mark);
-  return errors;
+    return errors;
+  } finally {
+    kernel.reset(mark);
+  }
 }
 
 /** The strength of least error, summed over all rows in their order. */

@@ -7,11 +7,11 @@
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { GRADIENT_STATE } from "../kernel/arguments.ts";
-import type { OnDone } from "../progress.ts";
 import type { LevelWindows } from "../plan/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
+import type { Work } from "./work.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 
 /** A solved problem. */
@@ -53,20 +53,19 @@ interface Candidate {
   readonly loss: Buffer;
 }
 
-/** Rounds the rows of `problem`. */
-export function solveLayer(kernel: Kernel, problem: Problem, onDone?: OnDone): Solution {
+/** Rounds the rows of `problem`; yields the gradient steps that were taken, 0 where there are none. */
+export function* solveLayer(kernel: Kernel, problem: Problem): Work<Solution> {
   const mark = kernel.mark();
   try {
-    return new Solver(kernel, problem, onDone).solve();
+    return yield* new LayerSolver(kernel, problem).solve();
   } finally {
     kernel.reset(mark);
   }
 }
 
-class Solver {
+class LayerSolver {
   readonly #kernel: Kernel;
   readonly #problem: Problem;
-  readonly #onDone?: OnDone;
   /** Rows of all groups. */
   readonly #rows: number;
   readonly #blocks: number;
@@ -80,10 +79,9 @@ class Solver {
   /** The diagonals of H + μI: what a scale search weighs squared errors with. */
   readonly #importance: Buffer;
 
-  constructor(kernel: Kernel, problem: Problem, onDone?: OnDone) {
+  constructor(kernel: Kernel, problem: Problem) {
     this.#kernel = kernel;
     this.#problem = problem;
-    this.#onDone = onDone;
     const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
     this.#rows = groups * rows;
     this.#blocks = Math.ceil(depth / blockSize);
@@ -100,11 +98,11 @@ class Solver {
     this.#importance = diagonalOf(kernel, this.#h, depth);
   }
 
-  solve(): Solution {
+  *solve(): Work<Solution> {
     const nearest = this.#nearest(this.#weight);
     const best = this.#candidate();
     copy(best, nearest);
-    if (this.#problem.method.kind !== "nearest") this.#improve(best);
+    if (this.#problem.method.kind !== "nearest") yield* this.#improve(best);
     const { depth } = this.#problem;
     const zero = this.#candidate();
     zero.scale.view.fill(1);
@@ -122,7 +120,7 @@ class Solver {
    * Finds levels by the method and fits the scales to them; then again from the best scales, stretched a
    * little: which scale suits the levels best is known only once they are found.
    */
-  #improve(best: Candidate): void {
+  *#improve(best: Candidate): Work<void> {
     const { method, refit } = this.#problem;
     const learned = method.kind === "adaround" || method.kind === "attention:gradient";
     // Learning again for slightly other scales gains nothing that is worth its time.
@@ -134,7 +132,8 @@ class Solver {
         current.lo.view.set(best.lo.view);
         current.scale.view.set(best.scale.view.map((scale) => scale * stretch));
       }
-      this.#round(current);
+      yield* this.#round(current);
+      yield 0;
       this.#losses(current);
       this.#keepBetter(best, current);
       if (!refit) break;
@@ -218,7 +217,7 @@ class Solver {
   }
 
   /** Levels for the scales of `candidate`, by the problem's method. */
-  #round(candidate: Candidate): void {
+  *#round(candidate: Candidate): Work<void> {
     const { groups, rows, depth: d, blockSize: block, method, seed, stream } = this.#problem;
     const { span } = this.#problem.windows;
     const kernel = this.#kernel;
@@ -254,7 +253,7 @@ class Solver {
           const tau = method.tau ?? 0.5, learningRate = 0.01;
           kernel.attentionLoop({ ...run, learningRate, tau });
         }
-        this.#onDone?.(steps);
+        yield steps;
       }
     }
     kernel.reset(mark);

@@ -10,6 +10,7 @@ import type { Problem } from "./problem.ts";
 import { damped, factorsOf } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
 import type { Solution } from "./solve.ts";
+import type { Work } from "./work.ts";
 import { eigenvaluesOf } from "./spectrum.ts";
 
 /** Rows of a matrix whose spectrum is found, at most: evenly spread ones tell the same of a larger one. */
@@ -100,18 +101,18 @@ export interface WidthErrors {
  * that know H come close to; its levels are kept of problem `keep`. Without a Gram matrix (of length 0)
  * outputs are the weights themselves.
  */
-export function widthErrors(
+export function* widthErrors(
   kernel: Kernel,
   problems: readonly Problem[],
   keep?: number,
-): WidthErrors {
+): Work<WidthErrors> {
   const [{ groups, rows, depth: d, blockSize: block, weight, gram, damping, gramBlock }] = problems;
   const output = new Float64Array(problems.length), squares = new Float64Array(problems.length);
   let kept: WidthErrors["kept"];
   if (gram.length > 0 && gramBlock < d) {
     let power = 0;
     for (const [i, problem] of problems.entries()) {
-      const solution = solveBlocked(kernel, { ...problem, method: { kind: "nearest" } });
+      const solution = yield* solveBlocked(kernel, { ...problem, method: { kind: "nearest" } });
       squares[i] = squaredError(weight, d, block, solution);
       output[i] = solution.error.final;
       power = solution.power;
@@ -140,6 +141,7 @@ export function widthErrors(
         kernel.loss({ ...grid, h });
         output[i] = sum(loss.view);
       }
+      yield 0;
       if (i === keep) {
         kept = { levels: Int8Array.from(q.view), scales, lows: Int8Array.from(lo.view) };
       }

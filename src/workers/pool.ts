@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Engine, LANES, RUNTIME_METHODS } from "../engine/engine.ts";
+import { type Engine, engineServices } from "../engine/engine.ts";
+import { LANES, RUNTIME_METHODS } from "../engine/lanes.ts";
 import { memorySpool, type SpoolFactory } from "../engine/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { AttuneError } from "../errors.ts";
@@ -117,6 +118,6 @@ export function inlinePool(
   module?: WebAssembly.Module,
 ): EnginePool {
   const [near, far] = portPair();
-  serve(new Engine(runtime, newSpool, Kernel.create(module)), far);
+  serve(engineServices(runtime, newSpool, Kernel.create(module)), far);
   return new EnginePool([new Client<Engine>(near)]);
 }

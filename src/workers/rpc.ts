@@ -5,8 +5,8 @@
  * @module
  */
 
-import { AttuneError, type ErrorCode } from "../errors.ts";
-import type { OnDone } from "../progress.ts";
+import { AttuneError, checkAborted, type ErrorCode } from "../errors.ts";
+import type { OnDone, Task } from "../progress.ts";
 
 /** Either end of a worker's message channel. */
 export interface Port {
@@ -20,7 +20,7 @@ export interface Port {
   terminate?(): void;
 }
 
-/** An object whose methods can be called from afar; the last argument reports progress. */
+/** An object whose methods can be called from afar; the last argument is the call's task. */
 // deno-lint-ignore no-explicit-any
 type Service<T> = { [K in keyof T]: (...args: any[]) => unknown };
 
@@ -45,37 +45,37 @@ type Response =
   };
 
 /**
- * Answers calls on `port` with the methods of `service`, one after another. A call that was dropped is
- * not begun, and ends when it next reports progress.
+ * Answers calls on `port` with the methods of `services`, one after another; each has names of its own. A
+ * method's last argument is the call's {@linkcode Task}. A call that was dropped is not begun; one that is
+ * under way hears of it by the task's signal, or ends when it next reports progress.
  */
-export function serve<T extends Service<T>>(service: T, port: Port): void {
+export function serve(services: readonly object[], port: Port): void {
   let queue = Promise.resolve();
-  const waiting = new Set<number>();
+  const waiting = new Map<number, AbortController>();
   port.onMessage((message) => {
     if ("dropped" in (message as Dropped)) {
-      for (const id of (message as Dropped).dropped) waiting.delete(id);
+      for (const id of (message as Dropped).dropped) waiting.get(id)?.abort();
       return;
     }
     const { id, method, args } = message as Request;
-    waiting.add(id);
-    const checkWaiting = () => {
-      if (!waiting.has(id)) throw new AttuneError("aborted", "Stopped");
-    };
+    const controller = new AbortController(), { signal } = controller;
+    waiting.set(id, controller);
     const onDone: OnDone = (done) => {
-      checkWaiting();
+      checkAborted(signal);
       port.post({ id, kind: "progress", done });
     };
     queue = queue.then(async () => {
       try {
-        checkWaiting();
-        const result = await service[method as keyof T](...args, onDone);
-        waiting.delete(id);
+        checkAborted(signal);
+        const service = services.find((each) => method in each) as Service<Record<string, unknown>>;
+        const result = await service[method](...args, { onDone, signal } satisfies Task);
         port.post({ id, kind: "result", result }, buffersOf(result));
       } catch (error) {
-        waiting.delete(id);
         const code = error instanceof AttuneError ? error.code : "internal";
         const { message, stack } = error as Error;
         port.post({ id, kind: "error", code, message, stack });
+      } finally {
+        waiting.delete(id);
       }
     });
   });
@@ -228,8 +228,10 @@ export class Client<T extends Service<T>> implements Disposable {
   }
 }
 
-/** The parameters without the trailing {@linkcode OnDone}, which the channel supplies. */
-type DropLast<P extends unknown[]> = P extends [...infer Head, OnDone?] ? Head : P;
+/** The parameters without the trailing {@linkcode Task}, which the channel supplies. */
+type DropLast<P extends unknown[]> = P extends [...infer Head, (infer Last)?]
+  ? Task extends Last ? Head : P
+  : P;
 
 /** Two ports that are each other's far end, for calls without a worker. */
 export function portPair(): [Port, Port] {

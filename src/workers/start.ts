@@ -5,7 +5,8 @@
  */
 
 import { availableParallelism } from "node:os";
-import { type Engine, LANES } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
 import { cachedSpools } from "../engine/spool.ts";
 import { fileSpools } from "../engine/file_spool.ts";

@@ -20,7 +20,7 @@
  * @module
  */
 
-import { Engine } from "../engine/engine.ts";
+import { engineServices } from "../engine/engine.ts";
 import { opfsSpools } from "../engine/opfs_spool.ts";
 import { cachedSpools, memorySpool } from "../engine/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
@@ -48,7 +48,7 @@ export async function serveEngine(runtime: Runtime, options: EngineOptions = {})
     const spools = memory === undefined
       ? memorySpool
       : cachedSpools(memory, (await opfsSpools()).factory);
-    serve(new Engine(runtime, spools, Kernel.create(module)), port);
+    serve(engineServices(runtime, spools, Kernel.create(module)), port);
     port.post({ ready: true } satisfies Ready);
   } catch (error) {
     port.post({ ready: false, message: (error as Error).message } satisfies Ready);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Engine } from "../engine/engine.ts";
+import { engineServices } from "../engine/engine.ts";
 import { cachedSpools } from "../engine/spool.ts";
 import { fileSpools } from "../engine/file_spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
@@ -21,7 +21,7 @@ port.onMessage(async (message) => {
   try {
     const kernel = Kernel.create(relaxedSimd ? await relaxedModule() : undefined);
     const spools = cachedSpools(memory, fileSpools(folder));
-    serve(new Engine(await loadBackend(backend, relaxedSimd), spools, kernel), port);
+    serve(engineServices(await loadBackend(backend, relaxedSimd), spools, kernel), port);
     port.post({ ready: true });
   } catch (error) {
     port.post({ ready: false, message: (error as Error).message });
