@@ -29,26 +29,26 @@ export { type OnProgress, type ProgressEvent } from "./src/progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./src/onnx/model.ts";
 export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
-export type { Grid } from "./src/plan/grid.ts";
-export type { GramPlan } from "./src/plan/memory.ts";
+export type { Grid } from "./src/weights/grid.ts";
+export type { GramPlan } from "./src/weights/layer.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { type Plan, plan } from "./src/plan/plan.ts";
-export type { LayerPlan } from "./src/plan/layer.ts";
+export type { LayerPlan } from "./src/weights/layer.ts";
 export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
 export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
 export type {
   ActivationBits,
   Format,
-  Granularity,
   Override,
   PlanOptions,
   RangeMethod,
   RoundingMethod,
   Width,
 } from "./src/plan/options.ts";
-export type { Layout, NBits, PlaneWidth, Storage } from "./src/plan/storage.ts";
+export type { Granularity } from "./src/weights/granularity.ts";
+export type { Layout, NBits, PlaneWidth, Storage } from "./src/weights/storage.ts";
 export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
-export type { Geometry, Skipped, SkipReason, Target } from "./src/plan/targets.ts";
+export type { Geometry, Skipped, SkipReason, Target } from "./src/weights/targets.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize/quantize.ts";
 export { cut, type CutOptions } from "./src/emit/narrow.ts";
 export type { NestedFormat } from "./src/emit/nested.ts";

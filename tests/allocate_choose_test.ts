@@ -17,7 +17,7 @@ import { type LayerMeasures, type OutputMeasures, WIDTHS } from "../src/allocate
 import { priceOf } from "../src/allocate/strategies.ts";
 import { codingLength, eigenvaluesOf, nuclearNorm } from "../src/round/spectrum.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
-import type { LayerPlan } from "../src/plan/layer.ts";
+import type { LayerPlan } from "../src/weights/layer.ts";
 import { noise } from "./helpers/models.ts";
 
 /** All ways to choose one of `counts[i]` for each i. */

@@ -5,8 +5,8 @@ import { assertEquals } from "std/assert/equals.js";
 import { SoftRoundingParameter } from "../src/blocks/adaround.ts";
 import { BiasParameter, StepParameter, WeightParameter } from "../src/blocks/parameters.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
-import { levelWindows } from "../src/plan/levels.ts";
-import type { LayerPlan } from "../src/plan/layer.ts";
+import { levelWindows } from "../src/weights/levels.ts";
+import type { LayerPlan } from "../src/weights/layer.ts";
 import { random, spd } from "./helpers/kernel_twins.ts";
 
 const rows = 6, depth = 24, bits = 3;

@@ -4,7 +4,7 @@ import { gatherColumns, positionCount } from "../src/engine/columns.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
 import { floatTensor, readFloats } from "../src/onnx/tensor.ts";
-import { findTargets, readWeight, toTensorOrder } from "../src/plan/targets.ts";
+import { findTargets, readWeight, toTensorOrder } from "../src/weights/targets.ts";
 import { build, noise, runModel, value } from "./helpers/models.ts";
 
 interface Case {

@@ -10,9 +10,10 @@ import {
   unpackLevels,
   windowOffsets,
   withoutOffsets,
-} from "../src/emit/packing.ts";
+} from "../src/formats/packing.ts";
 import { AttuneError } from "../src/errors.ts";
-import { type Layout, planeBytes, planesOf, type PlaneWidth } from "../src/plan/storage.ts";
+import { planeBytes, planesOf } from "../src/formats/planes.ts";
+import type { Layout, PlaneWidth } from "../src/weights/storage.ts";
 import { type Plan, plan } from "../src/plan/plan.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { serializeModel } from "../src/onnx/model.ts";

@@ -11,7 +11,7 @@ import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { levelWindows } from "../src/plan/levels.ts";
+import { levelWindows } from "../src/weights/levels.ts";
 import { solveBlocked } from "../src/round/blocked.ts";
 import {
   codebookGrids,

@@ -16,7 +16,19 @@ import { root } from "./helpers/command_line.ts";
  */
 const ROOMS = [
   ...["printable.ts", "errors.ts", "progress.ts", "version.ts"],
-  ...["files", "onnx", "graph", "kernel", "samples", "gradient", "runtime", "plan", "emit"],
+  ...[
+    "files",
+    "onnx",
+    "graph",
+    "kernel",
+    "samples",
+    "gradient",
+    "runtime",
+    "weights",
+    "formats",
+    "plan",
+    "emit",
+  ],
   ...["round", "engine", "workers", "forward", "evaluate", "report", "layer", "calibrate"],
   ...["blocks", "allocate", "quantize", "browser.ts", "cli"],
 ];

@@ -3,7 +3,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { quantize } from "../src/quantize/quantize.ts";
 import { makeNode } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { levelWindows } from "../src/plan/levels.ts";
+import { levelWindows } from "../src/weights/levels.ts";
 import { plan } from "../src/plan/plan.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";

@@ -13,7 +13,8 @@ import {
 } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
-import type { Granularity, PlanOptions } from "../src/plan/options.ts";
+import type { PlanOptions } from "../src/plan/options.ts";
+import type { Granularity } from "../src/weights/granularity.ts";
 import { plan } from "../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";

@@ -9,7 +9,7 @@ import { type AttributeValue, makeNode, type Model } from "../src/onnx/model.ts"
 import { DataType, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
 import { gramPlan } from "../src/plan/memory.ts";
 import { plan } from "../src/plan/plan.ts";
-import type { Target } from "../src/plan/targets.ts";
+import type { Target } from "../src/weights/targets.ts";
 import { build, noise } from "./helpers/models.ts";
 
 /** Two layers, the second of which has a weight that says `dims`. */

@@ -6,7 +6,7 @@ import { assertThrows } from "std/assert/throws.js";
 import { momentsOf } from "../src/engine/statistics.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
-import { levelWindows } from "../src/plan/levels.ts";
+import { levelWindows } from "../src/weights/levels.ts";
 import type { RoundingMethod } from "../src/plan/options.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";

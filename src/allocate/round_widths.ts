@@ -12,7 +12,8 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { checkAborted } from "../errors.ts";
 import type { RoundingMethod } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
-import { isFree, layerAtWidth, type LayerPlan } from "../plan/layer.ts";
+import { layerAtWidth } from "../plan/layer.ts";
+import { isFree, type LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { WIDTHS } from "./layer_measures.ts";
 

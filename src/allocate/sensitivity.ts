@@ -11,7 +11,7 @@ import { openPart, simulatedParts, type Types } from "../forward/open_part.ts";
 import type { Rounding } from "../emit/build.ts";
 import { ancestors } from "../graph/extract.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 
 /** Samples that sensitivity is found on, about. */

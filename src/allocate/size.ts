@@ -8,7 +8,7 @@ import { canCorrectBias } from "../layer/bias.ts";
 import { buildModel, type Rounding } from "../emit/build.ts";
 import { lengthOf, modelChunks } from "../onnx/chunks.ts";
 import type { Plan } from "../plan/plan.ts";
-import { isFree, type LayerPlan } from "../plan/layer.ts";
+import { isFree, type LayerPlan } from "../weights/layer.ts";
 
 /** Bytes of the metadata that a result has beside the model; and those of a layer's width, less its name. */
 const METADATA_BYTES = 700, WIDTH_BYTES = 5;

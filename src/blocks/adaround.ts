@@ -10,8 +10,8 @@
 
 import type { Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { toMatrixOrder, toTensorOrder } from "../weights/targets.ts";
 import type { Value } from "../runtime/session.ts";
 import {
   levelsOf,

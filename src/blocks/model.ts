@@ -11,7 +11,7 @@ import type { Model } from "../onnx/model.ts";
 import { copyModel } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { Block } from "./partition.ts";
 
 /** A layer of a block, and the tensors that hold what is learned of it. */

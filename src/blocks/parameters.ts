@@ -9,8 +9,8 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { toMatrixOrder, toTensorOrder } from "../plan/targets.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { toMatrixOrder, toTensorOrder } from "../weights/targets.ts";
 
 /** How roundings are learned. */
 export interface LearnTuning {

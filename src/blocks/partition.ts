@@ -16,7 +16,7 @@ import { findSteps } from "../calibrate/segments.ts";
 import { frontier } from "../graph/extract.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 
 /** A part of a model: nodes start … end − 1 of its graph, in their order. */
 export interface Block {

@@ -10,7 +10,7 @@ import { secondsOf } from "../calibrate/segments.ts";
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { sizeOf } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { Spent } from "../calibrate/learner.ts";
 import type { Block } from "./partition.ts";
 

@@ -11,7 +11,7 @@ import { cutRounding } from "../emit/narrow_rounding.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { biasOf, offsetOf } from "../layer/bias.ts";
 import type { SegmentLearner, Spent } from "./learner.ts";

@@ -12,7 +12,7 @@ import { AttuneError } from "../errors.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { bytesOf } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { BlockReport } from "../report/report.ts";
 
 /** Where a checkpoint is kept. */

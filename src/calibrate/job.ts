@@ -6,7 +6,7 @@
 
 import type { Parts, Rounding } from "../emit/build.ts";
 import type { RangeMethod } from "../plan/options.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";

@@ -16,7 +16,7 @@ import { frontier } from "../graph/extract.ts";
 import { readsOf } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { TensorInfo } from "../forward/batches.ts";
 
 /** A run of nodes whose layers are calibrated from one set of spooled tensors. */

@@ -6,10 +6,10 @@
 
 import type { Evaluation, Interval } from "../evaluate/metrics.ts";
 import type { Block } from "../blocks/partition.ts";
-import type { GramPlan } from "../plan/memory.ts";
-import { gridName } from "../plan/grid.ts";
+import type { GramPlan } from "../weights/layer.ts";
+import { gridName } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Storage } from "../plan/storage.ts";
+import type { Storage } from "../weights/storage.ts";
 import type { BlockReport, Report } from "../report/report.ts";
 import { printable } from "../printable.ts";
 import { bytes, duration } from "../report/format.ts";

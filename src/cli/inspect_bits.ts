@@ -9,7 +9,7 @@ import { jointLengthPerWeight, lengthPerWeight } from "../allocate/coding.ts";
 import type { LayerMeasures } from "../allocate/layer_measures.ts";
 import { STRATEGIES } from "../plan/bits.ts";
 import type { Plan } from "../plan/plan.ts";
-import { isFree } from "../plan/layer.ts";
+import { isFree } from "../weights/layer.ts";
 import { percent } from "../report/format.ts";
 import { table } from "./table.ts";
 

@@ -16,11 +16,11 @@ import { readModel, writeModel } from "../onnx/file.ts";
 import {
   type ActivationBits,
   FORMATS,
-  type Granularity,
   type Override,
   type RangeMethod,
   type RoundingMethod,
 } from "../plan/options.ts";
+import type { Granularity } from "../weights/granularity.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
 import { quantize } from "../quantize/quantize.ts";

@@ -10,7 +10,7 @@ import { makeNode } from "../onnx/model.ts";
 import { floatTensor } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Draft } from "./draft.ts";
-import type { Parts } from "./rounding.ts";
+import type { Parts } from "../weights/rounding.ts";
 
 /** The initializer of a learnable model that holds the step of the activation `name`, a scalar. */
 export function stepName(name: string): string {

@@ -7,9 +7,9 @@
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { bytesOf, DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { Draft } from "./draft.ts";
-import { biasScales, type Rounding } from "./rounding.ts";
+import { biasScales, type Rounding } from "../weights/rounding.ts";
 
 /** Gives `node`, the node of `layer`, the bias of `rounding`. */
 export function putBias(draft: Draft, layer: LayerPlan, rounding: Rounding, node: NodeProto): void {

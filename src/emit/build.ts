@@ -13,18 +13,18 @@ import { floatTensor } from "../onnx/tensor.ts";
 import { type Cut, extract, valueInfo } from "../graph/extract.ts";
 import { sweep } from "../graph/graph.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { toTensorOrder } from "../plan/targets.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { toTensorOrder } from "../weights/targets.ts";
 import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
 import { cutRounding } from "./narrow_rounding.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
 import { putFloatForms } from "./float_form.ts";
-import { putNBits } from "./nbits.ts";
+import { putNBits } from "../formats/nbits.ts";
 import { putNested } from "./nested.ts";
-import { putPacked } from "./packed.ts";
-import { dequantize, type Parts, type Rounding } from "./rounding.ts";
-import { putInteger } from "./qdq.ts";
+import { putPacked } from "../formats/packed.ts";
+import { dequantize, type Parts, type Rounding } from "../weights/rounding.ts";
+import { putInteger } from "../formats/qdq.ts";
 import { shortenNames } from "./shorten.ts";
 import { putTables } from "./tables.ts";
 
@@ -36,7 +36,7 @@ export {
   dequantize,
   type Parts,
   type Rounding,
-} from "./rounding.ts";
+} from "../weights/rounding.ts";
 
 /** The quantized model of `plan` from its `parts`, in `format`. */
 export function buildModel(plan: Plan, parts: Parts, format: BuildFormat): Model {

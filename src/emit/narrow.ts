@@ -24,9 +24,9 @@ import {
   readFloats,
   sizeOf,
 } from "../onnx/tensor.ts";
-import { cutLevel } from "../plan/grid.ts";
-import { planesOf } from "../plan/storage.ts";
-import { ModelWriter } from "./draft.ts";
+import { cutLevel } from "../weights/grid.ts";
+import { planesOf } from "../formats/planes.ts";
+import { ModelWriter } from "../formats/writer.ts";
 import {
   biasOfCut,
   NESTED_KEY,
@@ -34,10 +34,10 @@ import {
   type NestedLayer,
   readNested,
 } from "./nested.ts";
-import { putPlanes } from "./packed.ts";
-import { PACKED_DOMAIN } from "./packed_functions.ts";
-import { unpackLevels } from "./packing.ts";
-import { integerBytes } from "./qdq.ts";
+import { putPlanes } from "../formats/packed.ts";
+import { PACKED_DOMAIN } from "../formats/packed_functions.ts";
+import { unpackLevels } from "../formats/packing.ts";
+import { integerBytes } from "../formats/qdq.ts";
 
 /** How {@linkcode cut} writes. */
 export interface CutOptions {

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { cutBits, cutLevel } from "../plan/grid.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import type { Rounding } from "./rounding.ts";
+import { cutBits, cutLevel } from "../weights/grid.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import type { Rounding } from "../weights/rounding.ts";
 
 /** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */
 export function cutRounding(layer: LayerPlan, rounding: Rounding, width: number): Rounding {

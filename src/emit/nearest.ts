@@ -6,9 +6,9 @@
 
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { readWeight } from "../plan/targets.ts";
-import type { Parts, Rounding } from "./rounding.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { readWeight } from "../weights/targets.ts";
+import type { Parts, Rounding } from "../weights/rounding.ts";
 
 /** Shares of the largest weight that levels may reach to. */
 const REACHES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];

@@ -8,8 +8,8 @@ import { makeAttribute } from "../onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
 import type { TablePlan } from "../plan/tables.ts";
 import type { Draft } from "./draft.ts";
-import { fromZero, importMicrosoft } from "./nbits.ts";
-import { dequantize, type Rounding } from "./rounding.ts";
+import { fromZero, importMicrosoft } from "../formats/nbits.ts";
+import { dequantize, type Rounding } from "../weights/rounding.ts";
 
 /** Puts every rounded table of `draft` in its place. */
 export function putTables(draft: Draft): void {

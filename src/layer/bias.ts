@@ -7,7 +7,7 @@
 
 import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import { nearestLevel } from "../round/codebook.ts";
 import type { Offset, Statistics } from "../engine/statistics.ts";
 

@@ -6,7 +6,7 @@
 
 import { AttuneError } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { mostColumns } from "../engine/columns.ts";
 import { type CollectLayer, LANES, type Side } from "../engine/lanes.ts";

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { cutBits } from "../plan/grid.ts";
+import { cutBits } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import { leastShares } from "../plan/memory.ts";
-import { readWeight } from "../plan/targets.ts";
+import { readWeight } from "../weights/targets.ts";
 import { codebookProblem, codebooksOf } from "../round/codebook.ts";
 import {
   type Problem,

@@ -7,7 +7,7 @@
 
 import type { Rounding } from "../emit/build.ts";
 import { readFloats } from "../onnx/tensor.ts";
-import { levelWindows } from "../plan/levels.ts";
+import { levelWindows } from "../weights/levels.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";
 

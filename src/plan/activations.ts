@@ -11,7 +11,7 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { attributeOf, intAttribute } from "../onnx/model.ts";
 import { type Graph, isStandard } from "../graph/graph.ts";
-import type { Target } from "./targets.ts";
+import type { Target } from "../weights/targets.ts";
 
 /** Operators that have an integer form of their own: their output gets its own range. */
 const INTEGER_OPS = new Set(["Add", "Concat", "AveragePool", "GlobalAveragePool"]);

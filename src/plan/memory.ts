@@ -5,25 +5,13 @@
  * @module
  */
 
+import type { GramPlan } from "../weights/layer.ts";
 import { AttuneError } from "../errors.ts";
 import { type Graph, nodeName } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import { storedLength } from "../onnx/tensor.ts";
-import type { Granularity } from "./options.ts";
-import type { Target } from "./targets.ts";
-
-/** The second moments that are kept of a layer's inputs. */
-export type GramPlan =
-  | { /** All of H, and the products with the float outputs. */ readonly kind: "full" }
-  | {
-    /**
-     * Squares of H along its diagonal: as if inputs of different blocks did not depend on one
-     * another. Without the float-target shift and refitted scales.
-     */
-    readonly kind: "blocks";
-    /** Inputs per block; it divides the depth. */
-    readonly size: number;
-  };
+import type { Granularity } from "../weights/granularity.ts";
+import type { Target } from "../weights/targets.ts";
 
 /** Bytes of a kernel's memory (4 GiB at most) that Gram matrices may take; columns need the rest. */
 const GRAM_BYTES = 3 * 2 ** 30;

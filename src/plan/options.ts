@@ -4,19 +4,9 @@
  * @module
  */
 
+import type { Granularity } from "../weights/granularity.ts";
 import { AttuneError } from "../errors.ts";
 import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
-
-/** How many weights share one scale. */
-export type Granularity =
-  | { /** One scale for the whole weight. */ readonly kind: "tensor" }
-  | { /** One scale per output channel. */ readonly kind: "channel" }
-  | {
-    /** One scale per output channel and block of inputs. */
-    readonly kind: "block";
-    /** Inputs (times kernel positions) that share a scale. */
-    readonly size: number;
-  };
 
 /** How a weight gets its integer level. */
 export type RoundingMethod =

@@ -19,20 +19,20 @@ import {
   resolvePlanOptions,
   type Width,
 } from "./options.ts";
-import {
-  bitsOf,
-  isFree,
-  layerAtWidth,
-  type LayerPlan,
-  layerPlan,
-  type UniformOptions,
-} from "./layer.ts";
+import { bitsOf, layerAtWidth, layerPlan, type UniformOptions } from "./layer.ts";
+import { isFree, type LayerPlan } from "../weights/layer.ts";
 import { checkNodes, checkWhole } from "./memory.ts";
 import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
 import { overrideOf, splitShared } from "./shared.ts";
 import { sizeOf, tensorBytes } from "./size.ts";
 import { withWeights } from "./floats.ts";
-import { edgeTargets, findTargets, readFinite, type Skipped, type Target } from "./targets.ts";
+import {
+  edgeTargets,
+  findTargets,
+  readFinite,
+  type Skipped,
+  type Target,
+} from "../weights/targets.ts";
 
 /** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
 const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;

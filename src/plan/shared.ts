@@ -7,7 +7,7 @@
 import { freshName, Graph, tensorNames } from "../graph/graph.ts";
 import { copyMessage, type Model } from "../onnx/model.ts";
 import { matchesPattern, type Override, type ResolvedPlanOptions } from "./options.ts";
-import { findTargets, type Target } from "./targets.ts";
+import { findTargets, type Target } from "../weights/targets.ts";
 
 /** The last override that matches `target`, by its name or its weight's. */
 export function overrideOf(

@@ -9,7 +9,7 @@ import type { Model } from "../onnx/model.ts";
 import { byteLength } from "../onnx/tensor.ts";
 import { tensorsOf } from "../onnx/tensors.ts";
 import type { ResolvedPlanOptions } from "./options.ts";
-import type { LayerPlan } from "./layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { TablePlan } from "./tables.ts";
 
 /** Bytes of all constants of `model`, wherever they lie. */

@@ -4,92 +4,18 @@
  * @module
  */
 
-import type { GridOfBits } from "./grid.ts";
-import type { Granularity, ResolvedPlanOptions } from "./options.ts";
-import type { Target } from "./targets.ts";
-
-/** Bits of one field of a byte. */
-export type PlaneWidth = 1 | 2 | 4 | 8;
-
-/**
- * How levels lie in bytes.
- *
- * *Planes*: a level's code of b bits is cut into fields of `widths`, the highest bits first; a plane
- * holds one field of every level. In a plane of width w, level j has bits (j mod 8/w)·w and following
- * of byte ⌊j·w/8⌋, so that a table of 256 entries turns a byte into its levels. Planes are filled up
- * to a multiple of 8 levels.
- *
- * *Trits*: five levels −1, 0 or 1 to a byte, Σ (qⱼ mod 3)·3ʲ.
- */
-export type Layout =
-  | {
-    /** Fields of bits. */
-    readonly kind: "planes";
-    /** Bits of each plane, the highest of the code first. */
-    readonly widths: readonly PlaneWidth[];
-  }
-  | { /** Digits of base three. */ readonly kind: "trits" };
-
-/** How a layer's weight is kept. */
-export type Storage =
-  | {
-    /** An ONNX integer tensor. */
-    readonly kind: "integer";
-    /** Bits of an element. */
-    readonly bits: 2 | 4 | 8;
-  }
-  | {
-    /** Bytes that standard operators unpack when the file is loaded. */
-    readonly kind: "packed";
-    /** Where the levels are in them. */
-    readonly layout: Layout;
-    /** Why it is not kept as the format asks for, where it is not. */
-    readonly fallback?: string;
-  }
-  | {
-    /** The weight of a MatMulNBits node. */
-    readonly kind: "matmulnbits";
-    /** Bits of a level. */
-    readonly bits: NBits;
-    /** Weights of a row that share a scale, a power of two of at least 16. */
-    readonly blockSize: number;
-  };
-
-/** The widths that onnxruntime's MatMulNBits and GatherBlockQuantized take. */
-export type NBits = 2 | 4 | 8;
+import { planeBytes, planesOf } from "../formats/planes.ts";
+import type { Layout, NBits, Storage } from "../weights/storage.ts";
+import type { GridOfBits } from "../weights/grid.ts";
+import type { ResolvedPlanOptions } from "./options.ts";
+import type { Granularity } from "../weights/granularity.ts";
+import type { Target } from "../weights/targets.ts";
 
 /** Weights that share a scale in a MatMulNBits node, where the plan does not say. */
 export const NBITS_BLOCK = 32;
 
 /** The block sizes that MatMulNBits and GatherBlockQuantized take. */
 const NBITS_BLOCKS = [16, 32, 64, 128, 256];
-
-/** The planes of a width. One table look-up per plane: fewer planes are fewer operators. */
-const PLANES: Readonly<Record<number, readonly PlaneWidth[]>> = {
-  2: [2],
-  3: [2, 1],
-  4: [4],
-  5: [4, 1],
-  6: [4, 2],
-  7: [4, 2, 1],
-  8: [8],
-};
-
-/** The layout of levels of `bits`, 2 to 8. */
-export function planesOf(bits: number): Layout {
-  return { kind: "planes", widths: PLANES[bits] };
-}
-
-/** Levels that fill whole bytes in every plane of `layout`. */
-export function levelsAtOnce(layout: Layout): number {
-  return layout.kind === "trits" ? 5 : layout.widths[0] === 8 ? 1 : 8;
-}
-
-/** Bytes of each plane of `count` levels. */
-export function planeBytes(layout: Layout, count: number): number[] {
-  const unit = levelsAtOnce(layout), units = Math.ceil(count / unit);
-  return layout.kind === "trits" ? [units] : layout.widths.map((width) => units * unit * width / 8);
-}
 
 /** Bits per level that `storage` takes, without what rounding up to bytes adds. */
 export function storedBits(storage: Storage): number {

@@ -8,7 +8,8 @@
 import { intAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf } from "../onnx/tensor.ts";
 import { type Graph, isStandard, nodeName } from "../graph/graph.ts";
-import { type NBits, NBITS_BLOCK } from "./storage.ts";
+import { NBITS_BLOCK } from "./storage.ts";
+import type { NBits } from "../weights/storage.ts";
 
 /** What becomes of one embedding table. There are no statistics to round it by: nearest levels. */
 export interface TablePlan {

@@ -5,9 +5,9 @@
  */
 
 import type { Calibrated, LayerResult } from "../calibrate/job.ts";
-import { gridName } from "../plan/grid.ts";
+import { gridName } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
-import { readWeight } from "../plan/targets.ts";
+import { readWeight } from "../weights/targets.ts";
 import type { LayerReport } from "../report/report.ts";
 
 /** Bars of a histogram per step of the grid, and bars in all at most. */

@@ -11,7 +11,7 @@
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { Draws, Grid, Metric, Result, Sizes } from "../kernel/arguments.ts";
-import type { LevelWindows } from "../plan/levels.ts";
+import type { LevelWindows } from "../weights/levels.ts";
 import type { GridSearch } from "./search.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */

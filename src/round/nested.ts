@@ -16,8 +16,8 @@
 
 import type { Codes } from "../kernel/codes.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { cutLevel } from "../plan/grid.ts";
-import { levelWindows } from "../plan/levels.ts";
+import { cutLevel } from "../weights/grid.ts";
+import { levelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";

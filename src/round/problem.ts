@@ -7,9 +7,9 @@
  * @module
  */
 
-import type { LevelWindows } from "../plan/levels.ts";
+import type { LevelWindows } from "../weights/levels.ts";
 import type { RoundingMethod } from "../plan/options.ts";
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "../weights/layer.ts";
 import type { Moments } from "./shift.ts";
 
 /** What a caller can choose about rounding. */

@@ -7,7 +7,7 @@
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { GRADIENT_STATE } from "../kernel/arguments.ts";
-import type { LevelWindows } from "../plan/levels.ts";
+import type { LevelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";

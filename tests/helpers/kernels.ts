@@ -26,8 +26,8 @@ import {
 import { floatTensor, sizeOf } from "../../src/onnx/tensor.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { type Plan, plan } from "../../src/plan/plan.ts";
-import type { LayerPlan } from "../../src/plan/layer.ts";
-import { readWeight } from "../../src/plan/targets.ts";
+import type { LayerPlan } from "../../src/weights/layer.ts";
+import { readWeight } from "../../src/weights/targets.ts";
 import type { OpenOptions, Runtime, Value } from "../../src/runtime/session.ts";
 import { build, noise, value } from "./models.ts";
 

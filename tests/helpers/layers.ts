@@ -11,7 +11,7 @@ import {
   type Rounding,
 } from "../../src/emit/build.ts";
 import type { Plan } from "../../src/plan/plan.ts";
-import type { LayerPlan } from "../../src/plan/layer.ts";
+import type { LayerPlan } from "../../src/weights/layer.ts";
 import type { Value } from "../../src/runtime/session.ts";
 import { build, noise, value } from "./models.ts";
 

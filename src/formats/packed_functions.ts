@@ -18,31 +18,31 @@ import {
 } from "../onnx/gen/onnx_pb.ts";
 import { type AttributeValue, makeNode, opsetOf } from "../onnx/model.ts";
 import { DataType, int64Tensor } from "../onnx/tensor.ts";
-import type { ModelWriter } from "./draft.ts";
+import type { ModelWriter } from "./writer.ts";
 import type { Digits } from "./packing.ts";
 
 /** The domain of the functions. */
 export const PACKED_DOMAIN = "attune";
 
-/** A node among the first ones of `draft` that calls a function. */
+/** A node among the first ones of `writer` that calls a function. */
 function call(
-  draft: ModelWriter,
+  writer: ModelWriter,
   name: string,
   input: string[],
   output: string,
   attributes: Record<string, AttributeValue>,
 ): string {
-  draft.node(name, input, output, attributes).domain = PACKED_DOMAIN;
+  writer.node(name, input, output, attributes).domain = PACKED_DOMAIN;
   return output;
 }
 
 /** The table of a plane, 256 × digits of a byte: int8; made once per model, when it is opened. */
-export function putTable(draft: ModelWriter, { base, each, half, unit }: Digits): string {
-  const key = `table_${base}_${half}_${unit}`, known = draft.shared.get(key);
+export function putTable(writer: ModelWriter, { base, each, half, unit }: Digits): string {
+  const key = `table_${base}_${half}_${unit}`, known = writer.shared.get(key);
   if (known !== undefined) return known;
-  const name = draft.name(`${PACKED_DOMAIN}_${key}`);
-  draft.shared.set(key, name);
-  addFunction(draft, "table", {
+  const name = writer.name(`${PACKED_DOMAIN}_${key}`);
+  writer.shared.set(key, name);
+  addFunction(writer, "table", {
     input: [],
     output: ["table"],
     attribute: ["base", "each", "half", "unit"],
@@ -66,7 +66,7 @@ export function putTable(draft: ModelWriter, { base, each, half, unit }: Digits)
   });
   const attributes = Object.entries({ base, each, half, unit });
   return call(
-    draft,
+    writer,
     "table",
     [],
     name,
@@ -80,12 +80,12 @@ export function putTable(draft: ModelWriter, { base, each, half, unit }: Digits)
  * nodes to fold.
  */
 export function putUnpack(
-  draft: ModelWriter,
+  writer: ModelWriter,
   planes: readonly (readonly [bytes: string, table: string])[],
   output: string,
   { dims, count, cut }: { dims: readonly number[]; count: number; cut: boolean },
 ): string {
-  return call(draft, unpackFunction(draft, planes.length, cut), planes.flat(), output, {
+  return call(writer, unpackFunction(writer, planes.length, cut), planes.flat(), output, {
     shape: dims.map(BigInt),
     ...(cut && { count: [BigInt(count)] }),
   });
@@ -93,7 +93,7 @@ export function putUnpack(
 
 /** Adds `offsets` to the levels `name`, both int8, into `output` of the type `to`. */
 export function putShift(
-  draft: ModelWriter,
+  writer: ModelWriter,
   name: string,
   offsets: string,
   output: string,
@@ -102,7 +102,7 @@ export function putShift(
   const wide = { to: BigInt(DataType.INT32) };
   const cast = makeNode("Cast", "", ["sum"], ["shifted"]);
   cast.attribute.push(reference("to", "to", AttributeType.INT));
-  addFunction(draft, "shift", {
+  addFunction(writer, "shift", {
     input: ["levels", "offsets"],
     output: ["shifted"],
     attribute: ["to"],
@@ -114,11 +114,11 @@ export function putShift(
       cast,
     ],
   });
-  return call(draft, "shift", [name, offsets], output, { to: BigInt(to) });
+  return call(writer, "shift", [name, offsets], output, { to: BigInt(to) });
 }
 
 /** The name of the function that unpacks so many planes; it is added where it is missing. */
-function unpackFunction(draft: ModelWriter, planes: number, cut: boolean): string {
+function unpackFunction(writer: ModelWriter, planes: number, cut: boolean): string {
   const name = `unpack${planes}${cut ? "_cut" : ""}`;
   const node: NodeProto[] = [constantOf("shape", "value_ints")];
   if (cut) {
@@ -146,7 +146,7 @@ function unpackFunction(draft: ModelWriter, planes: number, cut: boolean): strin
       makeNode("Reshape", "", ["some", "shape"], ["levels"]),
     );
   }
-  addFunction(draft, name, {
+  addFunction(writer, name, {
     input: input.flat(),
     output: ["levels"],
     attribute: cut ? ["shape", "count"] : ["shape"],
@@ -157,11 +157,11 @@ function unpackFunction(draft: ModelWriter, planes: number, cut: boolean): strin
 
 /** Adds the function `name` to the model, where it is missing. */
 function addFunction(
-  draft: ModelWriter,
+  writer: ModelWriter,
   name: string,
   parts: { input: string[]; output: string[]; attribute: string[]; node: NodeProto[] },
 ): void {
-  const { proto } = draft.model;
+  const { proto } = writer.model;
   if (proto.functions.some((f) => f.domain === PACKED_DOMAIN && f.name === name)) return;
   const version = (domain: string, number: number) =>
     create(OperatorSetIdProtoSchema, { domain, version: BigInt(number) });
@@ -174,7 +174,7 @@ function addFunction(
       ...parts,
       name,
       domain: PACKED_DOMAIN,
-      opsetImport: [version("", opsetOf(draft.model))],
+      opsetImport: [version("", opsetOf(writer.model))],
     }),
   ];
 }

@@ -5,17 +5,17 @@
  */
 
 import { bytesOf, DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { toTensorOrder } from "../plan/targets.ts";
-import type { Draft } from "./draft.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { toTensorOrder } from "../weights/targets.ts";
+import type { WeightWriter } from "./writer.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";
-import type { Rounding } from "./rounding.ts";
+import type { Rounding } from "../weights/rounding.ts";
 
 /** ONNX's signed integers by their bits. */
 const INTEGERS = { 2: DataType.INT2, 4: DataType.INT4, 8: DataType.INT8 };
 
-/** Puts the weight of `layer` into `draft` as integers. */
-export function putInteger(draft: Draft, layer: LayerPlan, rounding: Rounding): void {
+/** Puts the weight of `layer` into `writer` as integers. */
+export function putInteger(writer: WeightWriter, layer: LayerPlan, rounding: Rounding): void {
   const { weight, shape, groups, rows, depth } = layer.target;
   const { storage, windows } = layer;
   const { levels, lows, codebook } = rounding;
@@ -30,23 +30,28 @@ export function putInteger(draft: Draft, layer: LayerPlan, rounding: Rounding): 
   const matrix = withoutOffsets(levels, offsets);
   const dims = inMatrix ? [groups * rows, depth] : shape;
   const ordered = inMatrix ? matrix : toTensorOrder(layer.target, matrix);
-  draft.remove(weight);
-  const quantized = draft.put(
-    rawTensor(draft.name(`${weight}_quantized`), INTEGERS[bits], dims, integerBytes(ordered, bits)),
+  writer.remove(weight);
+  const quantized = writer.put(
+    rawTensor(
+      writer.name(`${weight}_quantized`),
+      INTEGERS[bits],
+      dims,
+      integerBytes(ordered, bits),
+    ),
   );
   const scales = scalesOf(layer, rounding, inMatrix);
   // What was taken off comes back as the zero point: q = stored − (−offset).
   const perOffset = scales.values.length / offsets.length;
   const zeros = Int8Array.from(scales.values, (_, i) => -offsets[Math.floor(i / perOffset)]);
-  const zero = draft.put(
+  const zero = writer.put(
     rawTensor(
-      draft.name(`${weight}_zero_point`),
+      writer.name(`${weight}_zero_point`),
       INTEGERS[bits],
       scales.dims,
       integerBytes(zeros, bits),
     ),
   );
-  putDequantize(draft, layer, rounding, { quantized, zero, inMatrix });
+  putDequantize(writer, layer, rounding, { quantized, zero, inMatrix });
 }
 
 /**
@@ -94,31 +99,31 @@ export interface Integers {
  * whoever reads it needs no change.
  */
 export function putDequantize(
-  draft: Draft,
+  writer: WeightWriter,
   layer: LayerPlan,
   rounding: Rounding,
   { quantized, zero, inMatrix }: Integers,
 ): void {
   const { weight, axis, depth } = layer.target;
   const { values, dims } = scalesOf(layer, rounding, inMatrix);
-  const scale = draft.put(floatTensor(draft.name(`${weight}_scale`), dims, values));
-  draft.weightScales.set(weight, scale);
+  const scale = writer.put(floatTensor(writer.name(`${weight}_scale`), dims, values));
+  writer.weightScales.set(weight, scale);
   const input = [quantized, scale, ...(zero === undefined ? [] : [zero])];
   if (!inMatrix) {
-    draft.node("DequantizeLinear", input, weight, dims.length > 0 ? { axis: BigInt(axis) } : {});
+    writer.node("DequantizeLinear", input, weight, dims.length > 0 ? { axis: BigInt(axis) } : {});
     return;
   }
-  const matrix = draft.name(`${weight}_matrix`);
-  draft.node("DequantizeLinear", input, matrix, {
+  const matrix = writer.name(`${weight}_matrix`);
+  writer.node("DequantizeLinear", input, matrix, {
     axis: 1n,
     block_size: BigInt(Math.min(layer.blockSize, depth)),
   });
-  putTensorOrder(draft, layer, matrix, weight);
+  putTensorOrder(writer, layer, matrix, weight);
 }
 
 /** Nodes that turn `matrix`, the matrix W of `layer`, into `output`, in the shape of its weight. */
 export function putTensorOrder(
-  draft: Draft,
+  writer: WeightWriter,
   layer: LayerPlan,
   matrix: string,
   output: string,
@@ -127,11 +132,11 @@ export function putTensorOrder(
   if (op === "ConvTranspose") {
     const taps = shape.slice(2).reduce((a, b) => a * b, 1);
     const split = [groups, rows, depth / taps, taps];
-    const parts = draft.reshape(matrix, draft.name(`${output}_split`), split);
-    const turned = draft.name(`${output}_turned`);
-    draft.node("Transpose", [parts], turned, { perm: [0n, 2n, 1n, 3n] });
-    draft.reshape(turned, output, shape);
+    const parts = writer.reshape(matrix, writer.name(`${output}_split`), split);
+    const turned = writer.name(`${output}_turned`);
+    writer.node("Transpose", [parts], turned, { perm: [0n, 2n, 1n, 3n] });
+    writer.reshape(turned, output, shape);
   } else if (op !== "Conv" && axis === 1) {
-    draft.node("Transpose", [matrix], output, { perm: [1n, 0n] });
-  } else draft.reshape(matrix, output, shape);
+    writer.node("Transpose", [matrix], output, { perm: [1n, 0n] });
+  } else writer.reshape(matrix, output, shape);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { LayerPlan } from "../plan/layer.ts";
+import type { LayerPlan } from "./layer.ts";
 
 /** The grid of an activation: x ≈ scale · (q − zeroPoint), q from 0 to 2^bits − 1. */
 export interface ActivationGrid {

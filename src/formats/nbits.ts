@@ -9,23 +9,23 @@ import { create } from "@bufbuild/protobuf";
 import { OperatorSetIdProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import { makeAttribute } from "../onnx/model.ts";
 import { DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { toTensorOrder } from "../plan/targets.ts";
-import type { Draft } from "./draft.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { toTensorOrder } from "../weights/targets.ts";
+import type { WeightWriter } from "./writer.ts";
 import { packLevels, windowOffsets, withoutOffsets } from "./packing.ts";
-import { dequantize, type Rounding } from "./rounding.ts";
+import { dequantize, type Rounding } from "../weights/rounding.ts";
 
 /** The domain of onnxruntime's own operators. */
 const MICROSOFT = "com.microsoft";
 
-/** Says that `draft` uses onnxruntime's own operators. */
-export function importMicrosoft({ model: { proto } }: Draft): void {
+/** Says that `writer` uses onnxruntime's own operators. */
+export function importMicrosoft({ model: { proto } }: WeightWriter): void {
   if (proto.opsetImport.some(({ domain }) => domain === MICROSOFT)) return;
   proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: MICROSOFT, version: 1n }));
 }
 
 /** Turns every MatMul that reads the weight of `layer` into a MatMulNBits. */
-export function putNBits(draft: Draft, layer: LayerPlan, rounding: Rounding): void {
+export function putNBits(writer: WeightWriter, layer: LayerPlan, rounding: Rounding): void {
   const { weight, rows, depth } = layer.target;
   const { storage } = layer;
   if (storage.kind !== "matmulnbits") throw new Error(`${weight} is no weight of MatMulNBits`);
@@ -35,15 +35,15 @@ export function putNBits(draft: Draft, layer: LayerPlan, rounding: Rounding): vo
   const matrix = padRows(withoutOffsets(levels, offsets), depth, blocks * blockSize);
   const prefix = `${weight}_quantized`;
   const input = [
-    draft.put(
+    writer.put(
       rawTensor(
-        draft.name(prefix),
+        writer.name(prefix),
         DataType.UINT8,
         [rows, blocks, blockSize * bits / 8],
         fromZero(matrix, bits),
       ),
     ),
-    putScales(draft, layer, scales, blocks),
+    putScales(writer, layer, scales, blocks),
   ];
   if (offsets.some((offset) => offset !== 0)) {
     // The level of zero, 2^(bits−1) where nothing is said, of every block; rows begin a new byte.
@@ -53,9 +53,9 @@ export function putNBits(draft: Draft, layer: LayerPlan, rounding: Rounding): vo
       (_, i) => -offsets[offsets.length === 1 ? 0 : Math.floor(i / width)],
     );
     input.push(
-      draft.put(
+      writer.put(
         rawTensor(
-          draft.name(`${weight}_zero_point`),
+          writer.name(`${weight}_zero_point`),
           DataType.UINT8,
           [rows, width / perByte],
           fromZero(zeros, bits),
@@ -63,8 +63,8 @@ export function putNBits(draft: Draft, layer: LayerPlan, rounding: Rounding): vo
       ),
     );
   }
-  importMicrosoft(draft);
-  for (const node of draft.model.proto.graph.node) {
+  importMicrosoft(writer);
+  for (const node of writer.model.proto.graph.node) {
     if (node.opType !== "MatMul" || node.input[1] !== weight) continue;
     node.opType = "MatMulNBits";
     node.domain = MICROSOFT;
@@ -80,7 +80,7 @@ export function putNBits(draft: Draft, layer: LayerPlan, rounding: Rounding): vo
   }
   // Whoever else reads the weight must see what it was rounded to.
   const values = toTensorOrder(layer.target, dequantize(layer, rounding));
-  draft.put(floatTensor(weight, layer.target.shape, values));
+  writer.put(floatTensor(weight, layer.target.shape, values));
 }
 
 /** Signed levels of `bits` as bytes of levels from zero up. */
@@ -103,13 +103,18 @@ function padRows(levels: Int8Array, depth: number, width: number): Int8Array {
 }
 
 /** The scales, rows × blocks; where a row has one, or all have, an Expand that is folded spreads it. */
-function putScales(draft: Draft, layer: LayerPlan, scales: Float32Array, blocks: number): string {
+function putScales(
+  writer: WeightWriter,
+  layer: LayerPlan,
+  scales: Float32Array,
+  blocks: number,
+): string {
   const { weight, rows } = layer.target;
-  const name = draft.name(`${weight}_scale`);
-  if (scales.length === rows * blocks) return draft.put(floatTensor(name, [rows, blocks], scales));
+  const name = writer.name(`${weight}_scale`);
+  if (scales.length === rows * blocks) return writer.put(floatTensor(name, [rows, blocks], scales));
   const dims = scales.length === 1 ? [] : [rows, 1];
-  const own = draft.put(floatTensor(draft.name(`${weight}_row_scale`), dims, scales));
-  const shape = draft.put(int64Tensor(draft.name(`${weight}_blocks`), [2], [rows, blocks]));
-  draft.node("Expand", [own, shape], name);
+  const own = writer.put(floatTensor(writer.name(`${weight}_row_scale`), dims, scales));
+  const shape = writer.put(int64Tensor(writer.name(`${weight}_blocks`), [2], [rows, blocks]));
+  writer.node("Expand", [own, shape], name);
   return name;
 }

@@ -9,10 +9,11 @@
  */
 
 import { bytesOf, DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../plan/layer.ts";
-import { levelsAtOnce, planesOf } from "../plan/storage.ts";
-import { toTensorOrder } from "../plan/targets.ts";
-import type { Draft, ModelWriter } from "./draft.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import { levelsAtOnce, planesOf } from "./planes.ts";
+import { toTensorOrder } from "../weights/targets.ts";
+import type { WeightWriter } from "./writer.ts";
+import type { ModelWriter } from "./writer.ts";
 import { putShift, putTable, putUnpack } from "./packed_functions.ts";
 import {
   codebookOffsets,
@@ -23,11 +24,11 @@ import {
   windowOffsets,
   withoutOffsets,
 } from "./packing.ts";
-import type { Rounding } from "./rounding.ts";
+import type { Rounding } from "../weights/rounding.ts";
 import { putDequantize, putTensorOrder, staysMatrix } from "./qdq.ts";
 
-/** Puts the weight of `layer` into `draft` as packed bytes. */
-export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): void {
+/** Puts the weight of `layer` into `writer` as packed bytes. */
+export function putPacked(writer: WeightWriter, layer: LayerPlan, rounding: Rounding): void {
   const { target, bits, storage } = layer;
   const { weight, shape, axis, groups, rows, depth } = target;
   const { levels, lows, codebook } = rounding;
@@ -44,22 +45,22 @@ export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): v
   const dims = inMatrix ? [groups * rows, depth] : shape;
   const ordered = inMatrix ? codes : toTensorOrder(target, codes);
 
-  draft.remove(weight);
-  let name = putCodes(draft, weight, ordered, dims, coding);
-  if (codebook) name = putCodebook(draft, weight, name, codebook);
-  if (!needsIntegers(draft, layer)) {
-    const float = putOffsets(draft, layer, name, offsets, inMatrix, DataType.FLOAT);
-    putFloatWeight(draft, layer, rounding, float, inMatrix);
+  writer.remove(weight);
+  let name = putCodes(writer, weight, ordered, dims, coding);
+  if (codebook) name = putCodebook(writer, weight, name, codebook);
+  if (!needsIntegers(writer, layer)) {
+    const float = putOffsets(writer, layer, name, offsets, inMatrix, DataType.FLOAT);
+    putFloatWeight(writer, layer, rounding, float, inMatrix);
     return;
   }
-  name = putOffsets(draft, layer, name, offsets, inMatrix, DataType.INT8);
+  name = putOffsets(writer, layer, name, offsets, inMatrix, DataType.INT8);
   if (inMatrix && !staysInMatrix) {
-    const tensor = draft.name(`${weight}_levels`);
-    putTensorOrder(draft, layer, name, tensor);
+    const tensor = writer.name(`${weight}_levels`);
+    putTensorOrder(writer, layer, name, tensor);
     name = tensor;
   }
-  const zero = zeroPoints(draft, layer, rounding);
-  putDequantize(draft, layer, rounding, { quantized: name, zero, inMatrix: staysInMatrix });
+  const zero = zeroPoints(writer, layer, rounding);
+  putDequantize(writer, layer, rounding, { quantized: name, zero, inMatrix: staysInMatrix });
 }
 
 /**
@@ -67,13 +68,13 @@ export function putPacked(draft: Draft, layer: LayerPlan, rounding: Rounding): v
  * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside activations
  * on a grid.
  */
-function needsIntegers(draft: Draft, { target: { input } }: LayerPlan): boolean {
-  return draft.inputGrid(input) !== undefined;
+function needsIntegers(writer: WeightWriter, { target: { input } }: LayerPlan): boolean {
+  return writer.inputGrid(input) !== undefined;
 }
 
-/** Puts `codes` in the shape `dims` into `draft`; returns the name of the int8 tensor. */
+/** Puts `codes` in the shape `dims` into `writer`; returns the name of the int8 tensor. */
 function putCodes(
-  draft: Draft,
+  writer: WeightWriter,
   weight: string,
   codes: Int8Array,
   dims: readonly number[],
@@ -81,20 +82,20 @@ function putCodes(
 ): string {
   const { layout } = coding;
   if (layout.kind === "planes" && layout.widths[0] === 8) {
-    const name = draft.name(`${weight}_quantized`);
-    return draft.put(rawTensor(name, DataType.INT8, dims, bytesOf(codes)));
+    const name = writer.name(`${weight}_quantized`);
+    return writer.put(rawTensor(name, DataType.INT8, dims, bytesOf(codes)));
   }
-  return putPlanes(draft, codes, {
+  return putPlanes(writer, codes, {
     dims,
     coding,
-    output: draft.name(`${weight}_unpacked`),
+    output: writer.name(`${weight}_unpacked`),
     weight,
   });
 }
 
-/** Puts `codes` into `draft` as planes, and a node that unpacks them into `output`, int8 of shape `dims`. */
+/** Puts `codes` into `writer` as planes, and a node that unpacks them into `output`, int8 of shape `dims`. */
 export function putPlanes(
-  draft: ModelWriter,
+  writer: ModelWriter,
   codes: Int8Array,
   { weight, dims, coding, output }: {
     /** What names begin with. */
@@ -106,33 +107,38 @@ export function putPlanes(
 ): string {
   const { layout } = coding, digits = digitsOf(coding);
   const planes = packLevels(codes, coding).map((bytes, i) => {
-    const name = draft.name(`${weight}_packed_${i}`);
-    const plane = draft.put(rawTensor(name, DataType.UINT8, [bytes.length], bytes));
-    return [plane, putTable(draft, digits[i])] as const;
+    const name = writer.name(`${weight}_packed_${i}`);
+    const plane = writer.put(rawTensor(name, DataType.UINT8, [bytes.length], bytes));
+    return [plane, putTable(writer, digits[i])] as const;
   });
   const count = codes.length, cut = count % levelsAtOnce(layout) !== 0;
-  return putUnpack(draft, planes, output, { dims, count, cut });
+  return putUnpack(writer, planes, output, { dims, count, cut });
 }
 
 /** The levels that the numbers in `codes` have in `codebook`. */
-function putCodebook(draft: Draft, weight: string, codes: string, codebook: Int8Array): string {
-  const book = draft.put(
+function putCodebook(
+  writer: WeightWriter,
+  weight: string,
+  codes: string,
+  codebook: Int8Array,
+): string {
+  const book = writer.put(
     rawTensor(
-      draft.name(`${weight}_codebook`),
+      writer.name(`${weight}_codebook`),
       DataType.INT8,
       [codebook.length],
       bytesOf(codebook),
     ),
   );
-  const index = draft.name(`${weight}_codes`), levels = draft.name(`${weight}_levels`);
-  draft.node("Cast", [codes], index, { to: BigInt(DataType.INT32) });
-  draft.node("Gather", [book, index], levels);
+  const index = writer.name(`${weight}_codes`), levels = writer.name(`${weight}_levels`);
+  writer.node("Cast", [codes], index, { to: BigInt(DataType.INT32) });
+  writer.node("Gather", [book, index], levels);
   return levels;
 }
 
 /** The levels `name` with the offsets of their rows, as float or int8. */
 function putOffsets(
-  draft: Draft,
+  writer: WeightWriter,
   layer: LayerPlan,
   name: string,
   offsets: Int8Array,
@@ -142,15 +148,15 @@ function putOffsets(
   const { weight } = layer.target;
   if (offsets.every((offset) => offset === 0)) {
     if (to === DataType.INT8) return name;
-    const float = draft.name(`${weight}_float`);
-    draft.node("Cast", [name], float, { to: BigInt(to) });
+    const float = writer.name(`${weight}_float`);
+    writer.node("Cast", [name], float, { to: BigInt(to) });
     return float;
   }
   const dims = rowDims(layer, offsets.length, inMatrix);
-  const offset = draft.put(
-    rawTensor(draft.name(`${weight}_offset`), DataType.INT8, dims, bytesOf(offsets)),
+  const offset = writer.put(
+    rawTensor(writer.name(`${weight}_offset`), DataType.INT8, dims, bytesOf(offsets)),
   );
-  return putShift(draft, name, offset, draft.name(`${weight}_shifted`), to);
+  return putShift(writer, name, offset, writer.name(`${weight}_shifted`), to);
 }
 
 /** The shape of one value per row beside the matrix W, or beside the weight; a scalar serves all. */
@@ -167,12 +173,16 @@ function rowDims(
  * The zero points, all 0, that onnxruntime wants to see before it runs a Gemm on integers; other
  * layers need none.
  */
-function zeroPoints(draft: Draft, layer: LayerPlan, { scales }: Rounding): string | undefined {
+function zeroPoints(
+  writer: WeightWriter,
+  layer: LayerPlan,
+  { scales }: Rounding,
+): string | undefined {
   const { op, weight } = layer.target;
   if (op !== "Gemm" || layer.blocksPerRow > 1) return undefined;
   const dims = scales.length === 1 ? [] : [scales.length];
-  const name = draft.name(`${weight}_zero_point`);
-  return draft.put(rawTensor(name, DataType.INT8, dims, new Uint8Array(scales.length)));
+  const name = writer.name(`${weight}_zero_point`);
+  return writer.put(rawTensor(name, DataType.INT8, dims, new Uint8Array(scales.length)));
 }
 
 /**
@@ -180,7 +190,7 @@ function zeroPoints(draft: Draft, layer: LayerPlan, { scales }: Rounding): strin
  * model is opened; a DequantizeLinear would run at every call.
  */
 function putFloatWeight(
-  draft: Draft,
+  writer: WeightWriter,
   layer: LayerPlan,
   { scales }: Rounding,
   levels: string,
@@ -190,22 +200,22 @@ function putFloatWeight(
   const dims = blocksPerRow > 1
     ? [scales.length / blocksPerRow, blocksPerRow]
     : rowDims(layer, scales.length, inMatrix);
-  let scale = draft.put(floatTensor(draft.name(`${weight}_scale`), dims, scales));
-  if (blocksPerRow > 1) scale = putBlockScales(draft, layer, scale);
-  const product = inMatrix ? draft.name(`${weight}_matrix`) : weight;
-  draft.node("Mul", [levels, scale], product);
-  if (inMatrix) putTensorOrder(draft, layer, product, weight);
+  let scale = writer.put(floatTensor(writer.name(`${weight}_scale`), dims, scales));
+  if (blocksPerRow > 1) scale = putBlockScales(writer, layer, scale);
+  const product = inMatrix ? writer.name(`${weight}_matrix`) : weight;
+  writer.node("Mul", [levels, scale], product);
+  if (inMatrix) putTensorOrder(writer, layer, product, weight);
 }
 
 /** One scale per weight, rows × depth, out of rows × blocks; the last block may be shorter. */
-function putBlockScales(draft: Draft, layer: LayerPlan, scale: string): string {
+function putBlockScales(writer: WeightWriter, layer: LayerPlan, scale: string): string {
   const { weight, depth } = layer.target;
   const scalar = (what: string, value: number) =>
-    draft.put(int64Tensor(draft.name(`${weight}_${what}`), [], [value]));
-  const input = draft.name(`${weight}_input`), block = draft.name(`${weight}_block`);
-  const spread = draft.name(`${weight}_spread`);
-  draft.node("Range", [scalar("zero", 0), scalar("depth", depth), scalar("one", 1)], input);
-  draft.node("Div", [input, scalar("block_size", layer.blockSize)], block);
-  draft.node("Gather", [scale, block], spread, { axis: 1n });
+    writer.put(int64Tensor(writer.name(`${weight}_${what}`), [], [value]));
+  const input = writer.name(`${weight}_input`), block = writer.name(`${weight}_block`);
+  const spread = writer.name(`${weight}_spread`);
+  writer.node("Range", [scalar("zero", 0), scalar("depth", depth), scalar("one", 1)], input);
+  writer.node("Div", [input, scalar("block_size", layer.blockSize)], block);
+  writer.node("Gather", [scale, block], spread, { axis: 1n });
   return spread;
 }

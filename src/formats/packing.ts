@@ -6,7 +6,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { type Layout, planeBytes } from "../plan/storage.ts";
+import { planeBytes } from "./planes.ts";
+import type { Layout } from "../weights/storage.ts";
 
 /** How codes become levels. */
 export interface Coding {
