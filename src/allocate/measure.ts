@@ -21,7 +21,7 @@ import { checkWhole, leastShares } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { OnProgress } from "../progress.ts";
 import { problemOf, sharesOf } from "../round/problem.ts";
 import type { EnginePool } from "../workers/pool.ts";

@@ -22,7 +22,7 @@ import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { BlockReport } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../workers/pool.ts";

@@ -13,15 +13,11 @@ import type { Reconstruction } from "../blocks/options.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
 import { readModel, writeModel } from "../onnx/file.ts";
-import {
-  type ActivationBits,
-  FORMATS,
-  type Override,
-  type RangeMethod,
-  type RoundingMethod,
-} from "../plan/options.ts";
+import type { Override, RangeMethod, RoundingMethod } from "../plan/options.ts";
+import { formatNames, formatOf } from "../formats/formats.ts";
+import type { ActivationBits } from "../weights/rounding.ts";
 import type { Granularity } from "../weights/granularity.ts";
-import { plan as makePlan } from "../plan/plan.ts";
+import { makePlan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
 import { quantize } from "../quantize/quantize.ts";
 import { renderReport } from "../report/html.ts";
@@ -107,7 +103,7 @@ export const quantizeCommand: Command = {
     damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
     format: {
       value: "NAME",
-      help: "qdq, packed (true size), matmulnbits, or float to study rounding [qdq]",
+      help: `${formatNames().map((name) => `${name}: ${formatOf(name).doc}`).join("; ")} [qdq]`,
     },
     resume: { help: "go on where an interrupted run with the same output stopped" },
     "debug-graphs": { value: "DIR", help: "write the gradient graph of each block there" },
@@ -129,7 +125,7 @@ export const quantizeCommand: Command = {
       granularity: granularity(parsed),
       symmetric: parsed.on("symmetric"),
       overrides: parsed.texts("override").map(override),
-      format: parsed.choice("format", FORMATS),
+      format: parsed.choice("format", formatNames()),
     });
     if (parsed.on("dry-run")) {
       return await dryRun(plan, parsed, context);

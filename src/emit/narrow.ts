@@ -7,7 +7,7 @@
 
 import { create } from "@bufbuild/protobuf";
 import { AttuneError } from "../errors.ts";
-import { sweep } from "../graph/graph.ts";
+import { removeUnused } from "../graph/graph.ts";
 import {
   type NodeProto,
   StringStringEntryProtoSchema,
@@ -27,17 +27,13 @@ import {
 import { cutLevel } from "../weights/grid.ts";
 import { planesOf } from "../formats/planes.ts";
 import { ModelWriter } from "../formats/writer.ts";
-import {
-  biasOfCut,
-  NESTED_KEY,
-  type NestedFormat,
-  type NestedLayer,
-  readNested,
-} from "./nested.ts";
+import { biasOfCut, NESTED_KEY, type NestedLayer, readNested } from "./nested.ts";
 import { putPlanes } from "../formats/packed.ts";
 import { PACKED_DOMAIN } from "../formats/packed_functions.ts";
 import { unpackLevels } from "../formats/packing.ts";
-import { integerBytes } from "../formats/qdq.ts";
+import { integerBytes } from "../formats/dequantize.ts";
+import type { NestedFormat } from "../formats/format.ts";
+import { OPSETS } from "../formats/opsets.ts";
 
 /** How {@linkcode cut} writes. */
 export interface CutOptions {
@@ -84,11 +80,11 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
       `Cannot cut ${model.name} to qdq: it is packed; leave the format out, or quantize to qdq`,
     );
   }
-  if (format === "packed" && opsetOf(model) < OPSET_BITWISE) {
+  if (format === "packed" && opsetOf(model) < OPSETS.bitwise) {
     throw new AttuneError(
       "bad-model",
       `Cannot cut ${model.name} to packed: its opset is ${opsetOf(model)}, unpacking takes ` +
-        `${OPSET_BITWISE}; quantize the float model anew`,
+        `${OPSETS.bitwise}; quantize the float model anew`,
     );
   }
   const cutter = new Cutter(copyModel(model), format), done = new Set<string>();
@@ -105,8 +101,6 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
   return made;
 }
 
-/** The first opsets with BitwiseOr and with 4-bit integers. */
-const OPSET_BITWISE = 18, OPSET_INT4 = 21;
 /** Nodes that only move values, or change their type, or repeat them. */
 const MOVES = ["Reshape", "Transpose", "Cast", "Gather"];
 
@@ -130,8 +124,8 @@ export class Cutter {
 
   /** The model, complete. */
   finish(): Model {
-    this.#model.proto.graph.node.unshift(...this.#writer.front);
-    sweep(this.#model);
+    this.#model.proto.graph.node.unshift(...this.#writer.constantNodes);
+    removeUnused(this.#model);
     return this.#model;
   }
 
@@ -148,7 +142,7 @@ export class Cutter {
     const scales = readFloats(scale, this.#model.external).map((s) => s * 2 ** (from - to));
     this.#put(floatTensor(scale.name, dimsOf(scale), scales));
     const packed = this.#format === "packed";
-    const bits = packed || to > 4 || opsetOf(this.#model) < OPSET_INT4 ? 8 : 4;
+    const bits = packed || to > 4 || opsetOf(this.#model) < OPSETS.int4 ? 8 : 4;
     const type = bits === 4 ? DataType.INT4 : DataType.INT8;
     const zeros = integerBytes(new Int8Array(scales.length), bits);
     if (zero !== undefined) this.#put(rawTensor(zero, type, dimsOf(scale), zeros));

@@ -7,7 +7,7 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { Parts, Rounding } from "../weights/rounding.ts";
 
 /** Shares of the largest weight that levels may reach to. */

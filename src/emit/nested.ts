@@ -11,7 +11,8 @@ import { AttuneError } from "../errors.ts";
 import { StringStringEntryProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import type { Model } from "../onnx/model.ts";
 import { bytesOf } from "../onnx/tensor.ts";
-import type { Draft } from "./draft.ts";
+import type { NestedFormat } from "../formats/format.ts";
+import type { QuantizedModelWriter } from "./quantized_model_writer.ts";
 
 /** The key of the entry. */
 export const NESTED_KEY = "attune.nested";
@@ -28,9 +29,6 @@ export interface NestedLayer {
   readonly biases: Readonly<Record<number, string>>;
 }
 
-/** How a file keeps levels that can be cut. */
-export type NestedFormat = "qdq" | "packed";
-
 /** The entry. */
 export interface Nested {
   /** How the file keeps its levels. */
@@ -41,16 +39,18 @@ export interface Nested {
   readonly layers: readonly NestedLayer[];
 }
 
-/** Writes the entry into the model of `draft`, if that becomes a file and its grids are nested. */
-export function putNested({ model, plan, parts, format, biases }: Draft): void {
-  if (format === "float" || format === "learnable") return;
+/** Writes the entry into the model of `writer`, if that becomes a file and its grids are nested. */
+export function putNested(writer: QuantizedModelWriter): void {
+  const { model, plan, parts, biases } = writer;
+  const format = writer.formatFor(plan.options.format).cutAs;
+  if (format === undefined) return;
   const known = plan.layers.flatMap((layer) => {
     const rounding = parts.roundings.get(layer.target.output);
     return rounding?.cuts === undefined ? [] : [{ layer, cuts: rounding.cuts }];
   });
   if (known.length === 0) return;
   const nested: Nested = {
-    format: format === "qdq" ? format : "packed",
+    format,
     widths: known[0].cuts.map(({ width }) => width),
     layers: known.map(({ layer: { target, grid, bits }, cuts }) => ({
       weight: target.weight,

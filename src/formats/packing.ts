@@ -1,13 +1,12 @@
 /**
- * Levels as bytes and back, in the layouts of plan/storage.ts. What a file's operators do when it is
+ * Levels as bytes and back, in the layouts of planes.ts. What a file's operators do when it is
  * loaded, `unpackLevels` does here.
  *
  * @module
  */
 
 import { AttuneError } from "../errors.ts";
-import { planeBytes } from "./planes.ts";
-import type { Layout } from "../weights/storage.ts";
+import { bitsIn, type Layout, planeBytes } from "./planes.ts";
 
 /** How codes become levels. */
 export interface Coding {
@@ -36,7 +35,7 @@ export interface Digits {
 /** The digits of each plane; only those of the first one have a sign. */
 export function digitsOf({ layout, signed }: Coding): Digits[] {
   if (layout.kind === "trits") return [{ base: 3, each: 5, half: 1, unit: 1 }];
-  let shift = layout.widths.reduce<number>((sum, width) => sum + width, 0);
+  let shift = bitsIn(layout);
   return layout.widths.map((width, plane) => ({
     base: 2 ** width,
     each: 8 / width,

@@ -15,7 +15,7 @@ export class ModelWriter {
   /** The model, which is changed. */
   readonly model: Model;
   /** Nodes that read only initializers; they go first. */
-  readonly front: NodeProto[] = [];
+  readonly constantNodes: NodeProto[] = [];
   /** Tensors that several weights use, by what they are. */
   readonly shared: Map<string, string> = new Map();
   readonly #names: Set<string>;
@@ -54,7 +54,7 @@ export class ModelWriter {
     attributes: Record<string, AttributeValue> = {},
   ): NodeProto {
     const made = makeNode(op, this.name(`${output}_${op}`), input, [output], attributes);
-    this.front.push(made);
+    this.constantNodes.push(made);
     return made;
   }
 

@@ -11,7 +11,8 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { attributeOf, intAttribute } from "../onnx/model.ts";
 import { type Graph, isStandard } from "../graph/graph.ts";
-import type { Target } from "../weights/targets.ts";
+import { operatorOf } from "../weights/operators.ts";
+import type { Target } from "../weights/target.ts";
 
 /** Operators that have an integer form of their own: their output gets its own range. */
 const INTEGER_OPS = new Set(["Add", "Concat", "AveragePool", "GlobalAveragePool"]);
@@ -82,7 +83,7 @@ export function findActivations(
   for (const input of graph.inputs) if (inputs.has(input.name)) own.add(input.name);
   for (const node of graph.nodes) {
     const target = targetNodes.get(node);
-    if (target?.op === "Conv") add(merged(target.output));
+    if (target && operatorOf(target).integer.integerOutput) add(merged(target.output));
     else if (isStandard(node) && INTEGER_OPS.has(node.opType) && !hasWrongIntegerForm(node)) {
       // A constant summand would need a range of its own, so it keeps the sum in float.
       const quantized = node.input.every((name) => isQuantized(name));

@@ -9,7 +9,7 @@ import type { NodeProto, TensorProto } from "../onnx/gen/onnx_pb.ts";
 import { attributeOf } from "../onnx/model.ts";
 import { byteLength, DataType } from "../onnx/tensor.ts";
 import { bodiesOf, type Graph, isControlFlow, isStandard, nodeName } from "../graph/graph.ts";
-import type { Skipped, SkipReason } from "../weights/targets.ts";
+import type { Skipped, SkipReason } from "../weights/target.ts";
 
 /** Bytes from which on a weight is listed. */
 const LISTED = 1000;

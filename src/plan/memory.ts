@@ -11,7 +11,7 @@ import { type Graph, nodeName } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import { storedLength } from "../onnx/tensor.ts";
 import type { Granularity } from "../weights/granularity.ts";
-import type { Target } from "../weights/targets.ts";
+import type { Target } from "../weights/target.ts";
 
 /** Bytes of a kernel's memory (4 GiB at most) that Gram matrices may take; columns need the rest. */
 const GRAM_BYTES = 3 * 2 ** 30;

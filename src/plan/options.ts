@@ -5,6 +5,8 @@
  */
 
 import type { Granularity } from "../weights/granularity.ts";
+import { type FormatName, formatNames, formatOf } from "../formats/formats.ts";
+import type { ActivationBits } from "../weights/rounding.ts";
 import { AttuneError } from "../errors.ts";
 import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
 
@@ -57,9 +59,6 @@ export interface Override {
   readonly bits: Width | "skip";
 }
 
-/** Widths of activations; see {@linkcode PlanOptions}. */
-export type ActivationBits = 4 | 8 | "none";
-
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
   /** Bits of a weight, 2 to 8, or `"ternary"`; or how they are found layer by layer. Default: 4. */
@@ -91,23 +90,8 @@ export interface PlanOptions {
    */
   nested?: readonly number[];
   /** What is written. Default: `"qdq"`. */
-  format?: Format;
+  format?: FormatName;
 }
-
-/**
- * What is written.
- *
- * - `qdq`: standard QuantizeLinear and DequantizeLinear on integers of 2, 4 or 8 bits.
- * - `packed`: levels in as many bits as they have, unpacked by standard operators that onnxruntime
- *   folds when it opens the file. The true size, at the speed of int8 or float.
- * - `matmulnbits`: onnxruntime's MatMulNBits and GatherBlockQuantized for matrix products and embedding
- *   tables; the other layers are packed.
- * - `float`: dequantized weights, for study.
- */
-export type Format = (typeof FORMATS)[number];
-
-/** Every {@linkcode Format}. */
-export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
 export type ResolvedPlanOptions =
@@ -149,10 +133,17 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const { symmetric = false, grid = "uniform", format = "qdq" } = options;
-  if (!FORMATS.includes(format)) {
+  if (!formatNames().includes(format)) {
     throw new AttuneError(
       "bad-option",
-      `Cannot write the format ${format}: give one of ${FORMATS.join(", ")}`,
+      `Cannot write the format ${format}: give one of ${formatNames().join(", ")}`,
+    );
+  }
+  const { cutAs, simulation } = formatOf(format);
+  if (nested !== undefined && cutAs === undefined && !simulation) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use nested widths with the format ${format}: its files cannot be cut`,
     );
   }
   return {

@@ -7,7 +7,8 @@
 import { freshName, Graph, tensorNames } from "../graph/graph.ts";
 import { copyMessage, type Model } from "../onnx/model.ts";
 import { matchesPattern, type Override, type ResolvedPlanOptions } from "./options.ts";
-import { findTargets, type Target } from "../weights/targets.ts";
+import { findTargets } from "../weights/targets.ts";
+import type { Target } from "../weights/target.ts";
 
 /** The last override that matches `target`, by its name or its weight's. */
 export function overrideOf(

@@ -16,6 +16,9 @@ export interface ActivationGrid {
   readonly zeroPoint: number;
 }
 
+/** Bits of the levels of activations; `"none"` where they stay in float. */
+export type ActivationBits = ActivationGrid["bits"] | "none";
+
 /** The rounded weight of a layer. */
 export interface Rounding {
   /** Integer levels, (groups·rows) × depth, row-major. */
