@@ -7,7 +7,7 @@
  */
 
 import { onGrid } from "../layer/bias.ts";
-import type { BlockRequest } from "../engine/lanes.ts";
+import type { BlockRequest } from "../engine/requests.ts";
 import type { Batch } from "../engine/spool.ts";
 import { checkAborted } from "../errors.ts";
 import {
