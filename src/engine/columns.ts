@@ -55,7 +55,6 @@ export function gatherColumns(
 ): void {
   const { geometry, groups, rows, depth } = shape;
   const values = x.data as Float32Array, results = y.data as Float32Array;
-  const count = positions.length;
   if (geometry.kind === "rows") {
     gatherRows(values, depth, positions, out);
     gatherRows(results, rows, positions, outY);

@@ -111,8 +111,9 @@ export async function quantize(
   const saved = resume ? checkpoint?.load() : undefined;
   const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
+  const job = { plan, loaded, pool, seed: settings.seed, signal, onProgress };
   const learner = settings.blocks &&
-    new BlockLearner(plan, loaded, pool, { ...settings, ...settings.blocks, started });
+    new BlockLearner(job, { ...settings.blocks, heldOut: settings.heldOut, started });
   const calibrated = await calibrate({
     plan,
     loaded,
