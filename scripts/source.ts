@@ -211,6 +211,8 @@ function bodyEnd(
     if (kind === "literal") continue;
     if (OPENING.has(text)) k = partner.get(k) ?? tokens.length;
     else if (CLOSING.has(text) || text === "," || text === ";") return k - 1;
+    // `Record<string, () => T> = …`: it was a type.
+    if (text === "=" && tokens[k - 1].text === ">" && tokens[k - 1].at + 1 < tokens[k].at) return k;
   }
   return undefined;
 }

@@ -1,4 +1,6 @@
-/** Progress that is told in every mode: each stage counts up to the total that it named at first. */
+/**
+ * Progress that is told in every mode: each stage counts up to the total that it named at first.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertAlmostEquals } from "std/assert/almost_equals.js";

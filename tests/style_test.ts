@@ -2,7 +2,7 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { functionsOf, longLines, tokensOf } from "../scripts/source.ts";
 import { COLUMNS, sourceFiles } from "../scripts/wrap.ts";
@@ -40,6 +40,19 @@ Deno.test(`no function outside the kernel has more than ${FUNCTION_LINES} lines`
   assertEquals(long, []);
 });
 
+Deno.test("pages name files that exist", () => {
+  const missing = ["CONTRIBUTING.md", "tests/README.md"].flatMap((page) => {
+    const text = readFileSync(join(root, page), "utf8");
+    const paths = [...text.matchAll(/`((?:src|tests|scripts|bench|kernel)\/[\w./]+)`/g)];
+    assert(paths.length > 0 || page !== "CONTRIBUTING.md");
+    // NAME and the like stand for what a contributor adds.
+    return paths.map(([, path]) => path)
+      .filter((path) => !/[A-Z]{4}/.test(path.replace(/README|RESULTS/, "")))
+      .filter((path) => !existsSync(join(root, path))).map((path) => `${page}: ${path}`);
+  });
+  assertEquals(missing, []);
+});
+
 /** The functions of a piece of code as `name first–last`. */
 const spans = (...lines: string[]) =>
   functionsOf(lines.join("\n")).map(({ name, first, last }) => `${name} ${first}–${last}`).sort();
@@ -71,6 +84,7 @@ Deno.test("functionsOf: arrow functions, and functions in functions", () => {
   assertEquals(spans("function f(a: (b: B) => C) {", "}").includes("f 1–2"), true);
   assertEquals(spans("const f = (a) =>", "  g(", "    a,", "  );", "h();"), ["f 1–4"]);
   assertEquals(spans("call({ f: () => [", "  1,", "], g: 2 });"), ["f 1–3"]);
+  assertEquals(spans("const a: Record<B, () => C> = {", "  d: 1,", "};"), [" 1–1"]);
   assertEquals(spans("run(() => {", "  function inner() {", "  }", "});"), [" 1–4", "inner 2–3"]);
 });
 
