@@ -22,14 +22,15 @@ export interface FunctionSpan {
   readonly last: number;
 }
 
+const REGULAR_EXPRESSION = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/y;
 /** What a token looks like; the first that fits is taken. Templates are read by hand. */
 const PATTERNS: readonly [Token["kind"], RegExp][] = [
   ["comment", /\/\/.*|\/\*[^]*?\*\//y],
+  ["literal", REGULAR_EXPRESSION],
   ["literal", /"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'/y],
   ["word", /#?[\p{ID_Start}$_][\p{ID_Continue}$]*|\.?\d[\w.]*/yu],
   ["sign", /=>|\.\.\.|\?\.|\?\?|[=!]==?|&&|\|\||[^]/yu],
 ];
-const REGULAR_EXPRESSION = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/y;
 /** Words after which a slash begins a regular expression. */
 const BEFORE_EXPRESSION = new Set(
   "return typeof case in of do else void delete throw new await yield instanceof".split(" "),
@@ -50,46 +51,36 @@ export function tokensOf(code: string): Token[] {
   const tokens: Token[] = [];
   // Where a brace of code ends, "}"; where one ends that a template opened, "`".
   const open: string[] = [];
-  const push = (kind: Token["kind"], text: string, at: number) => {
-    if (text !== "") tokens.push({ kind, text, at });
-    return at + text.length;
-  };
   for (let at = 0; at < code.length;) {
     const inTemplate = open.at(-1) === "`" && code[at] === "}";
     if (code[at] === "`" || inTemplate) {
       if (inTemplate) tokens.push({ kind: "sign", text: ")", at }), open.pop();
       const end = templateEnd(code, at + 1);
-      push("literal", code.slice(at, end.at), at);
-      if (end.opens) {
-        tokens.push({ kind: "sign", text: "(", at: end.at });
-        open.push("`");
-      }
+      if (end.at > at) tokens.push({ kind: "literal", text: code.slice(at, end.at), at });
+      if (end.opens) tokens.push({ kind: "sign", text: "(", at: end.at }), open.push("`");
       at = end.at + (end.opens ? 2 : 0);
       continue;
     }
     const space = match(/\s+/y, code, at);
-    if (space !== undefined) {
-      at += space.length;
-      continue;
+    if (space === undefined) {
+      const token = tokenAt(code, at, tokens);
+      if (token.text === "{") open.push("}");
+      else if (token.text === "}") open.pop();
+      tokens.push(token);
     }
-    const expression = code[at] === "/" && beginsExpression(tokens)
-      ? match(REGULAR_EXPRESSION, code, at)
-      : undefined;
-    const comment = match(PATTERNS[0][1], code, at);
-    if (expression !== undefined && comment === undefined) {
-      at = push("literal", expression, at);
-      continue;
-    }
-    for (const [kind, pattern] of PATTERNS) {
-      const text = match(pattern, code, at);
-      if (text === undefined) continue;
-      if (text === "{") open.push("}");
-      else if (text === "}") open.pop();
-      at = push(kind, text, at);
-      break;
-    }
+    at += (space ?? tokens.at(-1)!.text).length;
   }
   return tokens;
+}
+
+/** The token that begins at `at`, after those `before` it. */
+function tokenAt(code: string, at: number, before: readonly Token[]): Token {
+  for (const [kind, pattern] of PATTERNS) {
+    if (pattern === REGULAR_EXPRESSION && !beginsExpression(before)) continue;
+    const text = match(pattern, code, at);
+    if (text !== undefined) return { kind, text, at };
+  }
+  throw new RangeError(`No token at ${at}`);
 }
 
 /** Where the text of a template that goes on at `at` ends, and whether with a `${`. */
