@@ -21,7 +21,9 @@ import { constantWeight } from "../src/weights/operators/constant_weight.ts";
 import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
 
-/** A product of matrices that is no operator of attune's: X·Wᵀ, or X·W where the equation says so. */
+/**
+ * A product of matrices that is no operator of attune's: X·Wᵀ, or X·W where the equation says so.
+ */
 const einsum: Operator = {
   op: "Einsum",
   match(graph, node) {
@@ -39,7 +41,9 @@ const einsum: Operator = {
   int2: false,
 };
 
-/** Levels as bytes that a Cast and a Mul turn into weights, for layers with one scale for each row. */
+/**
+ * Levels as bytes that a Cast and a Mul turn into weights, for layers with one scale for each row.
+ */
 const bytewise: Format = {
   name: "bytewise",
   doc: "a byte for each level",
@@ -157,7 +161,7 @@ for (
     }));
 }
 
-Deno.test("without its line an operator stays in float, and with it is quantized as any other", async () => {
+Deno.test("an operator stays in float without its line, and is one of many with it", async () => {
   const { layers, skipped } = plan(network("Einsum"));
   assertEquals(layers.map(({ target }) => target.name), ["middle"]);
   assertEquals(skipped.map(({ name, reason }) => [name, reason]), [

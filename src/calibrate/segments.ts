@@ -1,8 +1,9 @@
 /**
- * The order of work. Layers that do not depend on one another are calibrated together, in one *step*;
- * consecutive steps form a *segment*. Between two segments the tensors that cross are spooled, once
- * from the float model and once from the quantized one, so that no segment is ever run again from the
- * model's inputs. Within a segment each step recomputes from the segment's start.
+ * The order of work. Layers that do not depend on one another are calibrated together, in one
+ * *step*; consecutive steps form a *segment*. Between two segments the tensors that cross are
+ * spooled, once from the float model and once from the quantized one, so that no segment is ever
+ * run again from the model's inputs. Within a segment each step recomputes from the segment's
+ * start.
  *
  * Short segments spool much, long ones recompute much; where to cut is found by dynamic programming
  * over the sum of both.

@@ -1,6 +1,6 @@
 /**
- * Activations on their grids: QuantizeLinear and DequantizeLinear after what computes them, or, to be
- * learned, operators that have gradients.
+ * Activations on their grids: QuantizeLinear and DequantizeLinear after what computes them, or, to
+ * be learned, operators that have gradients.
  *
  * @module
  */
@@ -55,9 +55,9 @@ export function putActivations(writer: QuantizedModelWriter): void {
 }
 
 /**
- * Nodes that pass `from` through the grid of `source` into `to`. Levels of fewer than 8 bits are clipped
- * bytes: with ONNX's own type for them, onnxruntime-node 1.30 opens no model that has a Clip,
- * onnxruntime-web writes out of bounds, and neither has integer kernels for it.
+ * Nodes that pass `from` through the grid of `source` into `to`. Levels of fewer than 8 bits are
+ * clipped bytes: with ONNX's own type for them, onnxruntime-node 1.30 opens no model that has a
+ * Clip, onnxruntime-web writes out of bounds, and neither has integer kernels for it.
  */
 function throughGrid(
   writer: QuantizedModelWriter,
@@ -92,8 +92,9 @@ function throughGrid(
 }
 
 /**
- * Nodes that pass `from` through the grid of `source` into `to`: clip(round(x / s), −z, p − z) · s. The
- * clipping may come before the offset z, so that a straight-through Round leaves the gradients of LSQ.
+ * Nodes that pass `from` through the grid of `source` into `to`: clip(round(x / s), −z, p − z) · s.
+ * The clipping may come before the offset z, so that a straight-through Round leaves the gradients
+ * of LSQ.
  */
 function learnableGrid(
   writer: QuantizedModelWriter,

@@ -1,6 +1,6 @@
 /**
- * A layer's bias: int32 on the grid of input scale × weight scale where integer kernels add it, else
- * float.
+ * A layer's bias: int32 on the grid of input scale × weight scale where integer kernels add it,
+ * else float.
  *
  * @module
  */

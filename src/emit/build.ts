@@ -1,9 +1,9 @@
 /**
  * Builds the quantized model: the prepared model with its weights replaced by what was rounded, and
  * its activations passed through their grids. The same function makes the file that is deployed
- * (`qdq`, `packed`, `matmulnbits`), the float model that behaves like it (`float`), which calibration
- * runs and the written file is checked against, and the same with activation grids in operators that
- * have gradients (`learnable`), which block reconstruction differentiates.
+ * (`qdq`, `packed`, `matmulnbits`), the float model that behaves like it (`float`), which
+ * calibration runs and the written file is checked against, and the same with activation grids in
+ * operators that have gradients (`learnable`), which block reconstruction differentiates.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { removeUnused } from "../graph/graph.ts";
 import type { Plan } from "../plan/plan.ts";
 import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
-import { cutRounding } from "./narrow_rounding.ts";
+import { narrowRounding } from "./narrow_rounding.ts";
 import { type BuildFormat, QuantizedModelWriter } from "./quantized_model_writer.ts";
 import { putFloatForms } from "./float_form.ts";
 import { putNested } from "./nested.ts";
@@ -50,8 +50,8 @@ export interface PartCut extends Cut {
 }
 
 /**
- * The part of a model of {@linkcode buildModel} that computes `cut.outputs` from `cut.inputs`. Nothing
- * else of it is built, so that a step costs what it runs and not the whole model.
+ * The part of a model of {@linkcode buildModel} that computes `cut.outputs` from `cut.inputs`.
+ * Nothing else of it is built, so that a step costs what it runs and not the whole model.
  */
 export function buildPart(
   plan: Plan,
@@ -71,7 +71,10 @@ export function buildPart(
   return model;
 }
 
-/** Puts what is known into `writer`, whose model is a copy of `original`: the plan's, or a part of it. */
+/**
+ * Puts what is known into `writer`, whose model is a copy of `original`: the plan's, or a part of
+ * it.
+ */
 function putParts(writer: QuantizedModelWriter, original: Model, width?: number): void {
   const { plan, parts, model } = writer;
   const nodes = new Map(original.proto.graph.node.map((n, i) => [n, model.proto.graph.node[i]]));
@@ -79,11 +82,11 @@ function putParts(writer: QuantizedModelWriter, original: Model, width?: number)
   const done = new Set<string>();
   for (const layer of plan.layers) {
     const { output, weight } = layer.target;
-    const node = nodes.get(layer.target.node), known = parts.roundings.get(output);
+    const node = nodes.get(layer.target.node), widest = parts.roundings.get(output);
     // A weight that layers share has the rounding of the first of them, wherever that is.
     const first = constants.has(weight) && !done.has(weight);
-    if (known === undefined || (!first && node === undefined)) continue;
-    const rounding = width === undefined ? known : cutRounding(layer, known, width);
+    if (widest === undefined || (!first && node === undefined)) continue;
+    const rounding = width === undefined ? widest : narrowRounding(layer, widest, width);
     if (first) writer.formatFor(layer.storage.format).put(writer, layer, rounding);
     done.add(weight);
     if (rounding.bias && node) putBias(writer, layer, rounding, node);

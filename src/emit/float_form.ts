@@ -12,12 +12,15 @@ import { hasWrongIntegerForm } from "../plan/activations.ts";
 import { operatorFor } from "../weights/operators.ts";
 import type { QuantizedModelWriter } from "./quantized_model_writer.ts";
 
-/** Operators through which onnxruntime carries a DequantizeLinear on, or that keep a grid in our graphs. */
+/**
+ * Operators through which onnxruntime carries a DequantizeLinear on, or that keep a grid in our
+ * graphs.
+ */
 const CARRIERS = new Set(["MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice"]);
 
 /**
- * Parts the nodes of `writer` that must stay in float from the DequantizeLinear before them by a Max of
- * one tensor, a copy: nothing that onnxruntime looks for then begins there.
+ * Parts the nodes of `writer` that must stay in float from the DequantizeLinear before them by a
+ * Max of one tensor, a copy: nothing that onnxruntime looks for then begins there.
  */
 export function putFloatForms(writer: QuantizedModelWriter): void {
   const { graph } = writer.model.proto;

@@ -1,6 +1,6 @@
 /**
- * Cuts a file with nested levels to fewer bits, without data: levels are shifted, scales multiplied by
- * powers of two, and the biases put in that belong to the width.
+ * Cuts a file with nested levels to fewer bits, without data: levels are shifted, scales multiplied
+ * by powers of two, and the biases put in that belong to the width.
  *
  * @module
  */
@@ -38,15 +38,15 @@ import { OPSETS } from "../formats/opsets.ts";
 /** How {@linkcode cut} writes. */
 export interface CutOptions {
   /**
-   * `qdq`: integers of 4 or 8 bits; `packed`: as many bits as levels have. A packed file stays packed.
-   * Default: as the file is.
+   * `qdq`: integers of 4 or 8 bits; `packed`: as many bits as levels have. A packed file stays
+   * packed. Default: as the file is.
    */
   format?: NestedFormat;
 }
 
 /**
- * The model of `bits` bits in `model`, a file of `quantize` with nested grids. Layers that are never cut
- * (the first and the last) keep their levels.
+ * The model of `bits` bits in `model`, a file of `quantize` with nested grids. Layers that are
+ * never cut (the first and the last) keep their levels.
  *
  * @throws {AttuneError} `bad-model` where the file has no nested levels or does not fit its own
  * description; `bad-option` where it does not hold that width.
@@ -66,15 +66,15 @@ export interface CutOptions {
  * ```
  */
 export function cut(model: Model, bits: number, options: CutOptions = {}): Model {
-  const { format: own, widths, layers } = readNested(model);
-  const { format = own } = options;
+  const { format: fileFormat, widths, layers } = readNested(model);
+  const { format = fileFormat } = options;
   if (!widths.includes(bits)) {
     throw new AttuneError(
       "bad-option",
       `Cannot cut ${model.name} to ${bits} bits: it holds ${widths.join(", ")}`,
     );
   }
-  if (own === "packed" && format === "qdq") {
+  if (fileFormat === "packed" && format === "qdq") {
     throw new AttuneError(
       "bad-option",
       `Cannot cut ${model.name} to qdq: it is packed; leave the format out, or quantize to qdq`,
@@ -158,8 +158,8 @@ export class Cutter {
 
   /** Sets the bias of `layer`, whose weight's scales were multiplied by `factor`. */
   setBias({ bias: name = "" }: NestedLayer, bias: Float32Array, factor: number): void {
-    const checkLength = (own: readonly number[]) => {
-      if (sizeOf(own) !== bias.length) throw this.#damaged(name);
+    const checkLength = (dims: readonly number[]) => {
+      if (sizeOf(dims) !== bias.length) throw this.#damaged(name);
     };
     if (this.#initializers.has(name)) {
       checkLength(dimsOf(this.#initializer(name)));
@@ -173,8 +173,8 @@ export class Cutter {
     let steps: Float32Array;
     if (product?.opType === "Mul" && product.input.length === 2) {
       // The weight's scales, cut by now, times the input's.
-      const [input, own] = product.input.map((name) => this.#floats(name));
-      steps = own.map((s) => s * input[0]);
+      const [input, weight] = product.input.map((name) => this.#floats(name));
+      steps = weight.map((s) => s * input[0]);
     } else {
       steps = this.#floats(scale).map((s) => s * factor);
       this.#put(floatTensor(scale, dimsOf(this.#initializer(scale)), steps));
@@ -188,7 +188,10 @@ export class Cutter {
     this.#put(rawTensor(levels, DataType.INT32, [bias.length], bytesOf(stored)));
   }
 
-  /** Where the levels, scales and zero points of `weight` are: initializers, or levels being unpacked. */
+  /**
+   * Where the levels, scales and zero points of `weight` are: initializers, or levels being
+   * unpacked.
+   */
   #placeOf(weight: string): { levels: string; scale: TensorProto; zero?: string } {
     const node = this.#producers.get(this.#sourceOf(weight));
     if (node?.opType !== "DequantizeLinear" && node?.opType !== "Mul") throw this.#damaged(weight);

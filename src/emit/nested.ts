@@ -1,7 +1,8 @@
 /**
- * What a file says of its nested layers, so that it can be cut to fewer bits: an entry of the model's
- * metadata. Levels of narrower widths are in the levels themselves, and their scales are those of the
- * widest times a power of two; but what enters a layer differs between the models, and so do the biases.
+ * What a file says of its nested layers, so that it can be cut to fewer bits: an entry of the
+ * model's metadata. Levels of narrower widths are in the levels themselves, and their scales are
+ * those of the widest times a power of two; but what enters a layer differs between the models, and
+ * so do the biases.
  *
  * @module
  */
@@ -21,7 +22,9 @@ export const NESTED_KEY = "attune.nested";
 export interface NestedLayer {
   /** The weight's tensor, dequantized. */
   readonly weight: string;
-  /** The widths that its levels serve, falling; the first is their own. One, where it is never cut. */
+  /**
+   * The widths that its levels serve, falling; the first is their own. One, where it is never cut.
+   */
   readonly widths: readonly number[];
   /** The bias's tensor; undefined where the layer has none of its own. */
   readonly bias?: string;
@@ -44,15 +47,15 @@ export function putNested(writer: QuantizedModelWriter): void {
   const { model, plan, parts, biases } = writer;
   const format = writer.formatFor(plan.options.format).cutAs;
   if (format === undefined) return;
-  const known = plan.layers.flatMap((layer) => {
+  const rounded = plan.layers.flatMap((layer) => {
     const rounding = parts.roundings.get(layer.target.output);
     return rounding?.cuts === undefined ? [] : [{ layer, cuts: rounding.cuts }];
   });
-  if (known.length === 0) return;
+  if (rounded.length === 0) return;
   const nested: Nested = {
     format,
-    widths: known[0].cuts.map(({ width }) => width),
-    layers: known.map(({ layer: { target, grid, bits }, cuts }) => ({
+    widths: rounded[0].cuts.map(({ width }) => width),
+    layers: rounded.map(({ layer: { target, grid, bits }, cuts }) => ({
       weight: target.weight,
       widths: grid.kind === "nested" ? grid.widths : [bits],
       bias: biases.get(target.output),

@@ -1,5 +1,6 @@
 /**
- * Integers that become a weight when the model runs, and the order in which a weight has its values.
+ * Integers that become a weight when the model runs, and the order in which a weight has its
+ * values.
  *
  * @module
  */
@@ -52,8 +53,8 @@ export interface Integers {
 }
 
 /**
- * Nodes that make the weight of `layer` out of integers. The result takes the weight's name, so that
- * whoever reads it needs no change.
+ * Nodes that make the weight of `layer` out of integers. The result takes the weight's name, so
+ * that whoever reads it needs no change.
  */
 export function putDequantize(
   writer: WeightWriter,

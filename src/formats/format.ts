@@ -34,8 +34,8 @@ export interface WeightBytes {
 }
 
 /**
- * A file format. What it decides of a layer is that layer's storage, which names the format that writes
- * it: one that cannot keep some layers has another keep those.
+ * A file format. What it decides of a layer is that layer's storage, which names the format that
+ * writes it: one that cannot keep some layers has another keep those.
  */
 export interface Format<S extends Storage = Storage> {
   /** What it is called. */
@@ -51,8 +51,9 @@ export interface Format<S extends Storage = Storage> {
   /** Puts the weight of `layer`, which it keeps, into a model. */
   put(writer: WeightWriter, layer: LayerPlan & Stored<S>, rounding: Rounding): void;
   /**
-   * Where the scales of an int32 bias beside a weight that it keeps come from: they are in the file, or
-   * computed when that is opened. Undefined where no integer kernel runs and biases stay in float.
+   * Where the scales of an int32 bias beside a weight that it keeps come from: they are in the
+   * file, or computed when that is opened. Undefined where no integer kernel runs and biases stay
+   * in float.
    */
   readonly biasScales?: "stored" | "computed";
   /** Whether layers that it keeps are computed by an operator that takes activations in float. */
@@ -64,8 +65,8 @@ export interface Format<S extends Storage = Storage> {
   /** How a file of nested levels is cut to fewer bits. Default: it has none. */
   readonly cutAs?: NestedFormat;
   /**
-   * Whether it writes float weights that behave as if they were kept in integers. The file is as large
-   * as that of the float model; the storage of a layer tells what it would take.
+   * Whether it writes float weights that behave as if they were kept in integers. The file is as
+   * large as that of the float model; the storage of a layer tells what it would take.
    */
   readonly simulation?: boolean;
 }

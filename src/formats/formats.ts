@@ -24,8 +24,8 @@ export const formats = {
  * - `qdq`: standard QuantizeLinear and DequantizeLinear on integers of 2, 4 or 8 bits.
  * - `packed`: levels in as many bits as they have, unpacked by standard operators that onnxruntime
  *   folds when it opens the file. The true size, at the speed of int8 or float.
- * - `matmulnbits`: onnxruntime's MatMulNBits and GatherBlockQuantized for matrix products and embedding
- *   tables; the other layers are packed.
+ * - `matmulnbits`: onnxruntime's MatMulNBits and GatherBlockQuantized for matrix products and
+ *   embedding tables; the other layers are packed.
  * - `float`: dequantized weights, for study.
  */
 export type FormatName = keyof typeof formats;

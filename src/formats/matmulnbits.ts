@@ -1,6 +1,7 @@
 /**
- * A weight in onnxruntime's own operator for matrix products with few bits, com.microsoft MatMulNBits:
- * W as rows × blocks × bytes, levels less the smallest one, several to a byte from the lowest bits up.
+ * A weight in onnxruntime's own operator for matrix products with few bits, com.microsoft
+ * MatMulNBits: W as rows × blocks × bytes, levels less the smallest one, several to a byte from the
+ * lowest bits up.
  *
  * @module
  */
@@ -146,7 +147,9 @@ function padRows(levels: Int8Array, depth: number, width: number): Int8Array {
   return padded;
 }
 
-/** The scales, rows × blocks; where a row has one, or all have, an Expand that is folded spreads it. */
+/**
+ * The scales, rows × blocks; where a row has one, or all have, an Expand that is folded spreads it.
+ */
 function putScales(
   writer: WeightWriter,
   layer: LayerPlan,

@@ -2,8 +2,8 @@
  * A weight as bytes that standard operators unpack. onnxruntime runs them once, when it opens the
  * model (constant folding, at any optimization level), and then sees int8 levels or float weights.
  *
- * A table look-up turns a byte into its levels: Gather of 256 × levels-per-byte. Shifts and masks do
- * the same with two to four times the time and memory at load.
+ * A table look-up turns a byte into its levels: Gather of 256 × levels-per-byte. Shifts and masks
+ * do the same with two to four times the time and memory at load.
  *
  * @module
  */
@@ -106,8 +106,8 @@ function putPacked(
 
 /**
  * Whether the levels of `layer` go through a DequantizeLinear: to reach integer kernels, or because
- * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside activations
- * on a grid.
+ * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside
+ * activations on a grid.
  */
 function needsIntegers(writer: WeightWriter, { target: { input } }: LayerPlan): boolean {
   return writer.inputGrid(input) !== undefined;
@@ -134,7 +134,10 @@ function putCodes(
   });
 }
 
-/** Puts `codes` into `writer` as planes, and a node that unpacks them into `output`, int8 of shape `dims`. */
+/**
+ * Puts `codes` into `writer` as planes, and a node that unpacks them into `output`, int8 of shape
+ * `dims`.
+ */
 export function putPlanes(
   writer: ModelWriter,
   codes: Int8Array,
@@ -200,7 +203,9 @@ function putOffsets(
   return putShift(writer, name, offset, writer.name(`${weight}_shifted`), to);
 }
 
-/** The shape of one value per row beside the matrix W, or beside the weight; a scalar serves all. */
+/**
+ * The shape of one value per row beside the matrix W, or beside the weight; a scalar serves all.
+ */
 function rowDims(
   { target: { shape, axis } }: LayerPlan,
   count: number,
@@ -229,8 +234,8 @@ function zeroPoints(
 }
 
 /**
- * Nodes that multiply float `levels` with their scales. Those are folded into a float weight when the
- * model is opened; a DequantizeLinear would run at every call.
+ * Nodes that multiply float `levels` with their scales. Those are folded into a float weight when
+ * the model is opened; a DequantizeLinear would run at every call.
  */
 function putFloatWeight(
   writer: WeightWriter,

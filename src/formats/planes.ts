@@ -1,5 +1,6 @@
 /**
- * Levels in planes of bits, or as digits of base three: where they lie, and how many bytes that takes.
+ * Levels in planes of bits, or as digits of base three: where they lie, and how many bytes that
+ * takes.
  *
  * @module
  */
@@ -10,10 +11,10 @@ export type PlaneWidth = 1 | 2 | 4 | 8;
 /**
  * How levels lie in bytes.
  *
- * *Planes*: a level's code of b bits is cut into fields of `widths`, the highest bits first; a plane
- * holds one field of every level. In a plane of width w, level j has bits (j mod 8/w)·w and following
- * of byte ⌊j·w/8⌋, so that a table of 256 entries turns a byte into its levels. Planes are filled up
- * to a multiple of 8 levels.
+ * *Planes*: a level's code of b bits is cut into fields of `widths`, the highest bits first; a
+ * plane holds one field of every level. In a plane of width w, level j has bits (j mod 8/w)·w and
+ * following of byte ⌊j·w/8⌋, so that a table of 256 entries turns a byte into its levels. Planes
+ * are filled up to a multiple of 8 levels.
  *
  * *Trits*: five levels −1, 0 or 1 to a byte, Σ (qⱼ mod 3)·3ʲ.
  */

@@ -58,8 +58,8 @@ function integerBits(
 ): IntegerBits {
   // Tails reach beyond the integers of the width.
   if (grid.kind === "piecewise") return 8;
-  // onnxruntime 1.30 merges int2 weights into integer kernels that do not take them where activations
-  // are quantized, and the model no longer opens.
+  // onnxruntime 1.30 merges int2 weights into integer kernels that do not take them where
+  // activations are quantized, and the model no longer opens.
   if (bits === 2 && activationBits === "none" && operatorOf(target).int2) return 2;
   return bits <= 4 ? 4 : 8;
 }

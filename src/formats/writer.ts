@@ -53,9 +53,9 @@ export class ModelWriter {
     output: string,
     attributes: Record<string, AttributeValue> = {},
   ): NodeProto {
-    const made = makeNode(op, this.name(`${output}_${op}`), input, [output], attributes);
-    this.constantNodes.push(made);
-    return made;
+    const node = makeNode(op, this.name(`${output}_${op}`), input, [output], attributes);
+    this.constantNodes.push(node);
+    return node;
   }
 
   /** The initializer of the byte `value`, a scalar that all who ask for it share. */

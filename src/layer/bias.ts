@@ -69,14 +69,14 @@ export function biasOf(
   const { groups, rows, depth } = layer.target;
   const addend = addendOf(plan, layer);
   if (addend.kind !== "bias") return { raised: 0 };
-  const own = addend.values;
-  if (!corrected && own === undefined) return { raised: 0 };
+  const values = addend.values;
+  if (!corrected && values === undefined) return { raised: 0 };
   const bias = new Float32Array(groups * rows);
   const fill = () => {
     const weights = dequantize(layer, rounding);
     for (let row = 0; row < bias.length; row++) {
       if (!corrected) {
-        bias[row] = own![row];
+        bias[row] = values![row];
         continue;
       }
       const group = Math.floor(row / rows) * depth;

@@ -29,10 +29,10 @@ const MOVING_OPS = new Set([
 const MERGED_OPS = new Set(["Relu", "Clip"]);
 
 /**
- * Whether the integer form that onnxruntime 1.30 has for `node` computes something else, so that the node
- * has to stay in float: QLinearAveragePool divides by other counts where the last window reaches beyond
- * padding that counts, and knows no dilations (the model does not open); QLinearSoftmax is off by many
- * levels.
+ * Whether the integer form that onnxruntime 1.30 has for `node` computes something else, so that
+ * the node has to stay in float: QLinearAveragePool divides by other counts where the last window
+ * reaches beyond padding that counts, and knows no dilations (the model does not open);
+ * QLinearSoftmax is off by many levels.
  */
 export function hasWrongIntegerForm(node: NodeProto): boolean {
   if (node.opType === "Softmax") return true;
@@ -53,8 +53,8 @@ export interface Activations {
 }
 
 /**
- * The activations of `graph` to quantize to `bits`, given the layers that are quantized. What an edge
- * layer reads keeps 8 bits.
+ * The activations of `graph` to quantize to `bits`, given the layers that are quantized. What an
+ * edge layer reads keeps 8 bits.
  */
 export function findActivations(
   graph: Graph,
@@ -102,4 +102,9 @@ export function findActivations(
     shared,
     bits: new Map([...own].map((name) => [name, wide.has(name) ? 8 : bits])),
   };
+}
+
+/** The tensor whose grid `name` uses: itself, or the one that it shares. */
+export function gridSource({ shared }: Activations, name: string): string {
+  return shared.get(name) ?? name;
 }

@@ -1,5 +1,6 @@
 /**
- * How the bits of weights are asked for: one width for all layers, or a rule that finds a width for each.
+ * How the bits of weights are asked for: one width for all layers, or a rule that finds a width for
+ * each.
  *
  * @module
  */
@@ -46,7 +47,10 @@ export type Budget =
     readonly error: number;
   };
 
-/** Widths that are found layer by layer. The first and last layers keep `edgeBits`, overrides theirs. */
+/**
+ * Widths that are found layer by layer. The first and last layers keep `edgeBits`, overrides
+ * theirs.
+ */
 export type MixedBits =
   | {
     /** Clusters of coding lengths per weight, the shortest getting the smallest width. */

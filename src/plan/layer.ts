@@ -13,7 +13,9 @@ import type { ResolvedPlanOptions, Width } from "./options.ts";
 import type { Granularity } from "../weights/granularity.ts";
 import type { Target } from "../weights/target.ts";
 
-/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
+/**
+ * A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew.
+ */
 export function layerAtWidth(
   plan: { readonly options: ResolvedPlanOptions },
   layer: LayerPlan,
@@ -64,7 +66,10 @@ function granularityOf({ granularity }: ResolvedPlanOptions, target: Target): Gr
   return shape[axis] === groups * rows ? granularity : { kind: "tensor" };
 }
 
-/** What becomes of `target`; `override` is a width of its own, `edge` whether it is a first or last layer. */
+/**
+ * What becomes of `target`; `override` is a width of its own, `edge` whether it is a first or last
+ * layer.
+ */
 export function layerPlan(
   options: UniformOptions,
   target: Target,

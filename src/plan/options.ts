@@ -73,15 +73,15 @@ export interface PlanOptions {
   /** Bits of the first and the last layer, 2 to 8, or `bits` where that is more. Default: 8. */
   edgeBits?: number;
   /**
-   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points of
-   * weights; otherwise each row has the levels that suit it. Default: false.
+   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points
+   * of weights; otherwise each row has the levels that suit it. Default: false.
    */
   symmetric?: boolean;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
   /**
-   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails, where that
-   * fits the weights better. Default: `"uniform"`.
+   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails,
+   * where that fits the weights better. Default: `"uniform"`.
    */
   grid?: "uniform" | "piecewise";
   /**
@@ -204,8 +204,8 @@ export function checkCount(what: string, value: number, least = 1): number {
 }
 
 /**
- * Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character. Only the
- * last `*` is ever gone back to, so time is at most their lengths' product.
+ * Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character.
+ * Only the last `*` is ever gone back to, so time is at most their lengths' product.
  */
 export function matchesPattern(pattern: string, name: string): boolean {
   let p = 0, n = 0, star = -1, from = 0;

@@ -50,7 +50,10 @@ export interface Plan {
   readonly layers: readonly LayerPlan[];
   /** The embedding tables to quantize, where the format has an operator for them. */
   readonly tables: readonly TablePlan[];
-  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with reasons. */
+  /**
+   * The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with
+   * reasons.
+   */
   readonly skipped: readonly (Skipped | SkippedTable)[];
   /** The activations to quantize; none where activations stay in float. */
   readonly activations: Activations;
@@ -62,19 +65,20 @@ export interface Plan {
    */
   readonly size: { readonly before: number; readonly after: number };
   /**
-   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
-   * free layers have the smallest.
+   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a
+   * rule), all free layers have the smallest.
    */
   readonly allocation?: Allocation;
 }
 
 /**
- * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes nothing.
+ * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes
+ * nothing.
  *
  * @throws {AttuneError} `bad-model` where the model is quantized already, is damaged, draws random
- * numbers or has no layer to quantize;
- * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
- * statistics of a layer do not fit into the kernel's memory, or what must run does not fit into a session.
+ * numbers or has no layer to quantize; `bad-option` where an option is not allowed or an override
+ * matches nothing; `too-large` where the statistics of a layer do not fit into the kernel's memory,
+ * or what must run does not fit into a session.
  */
 export function makePlan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);

@@ -21,8 +21,8 @@ export function overrideOf(
 }
 
 /**
- * Gives layers that share a weight, and for which overrides differ, a copy each of it; those for which
- * they agree still share one.
+ * Gives layers that share a weight, and for which overrides differ, a copy each of it; those for
+ * which they agree still share one.
  *
  * @returns what was changed, in words; `model` is changed.
  */

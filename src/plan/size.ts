@@ -37,7 +37,9 @@ export function sizeOf(
   return before - saved + added;
 }
 
-/** Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales. */
+/**
+ * Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales.
+ */
 function addedBytes(graph: Graph, options: ResolvedPlanOptions, layer: LayerPlan): number {
   const { target, storage, blocksPerRow } = layer, channels = target.groups * target.rows;
   const format = formatOf(storage.format), { zeros } = format.bytes(layer, options);

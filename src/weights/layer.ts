@@ -47,7 +47,9 @@ export interface LayerPlan {
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
   readonly bytesAfter: number;
-  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
+  /**
+   * Why the width is not the one asked for, where it is not: then it is not for a budget to choose.
+   */
   readonly note?: "first or last layer" | "override";
 }
 

@@ -1,5 +1,6 @@
 /**
- * Weights as the matrix W, (groups·rows) × depth, row-major, and back in the order of their tensors.
+ * Weights as the matrix W, (groups·rows) × depth, row-major, and back in the order of their
+ * tensors.
  *
  * @module
  */
@@ -19,7 +20,10 @@ export function readWeight(graph: Graph, target: Target): Float32Array {
   return toMatrixOrder(target, readFinite(graph, target));
 }
 
-/** The values of the weight of `target` in the file's order; throws `bad-model` where one is not finite. */
+/**
+ * The values of the weight of `target` in the file's order; throws `bad-model` where one is not
+ * finite.
+ */
 export function readFinite(graph: Graph, target: Target): Float32Array {
   const values = readFloats(graph.constant(target.weight)!, graph.model.external);
   for (const value of values) {

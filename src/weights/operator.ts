@@ -12,8 +12,8 @@ import type { SkipReason, Target } from "./target.ts";
 export type Product = Omit<Target, "node" | "name" | "op" | "output">;
 
 /**
- * The order of a weight tensor: that of the matrix W (groups·rows × depth, row-major), seen as `dims`
- * and transposed by `perm`.
+ * The order of a weight tensor: that of the matrix W (groups·rows × depth, row-major), seen as
+ * `dims` and transposed by `perm`.
  */
 export interface TensorOrder {
   /** The axes that W falls into; their product is its size. */
@@ -37,22 +37,24 @@ export interface Operator {
   /** Its name in ONNX's standard domain. */
   readonly op: string;
   /**
-   * What `node`, one of this operator, multiplies with its weight; the reason where the weight stays in
-   * float; undefined where it has none.
+   * What `node`, one of this operator, multiplies with its weight; the reason where the weight
+   * stays in float; undefined where it has none.
    */
   match(graph: Graph, node: NodeProto): Product | SkipReason | undefined;
   /** How the values of the weight of `target` are ordered; undefined where they are as in W. */
   order(target: Target): TensorOrder | undefined;
   /**
-   * The input that is added to the product: a value for each row of W, or nothing, or what neither is.
-   * Undefined where the operator adds nothing.
+   * The input that is added to the product: a value for each row of W, or nothing, or what neither
+   * is. Undefined where the operator adds nothing.
    */
   readonly biasInput?: number;
   /** Products that are summed, given how many elements enter `target` and leave it. */
   macs(target: Target, elements: Elements): number;
   /** What becomes of it beside activations on grids. */
   readonly integer: IntegerForm;
-  /** Whether onnxruntime 1.30 computes the right thing with int2 weights, beside float activations. */
+  /**
+   * Whether onnxruntime 1.30 computes the right thing with int2 weights, beside float activations.
+   */
   readonly int2: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A layer whose weight is quantized, seen as a matrix W (rows × depth) that is multiplied with columns
- * of its input; and a node that stays in float, with its reason.
+ * A layer whose weight is quantized, seen as a matrix W (rows × depth) that is multiplied with
+ * columns of its input; and a node that stays in float, with its reason.
  *
  * @module
  */

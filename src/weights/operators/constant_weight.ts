@@ -11,8 +11,9 @@ import type { Product } from "../operator.ts";
 import type { SkipReason } from "../target.ts";
 
 /**
- * The weight of `node` and the tensor that it is multiplied with, which is the other one of its first two
- * inputs; the reason where the weight stays in float; undefined where the product is constant.
+ * The weight of `node` and the tensor that it is multiplied with, which is the other one of its
+ * first two inputs; the reason where the weight stays in float; undefined where the product is
+ * constant.
  *
  * @param tensor the weight. Default: the initializer that the node reads at `weightInput`.
  */

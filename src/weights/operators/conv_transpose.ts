@@ -19,8 +19,8 @@ export const convTranspose: Operator = {
     const { geometry, groups, taps } = convolution, rows = shape[1];
     return {
       ...weight,
-      // With one channel into each group and out of it, axis 0 counts the output channels. With groups
-      // of other sizes, no axis does.
+      // With one channel into each group and out of it, axis 0 counts the output channels. With
+      // groups of other sizes, no axis does.
       axis: groups > 1 && rows === 1 ? 0 : 1,
       groups,
       rows,

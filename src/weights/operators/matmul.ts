@@ -1,6 +1,6 @@
 /**
- * The product of matrices without a bias: the weight, of two axes, is on either side, and may be read
- * through a Transpose.
+ * The product of matrices without a bias: the weight, of two axes, is on either side, and may be
+ * read through a Transpose.
  *
  * @module
  */
