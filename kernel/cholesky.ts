@@ -100,10 +100,3 @@ export function solve(u: usize, b: usize, n: i32, rows: i32): void {
     }
   }
 }
-
-/** Σ 2 log U_ii: the log-determinant of H, in float64. */
-export function logDet(u: usize, n: i32): f64 {
-  let sum: f64 = 0;
-  for (let i = 0; i < n; i++) sum += Math.log(<f64> f(u, i * n + i));
-  return 2 * sum;
-}

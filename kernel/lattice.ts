@@ -4,10 +4,11 @@
 // up for them. Taking the nearest level each time is Babai's nearest plane (GPTQ, in another order);
 // Attention Round draws the level from a Gaussian around c_i and keeps the best of many candidates.
 
+import { blocksOf } from "./blocks";
 import { micro, pack, product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
+import { level } from "./levels";
 import { accumulate, f, KC, madd, packedA, put, WIDTH } from "./memory";
-import { level } from "./scale";
 import { axpy, dot64 } from "./vector";
 
 /** Inputs that are decided between two matrix products. */
@@ -71,7 +72,7 @@ export function sequential(
   loss: usize,
   work: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   const step = rowsAtOnce(candidates);
   for (let g = 0; g < groups; g++) {
     for (let r = 0; r < rows; r += step) {
@@ -122,9 +123,9 @@ function tileOfRows(
   let panels = panelsOf(rows * candidates), left = candidates, quarters = 0;
   const lanes = panels * WIDTH;
   // ŵ − w as panels of d × 12, which the micro-kernel reads as they are.
-  const errors = work, panelBytes: usize = (d * WIDTH) << 2;
+  const errors = work, panelBytes = (d * WIDTH) << 2;
   const pulls = errors + panels * panelBytes; // panels of 16 × 12: Σ_j U_ij (ŵ_j − w_j)
-  const pullBytes: usize = (BLOCK * WIDTH) << 2;
+  const pullBytes = (BLOCK * WIDTH) << 2;
   const steps = pulls + panels * pullBytes; // 16 × 12, of one panel: s_i
   const lows = steps + pullBytes; // 12, of one panel: lo
   const keys = lows + (WIDTH << 2); // lanes: of their streams
@@ -166,7 +167,8 @@ function tileOfRows(
       for (let l = 0; l < WIDTH; l++) {
         // Lanes behind the last one repeat its row.
         const r = min(rows - 1, (panel * WIDTH + l) / left);
-        spreadOut(target + ((r * d) << 2), scale + ((r * blocks) << 2), block, start, end, at, steps, l);
+        const row = target + ((r * d) << 2), rowScale = scale + ((r * blocks) << 2);
+        spreadOut(row, rowScale, block, start, end, at, steps, l);
         put(lows, l, f(lo, r));
       }
       decide(
@@ -363,7 +365,7 @@ function errorsOf(
   d: i32,
   errors: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < d; j++) {
       const at = r * d + j;
@@ -399,7 +401,7 @@ export function polish(
   loss: usize,
   work: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   const errors = work, gradients = work + ((ROWS * d) << 2);
   for (let g = 0; g < groups; g++) {
     const gram = h + ((g * d * d) << 2);

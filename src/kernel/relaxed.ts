@@ -17,7 +17,7 @@
  *
  * // Without relaxed SIMD, undefined: the strict build.
  * using kernel = Kernel.create(await relaxedModule());
- * if (kernel.erf(0) !== 0) throw new Error("unexpected");
+ * if (kernel.f32(2).length !== 2) throw new Error("unexpected");
  * ```
  */
 export async function relaxedModule(): Promise<WebAssembly.Module | undefined> {

@@ -220,7 +220,7 @@ export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: Codeboo
   const price = kernel.f32(new Float32Array(all).fill(1));
   const offset = kernel.f32(lo.view.map((low) => low - levels[0]));
   const values = kernel.f32(Float32Array.from(levels));
-  const codes = { ...args, readings: 1, values, offset, price, code: kernel.f32(all * d) };
+  const codes = { ...args, widths: 1, values, offset, price, code: kernel.f32(all * d) };
   /** Writes the levels of the codes, and their losses. */
   const evaluate = (result: Result) => {
     const moved = offset.view, { view } = result.q;

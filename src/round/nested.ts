@@ -14,7 +14,7 @@
  * @module
  */
 
-import type { Codes } from "../kernel/codes.ts";
+import type { Codes } from "../kernel/codebooks.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../weights/grid.ts";
 import { levelWindows } from "../weights/levels.ts";
@@ -168,7 +168,7 @@ class NestedSolver {
     const scales = this.#widths.map((bits) => tied.map((s) => s * 2 ** (this.#widths[0] - bits)));
     const { groups, depth: d, seed, stream } = this.#problem;
     return this.#find({ scales, price }, (codes) => {
-      const spread = this.#kernel.f32(codes.readings * groups * d);
+      const spread = this.#kernel.f32(codes.widths * groups * d);
       const draws = { spread, tau: 0, candidate: 0, seed, stream };
       this.#kernel.codesSequential({ ...codes, ...draws, u: this.#u });
     });
@@ -202,7 +202,7 @@ class NestedSolver {
       rows,
       d,
       block,
-      readings: this.#widths.length,
+      widths: this.#widths.length,
       values: kernel.f32(joined(books)),
       price: kernel.f32(joined(price)),
       offset: kernel.f32(this.#rows),
