@@ -1,5 +1,5 @@
-// AdaRound (Nagel et al. 2020): ŵ = s · clip(⌊w/s⌋ + h(V)), where h, the rectified sigmoid, lies between
-// 0 and 1 while V is learned, and the regulariser Σ 1 − |2h − 1|^β pushes it to either end.
+// AdaRound (Nagel et al. 2020): ŵ = s · clip(⌊w/s⌋ + h(V)), where h, the rectified sigmoid, lies
+// between 0 and 1 while V is learned, and the regulariser Σ 1 − |2h − 1|^β pushes it to either end.
 
 import { adam } from "./adam";
 import { blockEnd, blocksOf, blockStart } from "./blocks";
@@ -32,7 +32,9 @@ function rounded(x: v128, w: v128, s: v128, low: v128, high: v128, hard: v128): 
   return f32x4.mul(s, clip4(f32x4.add(f32x4.floor(f32x4.div(w, s)), h), low, high));
 }
 
-/** out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a block. */
+/**
+ * out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a block.
+ */
 export function adaroundForward(
   x: usize,
   w: usize,

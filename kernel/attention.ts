@@ -40,11 +40,12 @@ export function attentionForward(
 }
 
 /**
- * One step of Adam on α by g = ∂L/∂ŵ times `lossScale`, which is overwritten; and slopes[b] = ∂L/∂ log s =
- * Σ g s q, times `lossScale`, too.
+ * One step of Adam on α by g = ∂L/∂ŵ times `lossScale`, which is overwritten; and
+ * slopes[b] = ∂L/∂ log s = Σ g s q, times `lossScale`, too.
  *
- * ∂L/∂α = s g, by the erf rule (`tau` > 0) times ½ + ½ erf(α/(√2 τ)) where it is positive, else times
- * ½ − ½ erf(α/(√2 τ)); straight through where `tau` is 0. Beyond the grid only the way back counts.
+ * ∂L/∂α = s g, by the erf rule (`tau` > 0) times ½ + ½ erf(α/(√2 τ)) where it is positive, else
+ * times ½ − ½ erf(α/(√2 τ)); straight through where `tau` is 0. Beyond the grid only the way back
+ * counts.
  */
 export function attentionStep(
   alpha: usize,
@@ -95,7 +96,9 @@ export function attentionStep(
   adam(alpha, m, v, g, rows * d, step, rate);
 }
 
-/** Slopes without those that push a level further beyond the grid, by the erf rule if there is a τ. */
+/**
+ * Slopes without those that push a level further beyond the grid, by the erf rule if there is a τ.
+ */
 // @ts-ignore: decorator
 @inline
 function ruled(

@@ -14,7 +14,9 @@ import { axpy } from "./vector";
  *
  * Forward ŵ = s · clip(round(w/s + α)), α₀ ~ N(0, τ²). Backward by the erf rule:
  * ∂L/∂α = s g (½ + ½ erf(α/(√2 τ))) where g > 0, s g (½ − ½ erf(α/(√2 τ))) otherwise.
- * `state` is 5 × groups·rows·d floats; q and loss hold the best so far and must be valid at the start.
+ *
+ * `state` is 5 × groups·rows·d floats; q and loss hold the best so far and must be valid at the
+ * start.
  */
 export function attentionLoop(
   target: usize,
@@ -55,7 +57,8 @@ export function attentionLoop(
       attentionForward(alpha, weights, grid, block, lows, span, rows, d, errors);
       axpy(-1, weights, errors, n);
       halfGradients(errors, gradients, gram, rows, d);
-      keepBetter(errors, gradients, weights, grid, block, lows, span, rows, d, q + from, loss, first);
+      const best = q + from;
+      keepBetter(errors, gradients, weights, grid, block, lows, span, rows, d, best, loss, first);
       for (let b = 0; b < rows * blocks; b++) {
         const factor = lossScale / f(grid, b), end = blockEnd(b, blocks, block, d);
         let i = blockStart(b, blocks, block, d);

@@ -7,7 +7,9 @@ import { axpy } from "./vector";
 
 /** Rows between two updates of all that remains: a matrix product that deep is a fast one. */
 const PANEL: i32 = 128;
-/** Rows within a panel that are worked on one by one: what is no product is about 32/n of the work. */
+/**
+ * Rows within a panel that are worked on one by one: what is no product is about 32/n of the work.
+ */
 const BLOCK: i32 = 32;
 
 /**

@@ -1,10 +1,11 @@
-// Rounding to codes that are read in several ways at once. Every width b has a codebook of its own,
-// values[b][code], with its own scales, target and metric; one code per weight serves all of them.
-// Nested grids are that (the high bits of a code are a level of fewer bits), and a grid whose levels
-// are not all the integers of a range is the case of one width.
+// Rounding to codes that are read at several widths at once. Every width b has a codebook of its
+// own, values[b][code], with its own scales, target and metric; one code per weight serves all of
+// them. Nested grids are that (the high bits of a code are a level of fewer bits), and a grid whose
+// levels are not all the integers of a range is the case of one width.
 //
-// As in lattice.ts, width b's loss is Σ_i U_b,ii² (s_b v_b(code_i) − c_b,i)², c_b,i being what its own
-// errors so far make the best value of input i. The code is the one of least Σ_b price_b · loss_b.
+// As in lattice.ts, width b's loss is Σ_i U_b,ii² (s_b v_b(code_i) − c_b,i)², c_b,i being what its
+// own errors so far make the best value of input i. The code is the one of least
+// Σ_b price_b · loss_b.
 
 import { blocksOf } from "./blocks";
 import { product } from "./gemm";
@@ -23,19 +24,19 @@ export function codesBytes(d: i32, widths: i32): i32 {
 }
 
 /**
- * The code of least Σ_b a_b (v_b(code) − t_b)², the lowest of equal ones. `wanted` holds the t_b, then
- * the a_b; `codes` is a multiple of four.
+ * The code of least Σ_b a_b (v_b(code) − t_b)², the lowest of equal ones. `terms` holds the t_b,
+ * then the a_b; `codes` is a multiple of four.
  */
-function choose(values: usize, codes: i32, widths: i32, wanted: usize): i32 {
+function choose(values: usize, codes: i32, widths: i32, terms: usize): i32 {
   let best = f32x4.splat(Infinity), chosen = i32x4.splat(0);
   for (let code = 0; code < codes; code += 4) {
     let cost = f32x4.splat(0);
     for (let b = 0; b < widths; b++) {
       const off = f32x4.sub(
         v128.load(values + ((b * codes + code) << 2)),
-        v128.load_splat<f32>(wanted + (b << 2)),
+        v128.load_splat<f32>(terms + (b << 2)),
       );
-      cost = madd(cost, v128.load_splat<f32>(wanted + ((widths + b) << 2)), f32x4.mul(off, off));
+      cost = madd(cost, v128.load_splat<f32>(terms + ((widths + b) << 2)), f32x4.mul(off, off));
     }
     const better = f32x4.lt(cost, best);
     best = v128.bitselect(cost, best, better);
@@ -55,9 +56,10 @@ function choose(values: usize, codes: i32, widths: i32, wanted: usize): i32 {
 }
 
 /**
- * Decides the codes of each row from the last input to the first. Arrays of all widths lie one after
- * another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread (groups ×
- * d). offset (rows) is what a row adds to the values of all codes. Draws are as in `sequential`, with one normal draw per weight for all widths.
+ * Decides the codes of each row from the last input to the first. Arrays of all widths lie one
+ * after another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread
+ * (groups × d). offset (rows) is what a row adds to the values of all codes. Draws are as in
+ * `sequential`, with one normal draw per weight for all widths.
  */
 export function codesSequential(
   target: usize,
@@ -81,7 +83,7 @@ export function codesSequential(
   work: usize,
 ): void {
   const all = groups * rows, blocks = blocksOf(d, block);
-  const wanted = work, errors = work + ((2 * widths) << 2);
+  const terms = work, errors = work + ((2 * widths) << 2);
   for (let first = 0; first < all; first += TILE) {
     const last = min(first + TILE, all);
     for (let i = d - 1; i >= 0; i--) {
@@ -98,10 +100,10 @@ export function codesSequential(
           const s = f(scale, (b * all + row) * blocks + i / block), pivot = f(factor, i);
           const pull = dot(factor + ((i + 1) << 2), error + ((i + 1) << 2), d - 1 - i);
           const c = f(target, (b * all + row) * d + i) - pull / pivot, step = pivot * s;
-          put(wanted, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
-          put(wanted, widths + b, f(price, b * all + row) * step * step);
+          put(terms, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
+          put(terms, widths + b, f(price, b * all + row) * step * step);
         }
-        const chosen = choose(values, codes, widths, wanted);
+        const chosen = choose(values, codes, widths, terms);
         put(code, row * d + i, <f32> chosen);
         for (let b = 0; b < widths; b++) {
           const s = f(scale, (b * all + row) * blocks + i / block);
@@ -115,8 +117,8 @@ export function codesSequential(
 }
 
 /**
- * Coordinate descent on Σ_b price_b · loss_b, arrays as in `codesSequential`, h as u: each weight in turn
- * moves to its best code given all others, until none moves or after `sweeps` sweeps.
+ * Coordinate descent on Σ_b price_b · loss_b, arrays as in `codesSequential`, h as u: each weight
+ * in turn moves to its best code given all others, until none moves or after `sweeps` sweeps.
  */
 export function codesPolish(
   target: usize,
@@ -136,7 +138,7 @@ export function codesPolish(
   work: usize,
 ): void {
   const all = groups * rows, blocks = blocksOf(d, block), size = ROWS * d;
-  const wanted = work, errors = wanted + ((2 * widths) << 2);
+  const terms = work, errors = terms + ((2 * widths) << 2);
   const gradients = errors + ((widths * size) << 2);
   for (let g = 0; g < groups; g++) {
     for (let r0 = 0; r0 < rows; r0 += ROWS) {
@@ -164,16 +166,16 @@ export function codesPolish(
               const curvature = f(h, ((b * groups + g) * d + i) * d + i);
               const s = f(scale, (b * all + first + r) * blocks + i / block);
               const slope = f(gradients, (b * ROWS + r) * d + i);
-              put(wanted, b, f(values, b * codes + old) - slope / (curvature * s));
-              put(wanted, widths + b, f(price, b * all + first + r) * curvature * s * s);
+              put(terms, b, f(values, b * codes + old) - slope / (curvature * s));
+              put(terms, widths + b, f(price, b * all + first + r) * curvature * s * s);
             }
-            const next = choose(values, codes, widths, wanted);
+            const next = choose(values, codes, widths, terms);
             if (next == old) continue;
             // What is gained, and what of the move would be lost to rounding errors.
             let gain: f32 = 0, move: f32 = 0;
             for (let b = 0; b < widths; b++) {
               const from = f(values, b * codes + old), to = f(values, b * codes + next);
-              const t = f(wanted, b), a = f(wanted, widths + b);
+              const t = f(terms, b), a = f(terms, widths + b);
               gain += a * ((from - t) * (from - t) - (to - t) * (to - t));
               move += a * (to - from) * (to - from);
             }

@@ -4,8 +4,8 @@ import { clip4 } from "./clip";
 import { madd } from "./memory";
 
 /**
- * erf4's coefficients, of the highest powers first: seven above, five below. They are read from memory,
- * since that costs one instruction each, and a constant in the code several.
+ * erf4's coefficients, of the highest powers first: seven above, five below. They are read from
+ * memory, since that costs one instruction each, and a constant in the code several.
  */
 const RATIONAL = memory.data<f32>([
   -2.72614225801306e-10,
@@ -51,7 +51,8 @@ export function erf4(value: v128): v128 {
 
 /**
  * Attention Round's backward rule in four lanes: slopes times ½ + ½ erf(α/(√2 τ)) where they are
- * positive, else times ½ − ½ erf(α/(√2 τ)); `inverse` is 1/(√2 τ). Moving home is easy, away decays.
+ * positive, else times ½ − ½ erf(α/(√2 τ)); `inverse` is 1/(√2 τ). Moving home is easy, away
+ * decays.
  */
 // @ts-ignore: decorator
 @inline

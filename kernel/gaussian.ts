@@ -45,7 +45,8 @@ function philox4(a: v128, b: v128, key: v128): v128 {
 
 /**
  * Four standard normal draws of the streams with these keys: Φ⁻¹ of a uniform draw, by algorithm
- * AS 241, PPND7 (Wichura 1988). In float32: error below 4e-6 relative to the larger of 1 and the draw.
+ * AS 241, PPND7 (Wichura 1988). In float32: error below 4e-6 relative to the larger of 1 and the
+ * draw.
  */
 export function normal4(keys: v128, candidates: v128, indices: v128): v128 {
   const bits = philox4(indices, candidates, keys);

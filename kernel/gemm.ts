@@ -1,5 +1,5 @@
-// Matrix products. All of them end in one micro-kernel: a 4 × 12 tile of C in twelve registers, fed from
-// panels of A (4 rows) and B (12 columns) that are packed so that it reads them front to back.
+// Matrix products. All of them end in one micro-kernel: a 4 × 12 tile of C in twelve registers, fed
+// from panels of A (4 rows) and B (12 columns) that are packed so that it reads them front to back.
 // V8 has 15 free vector registers: 12 for the tile, the others for B and a broadcast of A. Fewer
 // loads per product make up for the one that does not fit; 4 × 8 was 6 % slower.
 

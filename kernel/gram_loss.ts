@@ -1,6 +1,6 @@
 // The loss that rounding is learned by on the Gram matrix: tr((Ŵ−W) H (Ŵ−W)ᵀ), of all calibration
-// samples at once, with its exact gradient 2 (Ŵ−W) H by one matrix product. The best rounding seen is
-// kept per row.
+// samples at once, with its exact gradient 2 (Ŵ−W) H by one matrix product. The best rounding seen
+// is kept per row.
 //
 // With respect to a weight in units of its step s, the gradient is 2 s (Ŵ−W) H. It is divided by
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
@@ -19,7 +19,13 @@ export function lossScaleOf(h: usize, d: i32): f32 {
 }
 
 /** gradients = errors · H: half the loss's gradients. */
-export function halfGradients(errors: usize, gradients: usize, gram: usize, rows: i32, d: i32): void {
+export function halfGradients(
+  errors: usize,
+  gradients: usize,
+  gram: usize,
+  rows: i32,
+  d: i32,
+): void {
   memory.fill(gradients, 0, (rows * d) << 2);
   product(rows, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
 }

@@ -1,5 +1,5 @@
-// What the module exports: what the library calls, and nothing else. All pointers are byte addresses of
-// float32 data; sizes are in elements.
+// What the module exports: what the library calls, and nothing else. All pointers are byte
+// addresses of float32 data; sizes are in elements.
 
 export { adam } from "./adam";
 export { adaroundForward, adaroundStep } from "./adaround";
@@ -9,10 +9,11 @@ export { attentionLoop } from "./attention_loop";
 export { cholesky, solve } from "./cholesky";
 export { codesBytes, codesPolish, codesSequential } from "./codebooks";
 export { cross, gram, mirror } from "./gram";
-export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
+export { sequential, sequentialBytes } from "./lattice";
 export { nearestLevels, stochasticLevels } from "./levels";
 export { heapStart } from "./memory";
 export { minmax } from "./observe";
+export { polish, polishBytes } from "./polish";
 export { gridSearch, refit } from "./scales";
-export { transpose } from "./vector";
 export { tridiagonal } from "./tridiagonal";
+export { transpose } from "./vector";

@@ -1,5 +1,5 @@
-// What the test build exports beside the shipped module's functions: internals that tests look at one
-// by one. Nothing in the library may call them.
+// What the test build exports beside the shipped module's functions: internals that tests look at
+// one by one. Nothing in the library may call them.
 
 import { product } from "./gemm";
 

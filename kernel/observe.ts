@@ -8,8 +8,8 @@ const MOST: f32 = 3.4028234663852886e38;
 const CHUNK: i32 = 4096;
 
 /**
- * out[0] and out[1] = the smallest and largest finite value of x[0 … n), and of what they were before.
- * Returns how many values are not finite.
+ * out[0] and out[1] = the smallest and largest finite value of x[0 … n), and of what they were
+ * before. Returns how many values are not finite.
  */
 export function minmax(x: usize, n: i32, out: usize): i32 {
   let least = f(out, 0), largest = f(out, 1), others = 0;

@@ -1,4 +1,5 @@
-// Scales: those of least weighted error before rounding, and of least loss for levels that are fixed.
+// Scales: those of least weighted error before rounding, and of least loss for levels that are
+// fixed.
 
 import { blocksOf } from "./blocks";
 import { product } from "./gemm";
@@ -11,9 +12,9 @@ const COARSE: i32 = 4;
 
 /**
  * Grids of least Σ importance_j (s q_j − w_j)²: for each row the first level lo[row], one of the
- * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A factor
- * of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a block of zeros
- * gets the scale 1.
+ * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A
+ * factor of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a
+ * block of zeros gets the scale 1.
  */
 export function gridSearch(
   target: usize,
@@ -36,8 +37,8 @@ export function gridSearch(
     const steps = scale + ((row * blocks) << 2);
     let best = f(lows, 0), least: f64 = Infinity;
     for (let i = 0; windows > 1 && i < windows; i++) {
-      const low = f(lows, i);
-      const error = bestScales(w, h, d, block, low, low + span, candidates / COARSE, shrinkFrom, steps);
+      const low = f(lows, i), few = candidates / COARSE;
+      const error = bestScales(w, h, d, block, low, low + span, few, shrinkFrom, steps);
       if (error < least) {
         least = error;
         best = low;
@@ -107,8 +108,8 @@ function weightedError(w: usize, h: usize, n: i32, s: f32, lo: f32, hi: f32): f6
 }
 
 /**
- * The scale of least loss for fixed levels, s = w H q / q H q, where that is positive: for each row,
- * or one for all. `work` holds rows × d floats.
+ * The scale of least loss for fixed levels, s = w H q / q H q, where that is positive: for each
+ * row, or one for all. `work` holds rows × d floats.
  */
 export function refit(
   q: usize,

@@ -50,7 +50,8 @@ export function tridiagonal(w: usize, n: i32, d: i32, a: usize, out: usize): voi
     const share = dotDouble(p, v, rest) / (2 * norm);
     for (let i = 0; i < rest; i++) set(p, i, g(p, i) - share * g(v, i));
     for (let i = 0; i < rest; i++) {
-      const row = corner + ((i * n) << 3), left = f64x2.splat(g(v, i)), right = f64x2.splat(g(p, i));
+      const row = corner + ((i * n) << 3);
+      const left = f64x2.splat(g(v, i)), right = f64x2.splat(g(p, i));
       let j = 0;
       for (; j + 2 <= rest; j += 2) {
         const at = j << 3;

@@ -13,7 +13,9 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** A hash of all that the compiled module depends on: the kernel's sources and its configuration. */
+/**
+ * A hash of all that the compiled module depends on: the kernel's sources and its configuration.
+ */
 export function sourceHash(): string {
   const hash = createHash("sha256");
   const files = readdirSync(join(root, "kernel")).filter((name) => name.endsWith(".ts")).sort();
@@ -24,8 +26,8 @@ export function sourceHash(): string {
 }
 
 /**
- * The builds: the same bits everywhere; fused multiply-adds in sums where there are such; and the first
- * of these with internals that only tests call.
+ * The builds: the same bits everywhere; fused multiply-adds in sums where there are such; and the
+ * first of these with internals that only tests call.
  */
 export type Build = "strict" | "relaxed" | "test";
 
@@ -53,7 +55,8 @@ export async function compileKernel(build: Build): Promise<Compiled> {
     const { error, stderr } = await asc.main([
       ...["--config", "asconfig.json", "--baseDir", root, ...TARGETS[build]],
       ...["--outFile", out, "--bindings", "raw"],
-      // Of functions with vectors that JavaScript cannot call: warned of though only the kernel does.
+      // Of functions with vectors that JavaScript cannot call: warned of though only the kernel
+      // does.
       ...["--disableWarning", "112"],
     ]);
     const said = stderr.toString();

@@ -1,4 +1,7 @@
-/** What the kernel makes of values that are not finite, of nothing, and of what is constant or singular. */
+/**
+ * What the kernel makes of values that are not finite, of nothing, and of what is constant or
+ * singular.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
@@ -96,8 +99,8 @@ Deno.test("refit: a singular H, and an H of zeros, leave scales positive", () =>
 });
 
 Deno.test("sequential: one candidate is Babai's nearest plane as textbooks write it", () => {
-  // Babai 1986: from the last Gram-Schmidt direction to the first, the nearest of the planes that are
-  // spanned by the others. Here with the basis itself, the columns of U · diag(s), in float64.
+  // Babai 1986: from the last Gram-Schmidt direction to the first, the nearest of the planes that
+  // are spanned by the others. Here with the basis itself, the columns of U · diag(s), in float64.
   for (const [d, seed] of [[1, 1], [2, 2], [7, 3], [16, 4], [17, 5], [40, 6]]) {
     const { u } = spd(1, d, seed), s = 0.4, target = random(d, seed);
     const basis = Array.from(

@@ -10,8 +10,8 @@ import { ElementKernel } from "./elements.ts";
 import { at } from "./instance.ts";
 
 /**
- * The weights of groups × rows rows and the codes that stand for them. Arrays of all widths lie one after
- * another.
+ * The weights of groups × rows rows and the codes that stand for them. Arrays of all widths lie one
+ * after another.
  */
 export interface Codes {
   /** Independent matrices. */
@@ -22,7 +22,9 @@ export interface Codes {
   readonly d: number;
   /** At how many widths a code is read. */
   readonly widths: number;
-  /** What each code stands for, as multiples of the scale: widths × codes, a multiple of 4 of them. */
+  /**
+   * What each code stands for, as multiples of the scale: widths × codes, a multiple of 4 of them.
+   */
   readonly values: Buffer;
   /** What a row adds to the values of all codes: groups·rows. */
   readonly offset: Buffer;
@@ -41,8 +43,9 @@ export interface Codes {
 /** The part of {@linkcode Kernel} that finds codes. */
 export class CodebookKernel extends ElementKernel {
   /**
-   * Sequential rounding of one candidate: from the last input to the first, each weight gets the code
-   * of least Σ price · loss, around what the errors so far make of its targets; the lowest of equal ones.
+   * Sequential rounding of one candidate: from the last input to the first, each weight gets the
+   * code of least Σ price · loss, around what the errors so far make of its targets; the lowest of
+   * equal ones.
    */
   codesSequential(
     args: Codes & {

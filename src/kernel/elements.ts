@@ -68,8 +68,8 @@ export abstract class ElementKernel extends Instance {
   }
 
   /**
-   * One step of Adam on α by the gradient of a loss with respect to ŵ, which is overwritten, and the
-   * gradient with respect to log s of each scale. `tau` is the erf rule's radius; 0 is
+   * One step of Adam on α by the gradient of a loss with respect to ŵ, which is overwritten, and
+   * the gradient with respect to log s of each scale. `tau` is the erf rule's radius; 0 is
    * straight-through.
    */
   attentionStep(
@@ -97,7 +97,9 @@ export abstract class ElementKernel extends Instance {
     );
   }
 
-  /** ŵ = s · clip(⌊w/s⌋ + h(V)), h being AdaRound's rectified sigmoid; `hard` rounds it to 0 or 1. */
+  /**
+   * ŵ = s · clip(⌊w/s⌋ + h(V)), h being AdaRound's rectified sigmoid; `hard` rounds it to 0 or 1.
+   */
   adaroundForward(
     args: ValueGrid & Windows & { soft: Buffer; w: Buffer; hard: boolean; out: Buffer },
   ): void {
@@ -107,7 +109,8 @@ export abstract class ElementKernel extends Instance {
 
   /**
    * One step of Adam on AdaRound's V by the gradient of a loss with respect to ŵ, which is
-   * overwritten, and by `regularisation` times that of Σ 1 − |2h(V) − 1|^beta; see kernel/adaround.ts.
+   * overwritten, and by `regularisation` times that of Σ 1 − |2h(V) − 1|^beta; see
+   * kernel/adaround.ts.
    */
   adaroundStep(
     args: ValueGrid & Moments & BlockGradient & {

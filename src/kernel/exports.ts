@@ -147,22 +147,6 @@ export interface Exports {
   cross(y: number, x: number, r: number, groups: number, o: number, d: number, p: number): void;
   gram(x: number, h: number, sum: number, groups: number, d: number, p: number): void;
   mirror(h: number, groups: number, d: number): void;
-  polish(
-    q: number,
-    target: number,
-    scale: number,
-    block: number,
-    lo: number,
-    span: number,
-    h: number,
-    rows: number,
-    groups: number,
-    d: number,
-    sweeps: number,
-    loss: number,
-    work: number,
-  ): void;
-  polishBytes(d: number): number;
   sequential(
     target: number,
     scale: number,
@@ -206,6 +190,22 @@ export interface Exports {
     q: number,
   ): void;
   minmax(x: number, n: number, out: number): number;
+  polish(
+    q: number,
+    target: number,
+    scale: number,
+    block: number,
+    lo: number,
+    span: number,
+    h: number,
+    rows: number,
+    groups: number,
+    d: number,
+    sweeps: number,
+    loss: number,
+    work: number,
+  ): void;
+  polishBytes(d: number): number;
   gridSearch(
     target: number,
     importance: number,
@@ -232,6 +232,6 @@ export interface Exports {
     scale: number,
     work: number,
   ): void;
-  transpose(from: number, to: number, rows: number, columns: number): void;
   tridiagonal(w: number, n: number, d: number, a: number, out: number): void;
+  transpose(from: number, to: number, rows: number, columns: number): void;
 }

@@ -14,7 +14,8 @@ import { MODULE } from "./module.ts";
  * An instance with a memory of its own: what all that the kernel can do stands on.
  *
  * The chain Instance ← ElementKernel ← CodebookKernel ← Kernel is a filing cabinet: one class whose
- * methods lie in several files by what they do. None of them is of use alone, nothing is overridden.
+ * methods lie in several files by what they do. None of them is of use alone, nothing is
+ * overridden.
  */
 export abstract class Instance implements Disposable {
   #live: { readonly exports: Exports; readonly arena: Arena } | undefined;

@@ -1,9 +1,9 @@
 /**
  * The numeric kernel: a WebAssembly module of its own with SIMD, and the memory that it works in.
  *
- * Matrices are float32 and row-major. A method takes buffers that this kernel made; sizes are counted
- * in elements. Weights and inputs must be finite: NaN and infinities stay in the rows and groups
- * where they are, but what those rows become is not defined.
+ * Matrices are float32 and row-major. A method takes buffers that this kernel made; sizes are
+ * counted in elements. Weights and inputs must be finite: NaN and infinities stay in the rows and
+ * groups where they are, but what those rows become is not defined.
  *
  * @module
  */
@@ -28,7 +28,8 @@ export type { Buffer } from "./arena.ts";
 /**
  * An instance of the kernel with a memory of its own.
  *
- * Buffers come from an arena: `mark()` remembers its end, `reset(mark)` frees all that was made since.
+ * Buffers come from an arena: `mark()` remembers its end, `reset(mark)` frees all that was made
+ * since.
  *
  * @example
  * ```ts
@@ -53,8 +54,8 @@ export class Kernel extends CodebookKernel {
   }
 
   /**
-   * h[g] (d × d) += x[g] · x[g]ᵀ and sum[g] += row sums of x[g]; x is (groups·d) × p, one column per
-   * position. Only the upper triangle of h is right until {@linkcode mirror}.
+   * h[g] (d × d) += x[g] · x[g]ᵀ and sum[g] += row sums of x[g]; x is (groups·d) × p, one column
+   * per position. Only the upper triangle of h is right until {@linkcode mirror}.
    */
   gram(
     { x, h, sum, groups, d, p }: {
@@ -122,8 +123,9 @@ export class Kernel extends CodebookKernel {
   }
 
   /**
-   * Sequential rounding (kernel/lattice.ts): candidate k draws with spread taus[k] · spread[g][i], in
-   * steps of the grid; the best candidate of each row is kept. `loss` is the loss under the factor.
+   * Sequential rounding (kernel/lattice.ts): candidate k draws with spread taus[k] · spread[g][i],
+   * in steps of the grid; the best candidate of each row is kept. `loss` is the loss under the
+   * factor.
    */
   sequential(
     args: Grid & Sizes & Result & Draws & {
@@ -178,8 +180,8 @@ export class Kernel extends CodebookKernel {
   }
 
   /**
-   * Windows of levels and scales of least weighted squared error, written into `lo` and `scale`; see
-   * kernel/scales.ts.
+   * Windows of levels and scales of least weighted squared error, written into `lo` and `scale`;
+   * see kernel/scales.ts.
    */
   gridSearch(
     args: Grid & Sizes & {
@@ -248,8 +250,8 @@ export class Kernel extends CodebookKernel {
   }
 
   /**
-   * Steps of Attention Round's layer form; see kernel/attention_loop.ts. `q` and `loss` hold the best
-   * levels so far, and must hold some, with their losses, at the start.
+   * Steps of Attention Round's layer form; see kernel/attention_loop.ts. `q` and `loss` hold the
+   * best levels so far, and must hold some, with their losses, at the start.
    */
   attentionLoop(args: Grid & Sizes & Result & Draws & GradientSteps & { tau: number }): void {
     const { h, rows, groups, d, tau, learningRate, steps, startStep, seed, stream, state } = args;

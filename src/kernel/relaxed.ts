@@ -1,8 +1,8 @@
 /**
  * The kernel's other build, whose sums may use fused multiply-adds.
  *
- * Its results differ in the last bits of sums from machine to machine, so levels may differ, too: it
- * is for those who want speed more than the same file everywhere.
+ * Its results differ in the last bits of sums from machine to machine, so levels may differ, too:
+ * it is for those who want speed more than the same file everywhere.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Runs a model in float64, node by node: by onnxruntime where it has kernels for doubles, and by plain
- * loops for the operators where it has none. What central differences are taken of.
+ * Runs a model in float64, node by node: by onnxruntime where it has kernels for doubles, and by
+ * plain loops for the operators where it has none. What central differences are taken of.
  */
 
 import { Graph } from "../../src/graph/graph.ts";

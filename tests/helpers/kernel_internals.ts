@@ -1,6 +1,6 @@
 /**
- * Internals of the kernel that the shipped module does not export (kernel/internals.ts), from a build
- * that is compiled here.
+ * Internals of the kernel that the shipped module does not export (kernel/internals.ts), from a
+ * build that is compiled here.
  */
 
 import { compileKernel } from "../../scripts/kernel.ts";

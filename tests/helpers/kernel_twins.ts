@@ -57,7 +57,9 @@ export function assertClose(
   }
 }
 
-/** Numbers that look normal, from a generator that shares nothing with the kernel's (mulberry32). */
+/**
+ * Numbers that look normal, from a generator that shares nothing with the kernel's (mulberry32).
+ */
 export function random(length: number, seed: number): Float32Array {
   let state = seed * 0x9E3779B9 | 0;
   const next = () => {

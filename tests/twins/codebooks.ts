@@ -1,5 +1,6 @@
 /**
- * The twins of the kernel's functions for codes, in plain TypeScript; see {@linkcode CodebookKernel}.
+ * The twins of the kernel's functions for codes, in plain TypeScript; see {@linkcode
+ * CodebookKernel}.
  *
  * @module
  */

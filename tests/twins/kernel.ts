@@ -1,7 +1,7 @@
 /**
- * The kernel's functions once more, in plain TypeScript with simple loops and float64 sums: what its
- * tests compare it with. Arguments have the same names as those of {@linkcode Kernel}'s methods, with
- * arrays in the place of buffers.
+ * The kernel's functions once more, in plain TypeScript with simple loops and float64 sums: what
+ * its tests compare it with. Arguments have the same names as those of {@linkcode Kernel}'s
+ * methods, with arrays in the place of buffers.
  *
  * @module
  */
@@ -160,7 +160,8 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
     }));
     for (let i = d - 1; i >= 0; i--) {
       const decided = d - 1 - i, quarters = Math.floor(4 * decided / d);
-      // Half of the candidates are given up after each quarter of the inputs, found out in steps of 16.
+      // Half of the candidates are given up after each quarter of the inputs, found out in steps of
+      // 16.
       const survivors = Math.max(2, Math.ceil(taus.length / 2 ** quarters));
       if (decided % 16 === 0 && survivors < left.length) {
         const others = left.slice(1).sort((a, b) => a.sum - b.sum || a.k - b.k);
@@ -359,7 +360,9 @@ export function erf(x: number): number {
   return 2 / Math.sqrt(Math.PI) * sum;
 }
 
-/** 1 − erf(x); by the integral of e^(−x² sec²θ) that Craig found where x > 1, by the series else. */
+/**
+ * 1 − erf(x); by the integral of e^(−x² sec²θ) that Craig found where x > 1, by the series else.
+ */
 export function erfc(x: number): number {
   if (x < 0) return 2 - erfc(-x);
   if (x <= 1) return 1 - erf(x);
