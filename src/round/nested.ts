@@ -14,6 +14,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Codes } from "../kernel/codebooks.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../weights/grid.ts";
@@ -142,7 +143,7 @@ class NestedSolver {
     const windows = levelWindows(this.#widths[v], true), { span } = windows;
     const [target, h, u] = [this.#target, this.#h, this.#u].map((all) => this.#part(all, v));
     const q = kernel.f32(this.#rows * d), loss = kernel.f32(this.#rows);
-    const scale = kernel.f32(this.#rows * Math.ceil(d / block)), lo = kernel.f32(this.#rows);
+    const scale = kernel.f32(this.#rows * blocksOf(d, block)), lo = kernel.f32(this.#rows);
     const importance = diagonalOf(kernel, h, d);
     searchGrids(kernel, { ...this.#problem, windows }, { target, importance, scale, lo });
     const args = { target, scale, block, lo, span, h, u, q, loss, groups, rows, d, seed, stream };
