@@ -96,42 +96,29 @@ function bandwidth(): void {
   console.log();
 }
 
-/** Every function against its twin on the same arguments. */
-function twins(): void {
-  const d = 96, rows = 24, o = 32, p = 600, n = d * rows;
-  const h = new Float32Array(d * d);
-  reference.gram({ x: noise(d * p), h, sum: new Float32Array(d), groups: 1, d, p });
-  for (let i = 0; i < d; i++) h[i * d + i] += 1;
-  const u = h.slice();
-  reference.cholesky({ h: u, groups: 1, n: d });
-  const target = noise(n), scale = new Float32Array(rows).fill(0.2);
-  const lo = new Float32Array(rows).fill(-4), span = 7;
+/** A method, its twin, and what both are given, with arrays in the place of buffers. */
+type Case = [method: keyof Kernel, twin: (args: never) => unknown, args: Record<string, unknown>];
+
+/** Sizes of the problem that functions and twins share, and its parts. */
+const d = 96, rows = 24, o = 32, p = 600, n = d * rows;
+const h = new Float32Array(d * d);
+reference.gram({ x: noise(d * p), h, sum: new Float32Array(d), groups: 1, d, p });
+for (let i = 0; i < d; i++) h[i * d + i] += 1;
+const u = h.slice();
+reference.cholesky({ h: u, groups: 1, n: d });
+const target = noise(n), scale = new Float32Array(rows).fill(0.2);
+const lo = new Float32Array(rows).fill(-4), span = 7;
+
+/** Products, factors and rounding. */
+function roundingCases(): Case[] {
   const grid = { target, scale, block: d, lo, span, rows, groups: 1, d };
   const levels = { q: new Float32Array(n), loss: new Float32Array(rows).fill(1e9) };
-  const draws = { seed: 1, stream: 2 };
+  const draws = { seed: 1, stream: 2 }, state = new Float32Array(5 * n);
   const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
-  const values = { scale, block: d, rows, d, lo, span };
-  const state = new Float32Array(5 * n), m = new Float32Array(n), v = new Float32Array(n);
-  const e = noise(50_000);
-  type Args = Record<string, unknown>;
-  const cases: [method: keyof Kernel, twin: (args: never) => unknown, args: Args][] = [
-    ["gram", reference.gram, {
-      x: noise(d * p),
-      h: h.slice(),
-      sum: new Float32Array(d),
-      groups: 1,
-      d,
-      p,
-    }],
-    ["cross", reference.cross, {
-      y: noise(o * p),
-      x: noise(d * p),
-      r: new Float32Array(o * d),
-      groups: 1,
-      o,
-      d,
-      p,
-    }],
+  const x = noise(d * p), y = noise(o * p), r = new Float32Array(o * d);
+  return [
+    ["gram", reference.gram, { x, h: h.slice(), sum: new Float32Array(d), groups: 1, d, p }],
+    ["cross", reference.cross, { y, x, r, groups: 1, o, d, p }],
     ["mirror", reference.mirror, { h: h.slice(), groups: 1, d }],
     ["cholesky", reference.cholesky, { h, groups: 1, n: d }],
     ["solve", reference.solve, { u, b: target, groups: 1, rows, n: d }],
@@ -157,6 +144,14 @@ function twins(): void {
     ["stochastic", reference.stochastic, { ...grid, ...levels, ...draws }],
     ["attentionLoop", attentionLoop, { ...steps, state, tau: 0.5 }],
     ["adaroundLoop", adaroundLoop, { ...steps, state, totalSteps: 100, regularisation: 0.01 }],
+  ];
+}
+
+/** What goes element by element. */
+function elementCases(): Case[] {
+  const values = { scale, block: d, rows, d, lo, span };
+  const m = new Float32Array(n), v = new Float32Array(n), e = noise(50_000);
+  return [
     ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(2) }],
     ["attentionForward", elements.attentionForward, {
       ...values,
@@ -196,39 +191,43 @@ function twins(): void {
     }],
     ["adam", elements.adam, { x: m, m: m.slice(), v, g: target, n, step: 3, rate: 0.01 }],
   ];
-  console.log("functions against their twins in TypeScript");
-  for (const [method, twin, args] of cases) {
-    const mark = kernel.mark();
-    const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
-    const buffers = Object.fromEntries(
-      arrays.map(([name, value]) => [name, kernel.f32(value as Float32Array)]),
-    );
-    const copies = Object.fromEntries(
-      arrays.map(([name, value]) => [name, (value as Float32Array).slice()]),
-    );
-    const restore = () => {
-      for (const [name, value] of arrays) {
-        buffers[name].view.set(value as Float32Array);
-        copies[name].set(value as Float32Array);
-      }
-    };
-    const best = [Infinity, Infinity];
-    const call = kernel[method] as (args: unknown) => unknown;
-    for (let round = 0; round < 8; round++) {
-      restore();
-      const now = race([
-        () => call.call(kernel, { ...args, ...buffers }),
-        () => twin({ ...args, ...copies } as never),
-      ], 1);
-      now.forEach((value, i) => best[i] = Math.min(best[i], value));
+}
+
+/** A function against its twin on the same arguments. */
+function twin([method, plain, args]: Case): void {
+  const mark = kernel.mark();
+  const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
+  const buffers = Object.fromEntries(
+    arrays.map(([name, value]) => [name, kernel.f32(value as Float32Array)]),
+  );
+  const copies = Object.fromEntries(
+    arrays.map(([name, value]) => [name, (value as Float32Array).slice()]),
+  );
+  const restore = () => {
+    for (const [name, value] of arrays) {
+      buffers[name].view.set(value as Float32Array);
+      copies[name].set(value as Float32Array);
     }
-    kernel.reset(mark);
-    const ratio = (best[1] / best[0]).toFixed(1);
-    console.log(
-      `${String(method).padEnd(20)} ${best[0].toFixed(3).padStart(9)} ms ${ratio.padStart(8)} x`,
-    );
+  };
+  const best = [Infinity, Infinity];
+  const call = kernel[method] as (args: unknown) => unknown;
+  for (let round = 0; round < 8; round++) {
+    restore();
+    const now = race([
+      () => call.call(kernel, { ...args, ...buffers }),
+      () => plain({ ...args, ...copies } as never),
+    ], 1);
+    now.forEach((value, i) => best[i] = Math.min(best[i], value));
   }
+  kernel.reset(mark);
+  const ratio = (best[1] / best[0]).toFixed(1);
+  console.log(
+    `${String(method).padEnd(20)} ${best[0].toFixed(3).padStart(9)} ms ${ratio.padStart(8)} x`,
+  );
 }
 
 if (only !== "twin") bandwidth();
-if (only !== "elements") twins();
+if (only !== "elements") {
+  console.log("functions against their twins in TypeScript");
+  [...roundingCases(), ...elementCases()].forEach(twin);
+}
