@@ -50,8 +50,9 @@ export function sequentialBytes(d: i32, candidates: i32): i32 {
  *
  * What the decided inputs cost is a term of the loss that no later choice changes, and what the
  * rest will cost is much the same for all candidates. So half of them are given up after each
- * quarter of the inputs, of which the first are the cheap ones: 16 candidates cost 4.6 times one,
- * not 16 times. Candidate 0 always stays: the result is never worse than its own.
+ * quarter of the inputs, of which the first are the cheap ones: 16 candidates cost four to five
+ * times one, not 16 times (bench/kernel.ts). Candidate 0 always stays: the result is never worse
+ * than its own.
  *
  * Candidate k draws with spread taus[k] · spread[g][i] steps around the conditional target; a
  * spread of 0 takes the nearest level. Candidate k of row r draws from stream + r, so rows can be

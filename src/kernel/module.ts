@@ -3,7 +3,7 @@
 
 /** SHA-256 of the sources that the module was compiled from. */
 export const SOURCE_HASH: string =
-  "a64a2d85e45fc534555b6bb8aeabc656112f7fd1b71886670f53e4afc1529bbc";
+  "7677f6cbbcd4d77d1f3e92918082423b215a3edf76bf5217e885f1f91283e6a5";
 
 /** The compiled module, in base64. */
 export const MODULE: string =
