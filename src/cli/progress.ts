@@ -45,7 +45,7 @@ export interface Progress extends Disposable {
  * import { createProgress } from "./progress.ts";
  *
  * using progress = createProgress();
- * progress.update({ stage: "rounding", done: 3, total: 10, detail: "conv3" });
+ * progress.update({ stage: "quantize", done: 3, total: 10, detail: "conv3" });
  * progress.finish();
  * ```
  */
