@@ -20,7 +20,8 @@ import type { EnginePool } from "../workers/pool.ts";
 import { costOfCheck, costsOf, TimeBudget } from "./time_budget.ts";
 import type { LearnedSegment, OnShare, SegmentLearner, Spent } from "../calibrate/learner.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
-import { learnBlock, NO_TIME } from "./learn.ts";
+import type { BlockOutcome } from "../report/report.ts";
+import { learnBlock } from "./learn.ts";
 import { blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
 import { BlockSamples } from "./samples.ts";
@@ -96,22 +97,35 @@ export class BlockLearner implements SegmentLearner {
   ): Promise<LearnedSegment> {
     const block = this.segments[index];
     const layers = block.steps.flat().map((layer) => layer.target.name);
-    const stay = (note: string): LearnedSegment => {
+    const stay = (outcome: BlockOutcome, note: string): LearnedSegment => {
       onShare(1, layers[0]);
-      return { roundings: new Map(), scales: new Map(), report: { layers, steps: 0, note } };
+      return {
+        roundings: new Map(),
+        scales: new Map(),
+        report: { layers, steps: 0, outcome, note },
+      };
     };
-    if (!this.#samples.enough) return stay("too few samples");
+    if (!this.#samples.enough) return stay("too few samples", "too few samples");
     if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
-      return stay("its rows are chosen by values, which quantization may choose otherwise");
+      return stay(
+        "no single samples",
+        "its rows are chosen by values, which quantization may choose otherwise",
+      );
     }
     const mixed = this.#mixed(block);
-    if (mixed !== undefined) return stay(mixed);
-    if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);
+    if (mixed !== undefined) return stay("no single samples", mixed);
+    if (this.#budget.left(index, performance.now(), spent) === 0) {
+      return stay("no time", "no time left");
+    }
     const model = blockModel(this.#plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
-    if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
+    if (!coarse && model.activations.length === 0) {
+      return stay("enough bits", `all of ${ENOUGH_BITS} bits`);
+    }
     const node = unsupported(model.model, model.layers.map(({ weight }) => weight));
-    if (node) return stay(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
+    if (node) {
+      return stay("no gradient", `node "${nodeName(node)}" (${node.opType}) has no gradient here`);
+    }
     const { signal, onGraph } = this.#settings;
     let shared = 0;
     try {
@@ -140,7 +154,7 @@ export class BlockLearner implements SegmentLearner {
     } catch (error) {
       // A form of an operator that has no gradient shows when it is differentiated.
       if (!(error instanceof AttuneError) || error.code !== "bad-model") throw error;
-      return stay(error.message);
+      return stay("no gradient", error.message);
     } finally {
       onShare(1 - shared, layers[0]);
     }

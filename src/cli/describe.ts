@@ -108,7 +108,7 @@ export function describeResult(
     `(${(file.before / file.after).toFixed(1)} times smaller)`,
     `${layers.length} layers quantized on ${samples.calibration} samples` +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
-    (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    (samples.skipped ? `, ${samples.skipped} samples unreadable` : ""),
     ...(report.allocation ? [describeAllocation(report.allocation)] : []),
     ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null

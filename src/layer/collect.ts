@@ -130,7 +130,8 @@ export function statisticsOf(
     throw new AttuneError(
       "bad-model",
       `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
-        `data; check the preprocessing, or use --override '${target.name}=skip'`,
+        `data; check the preprocessing, or leave the node in float`,
+      { remedies: [{ option: "overrides", value: { pattern: target.name, bits: "skip" } }] },
     );
   }
   return statistics;

@@ -90,6 +90,7 @@ export function layerPlan(
     gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * weights,
     bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
+    free: note === undefined,
     note,
   };
 }
