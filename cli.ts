@@ -1,6 +1,6 @@
 /**
- * The command line of attune, which runs when this is loaded: `deno run -A cli.ts model.onnx --data ./images
- * -o model.q.onnx` quantizes, and `evaluate`, `inspect` and `cut` are named first.
+ * The command line of attune, which runs when this is loaded: `deno run -A cli.ts model.onnx --data
+ * ./images -o model.q.onnx` quantizes, and `evaluate`, `inspect` and `cut` are named first.
  *
  * @module
  */

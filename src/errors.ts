@@ -28,8 +28,8 @@ export type ErrorCode =
   | "internal";
 
 /**
- * A change of one option that mends an error: its name in the library, and the value to try, where one is
- * known. `samples` are those that a job is given.
+ * A change of one option that mends an error: its name in the library, and the value to try, where
+ * one is known. `samples` are those that a job is given.
  */
 export type Remedy =
   | { readonly option: "backend"; readonly value: string }
@@ -71,8 +71,8 @@ export class AttuneError extends Error {
   readonly remedies: readonly Remedy[];
 
   /**
-   * Creates an error; `message` is one sentence for people, without a full stop. Control characters in
-   * the names that it tells are escaped.
+   * Creates an error; `message` is one sentence for people, without a full stop. Control characters
+   * in the names that it tells are escaped.
    */
   constructor(code: ErrorCode, message: string, options: AttuneErrorOptions = {}) {
     super(printable(message), options);

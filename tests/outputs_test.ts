@@ -4,7 +4,7 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { AttuneError } from "../src/errors.ts";
-import { outputsOf, rowsOfRun, type RunOutputs } from "../src/evaluate/outputs.ts";
+import { openModels, rowsOfRun, type RunOutputs } from "../src/evaluate/outputs.ts";
 import type { Batching } from "../src/forward/batching.ts";
 import { asItIs, type Runner } from "../src/forward/relay.ts";
 import { Graph } from "../src/graph/graph.ts";
@@ -45,7 +45,8 @@ async function runsOf(pool: EnginePool, runners: readonly Runner[], options: {
   readonly ahead?: number;
 }): Promise<RunOutputs[]> {
   const runs: RunOutputs[] = [];
-  for await (const run of outputsOf(pool, runners, samples, options)) runs.push(run);
+  const models = await openModels(pool, runners);
+  for await (const run of models.outputsOf(samples, options)) runs.push(run);
   return runs;
 }
 
@@ -93,17 +94,18 @@ Deno.test("a model is fed by the names of its inputs, and no session stays open"
     });
   const batching = batchingOf(model, undefined);
   const fed: Runner = { ...runner(other), feeds: ({ x }) => ({ z: x }) };
+  const { x: first } = samples[0].inputs,
+    batch = {
+      x: { type: "float32" as const, dims: first.dims, data: first.data as Float32Array },
+    };
+  const { y } = await (await openModels(pool, [runner(model)])).once(batch);
+  assertEquals(y.data, expected(2)[0]);
   const runs = await runsOf(pool, [runner(model), fed], { batching, runSize: 2 });
   assertEquals(
     runs.flatMap((run) => rowsOfRun(batching, run, "y", run.outputs[1].y)),
     expected(-1),
   );
-  const { x } = samples[0].inputs;
-  await assertRejects(() =>
-    pool.clients[0].call("run", ["outputs 0", {
-      x: { type: "float32", dims: x.dims, data: x.data as Float32Array },
-    }])
-  );
+  await assertRejects(() => pool.clients[0].call("run", ["outputs 0", batch]));
 });
 
 Deno.test("a signal stops between two runs", async () => {
@@ -112,7 +114,8 @@ Deno.test("a signal stops between two runs", async () => {
   const options = { batching: batchingOf(model, 1), signal: controller.signal };
   let runs = 0;
   const error = await assertRejects(async () => {
-    for await (const _ of outputsOf(pool, [runner(model)], samples, options)) {
+    const models = await openModels(pool, [runner(model)]);
+    for await (const _ of models.outputsOf(samples, options)) {
       if (++runs === 2) controller.abort();
     }
   }, AttuneError);

@@ -147,7 +147,9 @@ function stopOnSignals(controller: AbortController): Disposable {
   };
 }
 
-/** With a listener, writing past a limit on the size of files fails instead of ending the program. */
+/**
+ * With a listener, writing past a limit on the size of files fails instead of ending the program.
+ */
 function ignore(): void {}
 
 /** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */

@@ -9,7 +9,9 @@ import { AttuneError } from "../errors.ts";
 
 /** A flag. Without `value` it is a switch, and `--no-…` turns it off. */
 export interface Flag {
-  /** What stands for the value in the help, as in `--bits N`. Default: none, the flag is a switch. */
+  /**
+   * What stands for the value in the help, as in `--bits N`. Default: none, the flag is a switch.
+   */
   readonly value?: string;
   /** One line for the help. */
   readonly help: string;

@@ -14,7 +14,10 @@ import { shorten, widthOf } from "./width.ts";
 const INTERVAL = 100;
 /** Columns of the bar. */
 const WIDTH = 24;
-/** Time left is shown once this share is done and this many seconds are spent: before, it is a guess. */
+/**
+ * Time left is shown once this share is done and this many seconds are spent: before, it is a
+ * guess.
+ */
 const LEAST_SHARE = 0.02, LEAST_SECONDS = 1;
 /** Goes to the start of the line and clears it. */
 const CLEAR = "\r\x1b[K";

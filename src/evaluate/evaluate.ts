@@ -6,16 +6,15 @@
 
 import type { Batch } from "../engine/spool.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
-import { type Batched, type BatchingOptions, findBatching } from "../forward/probe.ts";
-import { asItIs, fitsSession, runOnce } from "../forward/relay.ts";
+import { type BatchingOptions, findBatching } from "../forward/probe.ts";
+import { asItIs } from "../forward/relay.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { WatchOptions } from "../progress.ts";
-import { opening } from "../runtime/opening.ts";
 import type { SampleSource } from "../samples/sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { Comparison, type Evaluation } from "./metrics.ts";
-import { outputsOf, rowsOfRun } from "./outputs.ts";
+import { openModels, rowsOfRun } from "./outputs.ts";
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions extends BatchingOptions, WatchOptions {
@@ -23,17 +22,19 @@ export interface EvaluateOptions extends BatchingOptions, WatchOptions {
   onWarning?: (message: string) => void;
 }
 
-/** Samples in a batch where the model leaves it free: enough to keep a session busy, few in memory. */
+/**
+ * Samples in a batch where the model leaves it free: enough to keep a session busy, few in memory.
+ */
 const BATCH = 4;
 /** Batches under way per engine, so that no engine waits for samples to be read. */
 const AHEAD = 2;
 
 /**
- * Compares the first output of `model` with that of `reference` of the same name, or else with its first,
- * on `samples`, in one pass.
+ * Compares the first output of `model` with that of `reference` of the same name, or else with its
+ * first, on `samples`, in one pass.
  *
- * @throws {AttuneError} `bad-data` where there are no samples, they do not fit, or the two models have
- * other inputs or outputs.
+ * @throws {AttuneError} `bad-data` where there are no samples, they do not fit, or the two models
+ * have other inputs or outputs.
  */
 export async function evaluate(
   model: Model,
@@ -45,21 +46,23 @@ export async function evaluate(
   const { batch: most = BATCH, signal, onProgress, onWarning } = options;
   using _ = pool.stopOn(signal);
   const { name, output, feeds } = pairOf(model, reference, onWarning);
-  const batched = await probe(model, samples, pool, options);
+  const models = await openModels(pool, [
+    { ...asItIs(model), outputs: [name] },
+    ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
+  ]);
+  const once = models.once.bind(models), { inputs, outputs } = new Graph(model);
+  const batched = await findBatching({ inputs, outputs }, samples, once, options);
   for (const warning of batched.warnings) onWarning?.(warning);
   const { batching } = batched;
-  const results = outputsOf(
-    pool,
-    [
-      { ...asItIs(model), outputs: [name] },
-      ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
-    ],
-    batched.samples,
-    { batching, runSize: Math.min(BATCH, most), ahead: AHEAD, signal },
-  );
+  const runs = models.outputsOf(batched.samples, {
+    batching,
+    runSize: Math.min(BATCH, most),
+    ahead: AHEAD,
+    signal,
+  });
   const comparison = new Comparison();
   let read = 0;
-  for await (const run of results) {
+  for await (const run of runs) {
     checkAborted(signal);
     const { samples: batch, outputs: [first, second = first] } = run;
     const candidate = first[name], expected = second[output];
@@ -79,25 +82,6 @@ export async function evaluate(
   }
   if (read === 0) throw new AttuneError("bad-data", "Cannot evaluate without samples: give some");
   return comparison.result();
-}
-
-/** How `samples` become runs of `model`; the first engine tries it. */
-async function probe(
-  model: Model,
-  samples: SampleSource,
-  pool: EnginePool,
-  options: BatchingOptions,
-): Promise<Batched> {
-  const graph = new Graph(model), { inputs, outputs } = graph, [engine] = pool.clients;
-  let opened: Promise<void> | undefined;
-  const whole = fitsSession(graph);
-  const batched = await findBatching({ inputs, outputs }, samples, async (batch) => {
-    if (!whole) return await runOnce(model, batch, engine);
-    await (opened ??= engine.call("open", opening("probe", model)));
-    return await engine.call("run", ["probe", batch]);
-  }, options);
-  await engine.call("close", []);
-  return batched;
 }
 
 /** The outputs that are compared, and how the reference is fed the same. */

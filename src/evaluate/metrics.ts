@@ -23,9 +23,13 @@ export interface Evaluation {
   readonly agreement: number;
   /** Σ (q − r)² / Σ r² over all outputs. */
   readonly mse: number;
-  /** Mean Kullback–Leibler divergence of the answer's distribution from the reference's, in nats. */
+  /**
+   * Mean Kullback–Leibler divergence of the answer's distribution from the reference's, in nats.
+   */
   readonly kl: number;
-  /** 95 % intervals by bootstrap over paired samples; of accuracy, the change against the reference. */
+  /**
+   * 95 % intervals by bootstrap over paired samples; of accuracy, the change against the reference.
+   */
   readonly interval: {
     /** Of top1 − reference.top1, in points. */
     readonly top1: Interval | null;
@@ -54,8 +58,8 @@ const RESAMPLES = 2000;
  * Gathers the outputs of two models, sample by sample.
  *
  * A sample's output is one vector, taken as the scores of its classes: logits, or probabilities,
- * which are told by the reference being ≥ 0 with the sum 1. Of other outputs (a regression, a map of
- * positions × classes) `mse` is the figure to go by.
+ * which are told by the reference being ≥ 0 with the sum 1. Of other outputs (a regression, a map
+ * of positions × classes) `mse` is the figure to go by.
  *
  * @example
  * ```ts
@@ -75,8 +79,8 @@ export class Comparison {
    *
    * An infinity that both give is no difference: what a mask rules out has no score.
    *
-   * @throws {AttuneError} `bad-data` where the outputs differ in length, one alone is not finite, or
-   * the label is no class.
+   * @throws {AttuneError} `bad-data` where the outputs differ in length, one alone is not finite,
+   * or the label is no class.
    */
   add(reference: Float32Array, candidate: Float32Array, label?: number): void {
     const sample = this.#kept.length / KEPT, { length } = reference;

@@ -1,7 +1,7 @@
 /**
  * The last check: the written model is opened again and runs on samples that calibration never saw,
- * beside the float model and the simulation that calibration went by. What is wrong with it is said, with
- * the layer and the remedy; nothing that shows here takes the finished work away.
+ * beside the float model and the simulation that calibration went by. What is wrong with it is
+ * said, with the layer and the remedy; nothing that shows here takes the finished work away.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { buildModel, buildPart, type Parts } from "../emit/build.ts";
 import { nearestParts } from "../emit/nearest.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
 import { Comparison } from "../evaluate/metrics.ts";
-import { outputsOf, rowsOfRun, type RunOutputs } from "../evaluate/outputs.ts";
+import { openModels, rowsOfRun, type RunOutputs } from "../evaluate/outputs.ts";
 import type { Batching } from "../forward/batching.ts";
 import { partsOf, type PartSource, simulatedParts } from "../forward/open_part.ts";
 import { asItIs, fitsSession, type Runner } from "../forward/relay.ts";
@@ -29,8 +29,9 @@ import { LayerDifferences, OutputDifferences } from "./differences.ts";
 /** The error of an output above which layers are looked at one by one. */
 const SUSPICIOUS_ERROR = 0.02;
 /**
- * How far the file may be from its simulation. Where activations are rounded, values near the middle of
- * two levels fall to either side, which adds up to as much as the error of that rounding itself.
+ * How far the file may be from its simulation. Where activations are rounded, values near the
+ * middle of two levels fall to either side, which adds up to as much as the error of that rounding
+ * itself.
  */
 const FLOAT_NOISE = 1e-6, INTEGER_NOISE = 1e-4, NOISE_OF_ROUNDING = 3;
 /** Runs that layers are looked at on, at most. */
@@ -82,7 +83,9 @@ export async function checkResult(
 interface ComparedOutputs {
   /** By output. */
   readonly differences: ReadonlyMap<string, OutputDifferences>;
-  /** Percent of samples whose first output gives the float model's answer; undefined without any. */
+  /**
+   * Percent of samples whose first output gives the float model's answer; undefined without any.
+   */
   readonly agreement: number | undefined;
 }
 
@@ -179,14 +182,10 @@ class Check {
   }
 
   /** What all of `runners` compute of the held-out samples, run by run, in the first engine. */
-  #runs(runners: readonly Runner[], most = Infinity): AsyncGenerator<RunOutputs> {
+  async *#runs(runners: readonly Runner[], most = Infinity): AsyncGenerator<RunOutputs> {
     const { heldOut, batching, signal } = this.#options, { size = 1 } = batching;
-    const engines = this.#pool.clients.slice(0, 1);
-    return outputsOf(this.#pool, runners, heldOut.slice(0, most * size), {
-      batching,
-      engines,
-      signal,
-    });
+    const models = await openModels(this.#pool, runners, this.#pool.clients.slice(0, 1));
+    yield* models.outputsOf(heldOut.slice(0, most * size), { batching, signal });
   }
 
   /** How far the file may be from its simulation, whose error is `error`. */

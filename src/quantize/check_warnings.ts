@@ -56,7 +56,9 @@ export function outputWarnings(
   return warnings;
 }
 
-/** That the file is another model than its simulation, from `layer` on or, without one, at its end. */
+/**
+ * That the file is another model than its simulation, from `layer` on or, without one, at its end.
+ */
 export function driftWarning(outputs: readonly string[], layer: string | undefined): string {
   const where = layer === undefined
     ? `behind the last layer; leave activations in float`

@@ -25,7 +25,8 @@ export interface Checkpointing {
 /**
  * Opens `checkpoint` for the job of `plan` that `identity` tells from all others.
  *
- * @throws {AttuneError} `bad-option` where `resume` is set and the state there is not one of this job.
+ * @throws {AttuneError} `bad-option` where `resume` is set and the state there is not one of this
+ * job.
  */
 export async function openCheckpoint(
   plan: Plan,
@@ -44,7 +45,8 @@ export async function openCheckpoint(
 const SAVING = 0.05, MOMENT = 500;
 
 /**
- * `save`, but for calls that come too soon after one that took long: a large model's levels are many.
+ * `save`, but for calls that come too soon after one that took long: a large model's levels are
+ * many.
  *
  * @param now the time in milliseconds.
  */

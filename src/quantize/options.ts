@@ -14,9 +14,13 @@ import type { WatchOptions } from "../progress.ts";
 
 /** Options of every job that calibrates. */
 export interface CalibrationOptions extends BatchingOptions, WatchOptions {
-  /** How levels are found. Default: attention, as each job says with how many candidates per row. */
+  /**
+   * How levels are found. Default: attention, as each job says with how many candidates per row.
+   */
   rounding?: RoundingMethod;
-  /** How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse. */
+  /**
+   * How ranges of activations are found. Default: the smallest and largest value; of 4 bits, mse.
+   */
   range?: RangeMethod;
   /** Pull towards the original weights, relative to the mean of H's diagonal. Default: 0.01. */
   damping?: number;
@@ -26,7 +30,9 @@ export interface CalibrationOptions extends BatchingOptions, WatchOptions {
   seed?: number;
 }
 
-/** Options of {@linkcode quantize}: 16 candidates per row; 32 samples held out, at most one in 16. */
+/**
+ * Options of {@linkcode quantize}: 16 candidates per row; 32 samples held out, at most one in 16.
+ */
 export interface QuantizeOptions extends CalibrationOptions {
   /** Whether layers repair the error of those before them. Default: true. */
   floatTargetShift?: boolean;
@@ -129,7 +135,9 @@ export function resolveOptions(plan: Plan, options: QuantizeOptions): QuantizeSe
   return { ...settings, floatTargetShift, biasCorrection, scaleRefit, blocks };
 }
 
-/** Refuses what nested and piecewise grids do not go with: they are found by sequential rounding. */
+/**
+ * Refuses what nested and piecewise grids do not go with: they are found by sequential rounding.
+ */
 function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
   const { nested, grid } = plan.options;
   if (nested === undefined && grid === "uniform") return;

@@ -1,10 +1,11 @@
 /**
  * One calibration, many budgets: what size of the file goes with what error.
  *
- * The float model is run once. While a layer's statistics are at hand, the layer is rounded to every
- * width; a budget then only picks from these roundings, and costs no more than running its model on
- * samples that were kept out. Layers are rounded as if those before them were exact: a job of its own,
- * where each layer repairs the errors of those before it, mostly does better than its point.
+ * The float model is run once. While a layer's statistics are at hand, the layer is rounded to
+ * every width; a budget then only picks from these roundings, and costs no more than running its
+ * model on samples that were kept out. Layers are rounded as if those before them were exact: a job
+ * of its own, where each layer repairs the errors of those before it, mostly does better than its
+ * point.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import type { RangedGrid } from "../calibrate/checkpoint.ts";
 import { buildModel } from "../emit/build.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
 import { Comparison } from "../evaluate/metrics.ts";
-import { outputsInSessions, type PoolEngine, rowsOfRun } from "../evaluate/outputs.ts";
+import { openSessions, type PoolEngine, rowsOfRun } from "../evaluate/outputs.ts";
 import type { Batching } from "../forward/batching.ts";
 import { batchSamples, loadSamples } from "../forward/load.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
@@ -38,8 +39,8 @@ import { resolveSweep, type SweepOptions, type SweepSettings } from "./sweep_opt
 /**
  * Tries `plan` at several budgets on `samples`. Its own `bits` do not matter.
  *
- * @throws {AttuneError} `bad-data` where there are too few samples, `bad-option` where an average is out
- * of range, `aborted` where the signal fired.
+ * @throws {AttuneError} `bad-data` where there are too few samples, `bad-option` where an average
+ * is out of range, `aborted` where the signal fired.
  */
 export async function sweep(
   plan: Plan,
@@ -201,7 +202,8 @@ async function firstOutputs(
 ): Promise<Float32Array[]> {
   const [{ name }] = model.proto.graph.output, rows: Float32Array[] = [];
   const runner = { whole: () => model, outputs: [name], options: { simulate: true } };
-  for await (const run of outputsInSessions([engine], [runner], samples, { batching })) {
+  const models = await openSessions([engine], [runner]);
+  for await (const run of models.outputsOf(samples, { batching })) {
     rows.push(...rowsOfRun(batching, run, name, run.outputs[0][name]));
   }
   return rows;

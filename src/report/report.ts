@@ -77,14 +77,15 @@ export interface TableReport {
 /**
  * What came of a block that was to be learned.
  *
- * - `learned`: it is better than its layers were as they had been rounded. In all other cases they stay so.
+ * - `learned`: it is better than its layers were as they had been rounded. In all other cases they
+ *   stay so.
  * - `no gain`: learning did not make it better.
  * - `no time`: the time budget was spent.
  * - `too few samples`: there are too few to learn from some and judge by others.
  * - `no single samples`: samples cannot be picked out of the tensors around it.
  * - `enough bits`: all of its layers have so many that there is nothing to learn.
- * - `no gradient`: it cannot be differentiated: a node has no gradient here, or samples do not lie along
- *   the first axis of a tensor within.
+ * - `no gradient`: it cannot be differentiated: a node has no gradient here, or samples do not lie
+ *   along the first axis of a tensor within.
  */
 export type BlockOutcome = (typeof BLOCK_OUTCOMES)[number];
 
@@ -136,7 +137,10 @@ export interface Report {
   };
   /** Bytes of all initializers. */
   readonly size: { readonly before: number; readonly after: number };
-  /** How widths were chosen layer by layer, and what each layer pays; undefined where they were given. */
+  /**
+   * How widths were chosen layer by layer, and what each layer pays; undefined where they were
+   * given.
+   */
   readonly allocation?: Allocation;
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
