@@ -71,10 +71,10 @@ function failureOf(
   error: unknown,
   { verbose }: { readonly verbose: boolean },
 ): { lines: string[]; code: ExitCode } {
-  const known = error instanceof AttuneError ? error : undefined;
-  const mendable = known?.isUserError ?? false;
-  const why = known
-    ? messageWithFlags(known)
+  const attuneError = error instanceof AttuneError ? error : undefined;
+  const mendable = attuneError?.isUserError ?? false;
+  const why = attuneError
+    ? messageWithFlags(attuneError)
     : `attune failed: ${(error as Error)?.message ?? error}`;
   const lines = [`error: ${why}`];
   if (verbose) lines.push(String((error as Error)?.stack ?? ""));

@@ -103,8 +103,8 @@ function line(
       parts.push(`${duration(spent * (1 - share) / share)} left`);
     }
   } else parts.push(`${done}`, duration(spent));
-  const known = parts.join("  ");
-  if (!detail) return shorten(known, width);
-  const room = width - widthOf(known) - 2;
-  return room < 4 ? shorten(known, width) : `${known}  ${shorten(printable(detail), room)}`;
+  const text = parts.join("  ");
+  if (!detail) return shorten(text, width);
+  const room = width - widthOf(text) - 2;
+  return room < 4 ? shorten(text, width) : `${text}  ${shorten(printable(detail), room)}`;
 }

@@ -76,7 +76,7 @@ ${run(report)}
 function header(report: Report): Markup {
   const { model, layers, skipped, samples, size, check, stages, peakMemory = 0 } = report;
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  const left = skipped.length === 0 ? "none" : skipped.length;
+  const floats = skipped.length === 0 ? "none" : skipped.length;
   const figures = [
     figure(
       "Weights",
@@ -105,7 +105,7 @@ function header(report: Report): Markup {
   ];
   return markup`<header>
 <h1>${model}</h1>
-<p class="lede">${plural(layers.length, "layer")} quantized, ${left} left in float;
+<p class="lede">${plural(layers.length, "layer")} quantized, ${floats} left in float;
  ${report.method} rounding, calibrated on ${plural(samples.calibration, "sample")}, seed
  ${report.seed}.</p>
 <dl class="figures">
