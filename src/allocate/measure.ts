@@ -113,14 +113,14 @@ class Measurement {
     const work = segments.map((segment) => portions(segment.steps.flat(), distinct));
     const probes = Math.min(batches, this.#probes.lanes * this.#probes.batches);
     this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
-    await this.#everyLane((client, lane) => client.call("keep", [lane]));
+    await this.#everyLane((client, lane) => client.call("keepSamples", [lane]));
     const inputs = this.#typesAt(0);
     await openPart(this.#pool, "float", partsOf(this.#plan.model), inputs, this.#outputs);
-    const remembered = this.#pool.perLane(
+    const recorded = this.#pool.perLane(
       this.#probes.lanes,
-      (client, lane) => client.call("remember", [lane, "float", this.#probes.batches]),
+      (client, lane) => client.call("recordReference", [lane, "float", this.#probes.batches]),
     );
-    for await (const _ of remembered) checkAborted(this.#options.signal);
+    for await (const _ of recorded) checkAborted(this.#options.signal);
     const measured: LayerMeasures[] = [];
     for (const [i, segment] of segments.entries()) {
       const types = this.#typesAt(segment.start);
@@ -142,7 +142,7 @@ class Measurement {
       }
     }
     await this.#pool.close();
-    await this.#everyLane((client, lane) => client.call("rewind", [lane]));
+    await this.#everyLane((client, lane) => client.call("rewindToSamples", [lane]));
     if (gradient === undefined) return measured;
     const norms = await gradientNorms(
       this.#plan,
@@ -268,11 +268,11 @@ class Measurement {
     await this.#everyLane((client, lane) =>
       client.call(
         "advance",
-        [lane, "float", "float", names],
+        [lane, "float", "float", names, Infinity],
         (done) => this.#advanceProgress(done, "next segment"),
       )
     );
-    await this.#everyLane((client, lane) => client.call("turn", [lane]));
+    await this.#everyLane((client, lane) => client.call("nextSegment", [lane]));
     await this.#pool.close();
   }
 

@@ -16,13 +16,13 @@ import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../workers/pool.ts";
+import type { Job } from "../forward/job.ts";
 import { costOfCheck, costsOf, TimeBudget } from "./time_budget.ts";
 import type { LearnedSegment, OnShare, SegmentLearner, Spent } from "../calibrate/learner.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
-import type { BlockOutcome } from "../report/report.ts";
+import type { BlockReport } from "../report/report.ts";
 import { learnBlock } from "./learn.ts";
-import { blockModel } from "./model.ts";
+import { type BlockModel, blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
 import { BlockSamples } from "./samples.ts";
 
@@ -53,19 +53,17 @@ export function planBlocks(
 export class BlockLearner implements SegmentLearner {
   /** The blocks, in their order. */
   readonly segments: readonly Block[];
-  readonly #plan: Plan;
-  readonly #pool: EnginePool;
+  readonly #job: Job;
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
   readonly #budget: TimeBudget;
-  readonly #loaded: LoadedBatches;
   readonly #shards: number;
   readonly #unpaired: ReadonlySet<string>;
 
-  /** A learner on the samples that `pool` holds. */
-  constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, settings: LearnerSettings) {
-    this.#plan = plan;
-    this.#pool = pool;
+  /** A learner of the blocks of `job`. */
+  constructor(job: Job, settings: LearnerSettings) {
+    const { plan, loaded, pool, seed } = job;
+    this.#job = job;
     this.#settings = settings;
     this.#unpaired = unpairedTensors(plan);
     const { blocks, size, fixed } = planBlocks(
@@ -75,13 +73,8 @@ export class BlockLearner implements SegmentLearner {
       sizeOfShards(loaded),
     );
     this.segments = blocks;
-    this.#loaded = loaded;
     this.#shards = Math.ceil(settings.batch / size);
-    this.#samples = new BlockSamples(loaded, {
-      size,
-      fixed,
-      seed: settings.seed,
-    });
+    this.#samples = new BlockSamples(loaded, { size, fixed, seed });
     const costs = costsOf(plan, loaded, this.segments);
     const check = costOfCheck(plan, loaded, settings.heldOut, pool.clients.length);
     this.#budget = new TimeBudget(settings.timeBudget, settings.started, costs, check);
@@ -97,50 +90,29 @@ export class BlockLearner implements SegmentLearner {
   ): Promise<LearnedSegment> {
     const block = this.segments[index];
     const layers = block.steps.flat().map((layer) => layer.target.name);
-    const stay = (outcome: BlockOutcome, note: string): LearnedSegment => {
+    const stay = ({ outcome, note }: Stay): LearnedSegment => {
       onShare(1, layers[0]);
-      return {
-        roundings: new Map(),
-        scales: new Map(),
-        report: { layers, steps: 0, outcome, note },
-      };
+      const report = { layers, steps: 0, outcome, note };
+      return { roundings: new Map(), scales: new Map(), report };
     };
-    if (!this.#samples.enough) return stay("too few samples", "too few samples");
-    if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
-      return stay(
-        "no single samples",
-        "its rows are chosen by values, which quantization may choose otherwise",
-      );
-    }
-    const mixed = this.#mixed(block);
-    if (mixed !== undefined) return stay("no single samples", mixed);
-    if (this.#budget.left(index, performance.now(), spent) === 0) {
-      return stay("no time", "no time left");
-    }
-    const model = blockModel(this.#plan, block, parts, types);
-    const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
-    if (!coarse && model.activations.length === 0) {
-      return stay("enough bits", `all of ${ENOUGH_BITS} bits`);
-    }
-    const node = unsupported(model.model, model.layers.map(({ weight }) => weight));
-    if (node) {
-      return stay("no gradient", `node "${nodeName(node)}" (${node.opType}) has no gradient here`);
-    }
-    const { signal, onGraph } = this.#settings;
+    const reason = this.#reasonToStay(index, spent);
+    if (reason) return stay(reason);
+    const model = blockModel(this.#job.plan, block, parts, types);
+    const nothing = nothingToLearn(model);
+    if (nothing) return stay(nothing);
+    const { onGraph } = this.#settings;
     let shared = 0;
     try {
       const { roundings, scales, report } = await learnBlock(
-        this.#plan,
+        this.#job,
         model,
         parts,
         this.#samples,
-        this.#pool,
         {
           ...this.#settings,
           shards: this.#shards,
           // Errors of few levels are large: learning only from them, weights would come to rely on them.
-          drop: this.#settings.drop ?? this.#plan.options.activationBits === 4,
-          signal,
+          drop: this.#settings.drop ?? this.#job.plan.options.activationBits === 4,
           dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
           deadline: (error) => this.#budget.deadline(index, error, performance.now(), spent),
@@ -154,26 +126,54 @@ export class BlockLearner implements SegmentLearner {
     } catch (error) {
       // A form of an operator that has no gradient shows when it is differentiated.
       if (!(error instanceof AttuneError) || error.code !== "bad-model") throw error;
-      return stay("no gradient", error.message);
+      return stay({ outcome: "no gradient", note: error.message });
     } finally {
       onShare(1 - shared, layers[0]);
     }
   }
 
+  /** Why block `index` is not learned, as far as that shows before its model is made. */
+  #reasonToStay(index: number, spent: Spent): Stay | undefined {
+    const block = this.segments[index];
+    if (!this.#samples.enough) return { outcome: "too few samples", note: "too few samples" };
+    const mixed = [...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))
+      ? "its rows are chosen by values, which quantization may choose otherwise"
+      : this.#mixed(block);
+    if (mixed !== undefined) return { outcome: "no single samples", note: mixed };
+    return this.#budget.left(index, performance.now(), spent) === 0
+      ? { outcome: "no time", note: "no time left" }
+      : undefined;
+  }
+
   /** Why samples cannot be picked out of the tensors around `block`, if they cannot. */
   #mixed({ inputs, outputs }: Block): string | undefined {
-    const { uniform, bySample } = this.#loaded;
+    const { uniform, bySample } = this.#job.loaded;
     if (!uniform) return "the samples have several shapes";
     const name = [...inputs, ...outputs].find((name) => bySample?.has(name) === false);
     return name && notBySample(name).message;
   }
 
   #dimsOf(name: string, samples: number): readonly number[] | undefined {
-    const { batching, shapes } = this.#loaded, dims = shapes.get(name)?.dims;
+    const { batching, shapes } = this.#job.loaded, dims = shapes.get(name)?.dims;
     const { size: profiled = 1 } = batching;
     if (samples === profiled || dims === undefined) return dims;
     return dims.length === 0 ? undefined : [dims[0] / profiled * samples, ...dims.slice(1)];
   }
+}
+
+/** Why a block stays as its layers were rounded. */
+type Stay = Required<Pick<BlockReport, "outcome" | "note">>;
+
+/** Why the block of `model` is not learned, if there is nothing to learn, or no way to. */
+function nothingToLearn({ layers, activations, model }: BlockModel): Stay | undefined {
+  const coarse = layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
+  if (!coarse && activations.length === 0) {
+    return { outcome: "enough bits", note: `all of ${ENOUGH_BITS} bits` };
+  }
+  const node = unsupported(model, layers.map(({ weight }) => weight));
+  if (node === undefined) return undefined;
+  const note = `node "${nodeName(node)}" (${node.opType}) has no gradient here`;
+  return { outcome: "no gradient", note };
 }
 
 /** Samples of every shard, where the model decides it. */
@@ -184,12 +184,8 @@ function sizeOfShards({ batching }: LoadedBatches): number | undefined {
 
 /** What a learner goes by. */
 export interface LearnerSettings extends BlockSettings {
-  /** Decides every random choice. */
-  readonly seed: number;
   /** Samples that the result is checked on, at most. */
   readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
-  /** Stops the job. */
-  readonly signal?: AbortSignal;
 }

@@ -65,12 +65,10 @@ export async function quantize(
     { resume },
   );
   const tables = await roundTables(plan, pool);
-  const learner = blocks && new BlockLearner(plan, loaded, pool, {
-    ...settings,
-    ...blocks,
-    started,
-  });
-  const calibrated = await calibrate(plan, loaded, pool, {
+  const job = { plan, loaded, pool, seed: settings.seed, signal, onProgress };
+  const learner = blocks &&
+    new BlockLearner(job, { ...blocks, heldOut: settings.heldOut, started });
+  const calibrated = await calibrate(job, {
     ...settings,
     learner,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),
@@ -86,6 +84,6 @@ export async function quantize(
     onProgress?.({ stage: "check", done: 1, total: 1 });
     return result;
   });
-  const job = { settings, read, tables, calibrated, checked, stages: stages.list };
-  return { model, report: reportOf(plan, job) };
+  const result = { settings, read, tables, calibrated, checked, stages: stages.list };
+  return { model, report: reportOf(plan, result) };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Calibrated } from "../calibrate/job.ts";
+import type { Calibrated } from "../calibrate/calibrated.ts";
 import type { LoadedSamples } from "../forward/load.ts";
 import type { RoundedTable } from "../layer/round_tables.ts";
 import type { Plan } from "../plan/plan.ts";

@@ -27,6 +27,7 @@ import { observeRanges } from "../layer/collect.ts";
 import type { Model } from "../onnx/model.ts";
 import { typeNamed } from "../onnx/tensor.ts";
 import type { RangeMethod } from "../plan/options.ts";
+import { gridSource } from "../plan/activations.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { SweepPoint, SweepReport } from "../report/sweep_report.ts";
 import { opening } from "../runtime/opening.ts";
@@ -68,7 +69,7 @@ export async function sweep(
       gradients,
       onLayer: async (layer, statistics, centred) => {
         const { target: { weight, input } } = layer;
-        const grid = grids.get(plan.activations.shared.get(input) ?? input);
+        const grid = grids.get(gridSource(plan.activations, input));
         const sums = { statistics, centred, grid };
         rounded.set(weight, await roundToWidths(plan, layer, sums, pool, settings));
       },

@@ -76,7 +76,7 @@ export function codebookErrors(
 }
 
 /** Σ h (s·q − w)² of each row with the nearest of the levels lo … lo + span. */
-function windowErrors(search: GridSearch, span: number): Float64Array {
+export function windowErrors(search: GridSearch, span: number): Float64Array {
   const { target, importance, scale, lo, rows, d, block } = search;
   const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
   const blocks = Math.ceil(d / block);
