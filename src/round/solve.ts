@@ -6,7 +6,7 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { GRADIENT_STATE } from "../kernel/arguments.ts";
+import { blocksOf, GRADIENT_STATE } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
 import { nearestOf, roundToCodebook } from "./codebook.ts";
@@ -84,7 +84,7 @@ class LayerSolver {
     this.#problem = problem;
     const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
     this.#rows = groups * rows;
-    this.#blocks = Math.ceil(depth / blockSize);
+    this.#blocks = blocksOf(depth, blockSize);
     this.#weight = kernel.f32(weight);
     this.#target = shift
       ? shiftTarget(

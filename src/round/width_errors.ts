@@ -4,6 +4,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { solveBlocked } from "./blocked.ts";
 import type { Problem } from "./problem.ts";
@@ -44,8 +45,8 @@ export function spectrumOf(kernel: Kernel, problem: SpectrumProblem): Float64Arr
     for (let g = 0; g < groups; g++) {
       const inner = kernel.mark();
       const w = kernel.f32(square.view.subarray(g * rows * depth, (g + 1) * rows * depth));
-      const { diagonal, beside } = kernel.tridiagonal({ w, rows, d: depth });
-      eigenvalues.set(eigenvaluesOf(diagonal, beside), g * n);
+      const { diagonal, offDiagonal } = kernel.tridiagonal({ w, rows, d: depth });
+      eigenvalues.set(eigenvaluesOf(diagonal, offDiagonal), g * n);
       kernel.reset(inner);
     }
     return eigenvalues;
@@ -128,7 +129,7 @@ export function* widthErrors(
     const importance = h ? diagonalOf(kernel, h, d) : kernel.f32(groups * d);
     if (!h) importance.view.fill(1);
     const loss = kernel.f32(groups * rows), lo = kernel.f32(groups * rows);
-    const scale = kernel.f32(groups * rows * Math.ceil(d / block));
+    const scale = kernel.f32(groups * rows * blocksOf(d, block));
     const common = { q, target, scale, lo, block, rows, groups, d, loss };
     for (const [i, problem] of problems.entries()) {
       const grid = { ...common, span: problem.windows.span };
@@ -163,7 +164,7 @@ function squaredError(
   block: number,
   { levels, scales }: { levels: ArrayLike<number>; scales: Float32Array },
 ): number {
-  const perRow = Math.ceil(depth / block);
+  const perRow = blocksOf(depth, block);
   let total = 0;
   for (let i = 0; i < weight.length; i++) {
     const at = Math.floor(i / depth) * perRow + Math.floor(i % depth / block);
