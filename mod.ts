@@ -24,8 +24,8 @@
  * @module
  */
 
-export { AttuneError, type ErrorCode } from "./src/errors.ts";
-export { type OnProgress, type ProgressEvent } from "./src/progress.ts";
+export { AttuneError, type AttuneErrorOptions, type ErrorCode, type Remedy } from "./src/errors.ts";
+export type { OnProgress, ProgressEvent, ProgressStage, WatchOptions } from "./src/progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./src/onnx/model.ts";
 export { readModel, writeModel } from "./src/onnx/file.ts";
 export type { ExternalData } from "./src/onnx/tensor.ts";
@@ -51,10 +51,12 @@ export type { Layout, PlaneWidth } from "./src/formats/planes.ts";
 export type { SkippedTable, TableSkipReason } from "./src/plan/tables.ts";
 export type { TablePlan } from "./src/weights/table.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./src/weights/target.ts";
-export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize/quantize.ts";
+export { quantize, type Quantized } from "./src/quantize/quantize.ts";
+export type { CalibrationOptions, QuantizeOptions } from "./src/quantize/options.ts";
 export { cut, type CutOptions } from "./src/emit/narrow.ts";
 export type { NestedFormat } from "./src/formats/format.ts";
-export { sweep, type SweepOptions } from "./src/quantize/sweep.ts";
+export { sweep } from "./src/quantize/sweep.ts";
+export type { SweepOptions } from "./src/quantize/sweep_options.ts";
 export type { SweepPoint, SweepReport } from "./src/report/sweep_report.ts";
 export { renderSweep } from "./src/report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./src/blocks/options.ts";
@@ -65,6 +67,7 @@ export type { BatchingOptions } from "./src/forward/probe.ts";
 export type { BatchAxis } from "./src/samples/batch_axis.ts";
 export { Comparison, type Evaluation, type Interval } from "./src/evaluate/metrics.ts";
 export {
+  type BlockOutcome,
   type BlockReport,
   type LayerReport,
   type Report,

@@ -88,7 +88,10 @@ async function attune<T>(args: readonly string[]): Promise<T> {
 /** What became of a model. */
 export interface Outcome {
   /** The report of the run. */
-  readonly report: Report & { readonly file: { readonly before: number; readonly after: number } };
+  readonly report: Report & {
+    readonly file: { readonly before: number; readonly after: number };
+    readonly peakMemory: number;
+  };
   /** The written file against the float model. */
   readonly evaluation: Evaluation;
   /** Seconds of the quantization as a whole, start of the program included. */

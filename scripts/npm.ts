@@ -20,6 +20,8 @@ const DEPENDENCIES = [
   "sharp",
   "string-width",
 ];
+/** The source of the program that the package installs. */
+const PROGRAM = "cli.ts";
 
 /** Builds the package into `out`. */
 export async function buildPackage(out: string): Promise<void> {
@@ -33,7 +35,8 @@ export async function buildPackage(out: string): Promise<void> {
     const to = join(out, path.replace(/\.ts$/, ".js"));
     mkdirSync(dirname(to), { recursive: true });
     // Relative imports, and the address of the worker, name the compiled files.
-    writeFileSync(to, code.replace(/(["'])(\.{1,2}\/[^"'\n]+)\.ts\1/g, "$1$2.js$1"));
+    const script = code.replace(/(["'])(\.{1,2}\/[^"'\n]+)\.ts\1/g, "$1$2.js$1");
+    writeFileSync(to, path === PROGRAM ? `#!/usr/bin/env node\n${script}` : script);
   }
   const config = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
   const versions = new Map(
@@ -63,15 +66,6 @@ export async function buildPackage(out: string): Promise<void> {
       2,
     ),
   );
-  writeFileSync(
-    join(out, "cli.js"),
-    `#!/usr/bin/env node
-import process from "node:process";
-import { main } from "./src/cli/cli.js";
-
-process.exit(await main(process.argv.slice(2)));
-`,
-  );
   for (const name of ["README.md", "LICENSE"]) {
     writeFileSync(join(out, name), readFileSync(join(root, name)));
   }
@@ -79,7 +73,7 @@ process.exit(await main(process.argv.slice(2)));
 
 /** The library's source files, relative to the root. */
 function sources(): string[] {
-  const found: string[] = ["mod.ts"];
+  const found: string[] = ["mod.ts", PROGRAM];
   const walk = (folder: string) => {
     for (const name of readdirSync(folder).sort()) {
       const path = join(folder, name);

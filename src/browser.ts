@@ -16,16 +16,18 @@
  * @module
  */
 
-export { AttuneError, type ErrorCode } from "./errors.ts";
-export { type OnProgress, type ProgressEvent } from "./progress.ts";
+export { AttuneError, type AttuneErrorOptions, type ErrorCode, type Remedy } from "./errors.ts";
+export type { OnProgress, ProgressEvent, ProgressStage, WatchOptions } from "./progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
 export { makePlan as plan, type Plan } from "./plan/plan.ts";
 export type { PlanOptions } from "./plan/options.ts";
 export type { MixedBits } from "./plan/bits.ts";
 export { chooseBits, type ChooseOptions } from "./allocate/choose.ts";
-export { sweep, type SweepOptions } from "./quantize/sweep.ts";
+export { sweep } from "./quantize/sweep.ts";
+export type { SweepOptions } from "./quantize/sweep_options.ts";
 export type { SweepReport } from "./report/sweep_report.ts";
-export { quantize, type Quantized, type QuantizeOptions } from "./quantize/quantize.ts";
+export { quantize, type Quantized } from "./quantize/quantize.ts";
+export type { CalibrationOptions, QuantizeOptions } from "./quantize/options.ts";
 export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
 export type { BatchingOptions } from "./forward/probe.ts";
 export type { BatchAxis } from "./samples/batch_axis.ts";

@@ -10,7 +10,7 @@ import { printable } from "./printable.ts";
 /**
  * What kind of thing went wrong.
  *
- * - `bad-option`: a flag or an option has a value that is not allowed.
+ * - `bad-option`: an option has a value that is not allowed.
  * - `bad-model`: the model cannot be read, or is not one that can be quantized.
  * - `bad-data`: the samples cannot be read, or do not fit the model.
  * - `bad-output`: the result cannot be written.
@@ -28,31 +28,60 @@ export type ErrorCode =
   | "internal";
 
 /**
+ * A change of one option that mends an error: its name in the library, and the value to try, where
+ * one is known. `samples` are those that a job is given.
+ */
+export type Remedy =
+  | { readonly option: "backend"; readonly value: string }
+  | { readonly option: "nested"; readonly value: readonly number[] }
+  | {
+    readonly option: "overrides";
+    /** One more override; without a value, any that leaves large layers in float. */
+    readonly value?: { readonly pattern: string; readonly bits: "skip" };
+  }
+  | { readonly option: "resume"; readonly value: false }
+  | {
+    readonly option: "damping" | "edgeBits" | "format" | "granularity" | "samples";
+    readonly value?: undefined;
+  };
+
+/** What goes with an error. */
+export interface AttuneErrorOptions extends ErrorOptions {
+  /** Options that mend it; any one of them may do. Default: none. */
+  readonly remedies?: readonly Remedy[];
+}
+
+/**
  * An error with a code from a closed set.
  *
  * @example
  * ```ts
  * import { AttuneError } from "./errors.ts";
  *
- * const error = new AttuneError("bad-option", "Cannot use --bits 9: give a width from 2 to 8");
- * if (error.code !== "bad-option") throw error;
+ * const error = new AttuneError("bad-data", "Cannot factor a Gram matrix: give more damping", {
+ *   remedies: [{ option: "damping" }],
+ * });
+ * if (error.code !== "bad-data" || error.remedies[0].option !== "damping") throw error;
  * ```
  */
 export class AttuneError extends Error {
   /** What kind of thing went wrong. */
   readonly code: ErrorCode;
+  /** Options that mend it, for a program to set, or to tell in its own words. */
+  readonly remedies: readonly Remedy[];
 
   /**
-   * Creates an error; `message` is one sentence for people, without a full stop. Control characters in
-   * the names that it tells are escaped.
+   * Creates an error; `message` is one sentence for people, without a full stop. Control characters
+   * in the names that it tells are escaped.
    */
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options: AttuneErrorOptions = {}) {
     super(printable(message), options);
     this.name = "AttuneError";
     this.code = code;
+    this.remedies = options.remedies ?? [];
   }
 
-  /** Whether the user can mend it (a flag, a file), as opposed to a defect of attune. */
+  /** Whether the user can mend it (an option, a file), as opposed to a defect of attune. */
   get isUserError(): boolean {
     return this.code !== "internal" && this.code !== "aborted";
   }

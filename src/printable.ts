@@ -8,8 +8,8 @@
 const STEERING = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /**
- * `text` with control characters, line breaks and turns of direction written as in JSON (`\u001b`). Names
- * in models and of files come from elsewhere, and a terminal would obey them.
+ * `text` with control characters, line breaks and turns of direction written as in JSON (`\u001b`).
+ * Names in models and of files come from elsewhere, and a terminal would obey them.
  *
  * @example
  * ```ts

@@ -4,10 +4,22 @@
  * @module
  */
 
+/**
+ * The stages of long work: reading samples, measuring what widths cost, calibrating and rounding,
+ * checking the result, running the points of a sweep, evaluating a model.
+ */
+export type ProgressStage =
+  | "read samples"
+  | "measure"
+  | "quantize"
+  | "check"
+  | "compare"
+  | "evaluate";
+
 /** How far a stage has come. */
 export interface ProgressEvent {
-  /** The stage's name. */
-  readonly stage: string;
+  /** The stage. */
+  readonly stage: ProgressStage;
   /** Units done. */
   readonly done: number;
   /** Units in all; 0 where that is not known. */
@@ -18,6 +30,14 @@ export interface ProgressEvent {
 
 /** Hears of progress. */
 export type OnProgress = (event: ProgressEvent) => void;
+
+/** How a caller watches and stops a job. */
+export interface WatchOptions {
+  /** Stops the job; it then fails with `aborted`. Default: nothing does. */
+  signal?: AbortSignal;
+  /** Called as the job goes on. Default: nobody is. */
+  onProgress?: OnProgress;
+}
 
 /** Called as work goes on, with how much was done since the last call. */
 export type OnDone = (done: number) => void;
@@ -31,8 +51,8 @@ export interface Task {
 }
 
 /**
- * How far a stage has come: units are added as they are done. What was foreseen and what is done need not
- * agree on the way; at each milestone they do.
+ * How far a stage has come: units are added as they are done. What was foreseen and what is done
+ * need not agree on the way; at each milestone they do.
  *
  * @example
  * ```ts

@@ -133,7 +133,7 @@ Deno.test("every strategy meets every budget, and more budget never means more l
     let before = Infinity;
     for (const bits of [2, 2.7, 3, 4, 5.5, 8]) {
       const { allocation, layers } = allocate(makePlan(model, average(bits, strategy)), measures);
-      const used = layers.filter((layer) => layer.note === undefined)
+      const used = layers.filter((layer) => layer.free)
         .reduce((sum, { bits, target: t }) => sum + bits * t.groups * t.rows * t.depth, 0);
       assertAlmostEquals(allocation!.averageBits, used / total, 1e-9);
       assert(used <= bits * total + 1e-6, `${strategy}: ${used / total} of ${bits}`);
@@ -211,7 +211,8 @@ Deno.test("without samples weights decide, and what needs samples says so", asyn
       AttuneError,
     );
     assertEquals(error.code, "bad-option");
-    assert(error.message.includes(strategy) && error.message.includes("--data"), error.message);
+    assert(error.message.includes(`by ${strategy} without samples`), error.message);
+    assertEquals(error.remedies, [{ option: "samples" }]);
   }
   const clusters: MixedBits = { kind: "clusters", widths: [2, 4, 8] };
   const grouped = await chooseBits(makePlan(network(), { ...floats, bits: clusters }));
@@ -303,7 +304,7 @@ Deno.test("a sweep compares budgets on samples that it was not calibrated on", a
       assert(model.proto.graph.node.some(({ opType }) => opType === "QuantizeLinear"));
     },
   });
-  assertEquals(report.samples, { calibration: 48, heldOut: 16, skipped: 0 });
+  assertEquals(report.samples, { calibration: 48, heldOut: 16 });
   assertEquals(report.points.map(({ strategy, asked }) => `${strategy} ${asked}`), [
     ...["uniform 2", "uniform 3", "uniform 8"],
     ...["coding-length 2", "coding-length 3", "coding-length 4.5", "coding-length 8"],

@@ -41,27 +41,27 @@ function start(options: { isTTY?: boolean; columns?: number } = {}) {
 
 Deno.test("progress shows the stage, its share, the time spent and left, and the detail", () => {
   const { screen, clock, progress } = start();
-  progress.update({ stage: "rounding", done: 0, total: 8 });
-  assertEquals(screen.last, `rounding  ${"░".repeat(24)}  0 %  0.0 s`);
+  progress.update({ stage: "quantize", done: 0, total: 8 });
+  assertEquals(screen.last, `quantize  ${"░".repeat(24)}  0 %  0.0 s`);
   clock.seconds = 6;
-  progress.update({ stage: "rounding", done: 2, total: 8, detail: "conv3" });
+  progress.update({ stage: "quantize", done: 2, total: 8, detail: "conv3" });
   assertEquals(
     screen.last,
-    `rounding  ${"█".repeat(6)}${"░".repeat(18)}  25 %  6.0 s  18 s left  conv3`,
+    `quantize  ${"█".repeat(6)}${"░".repeat(18)}  25 %  6.0 s  18 s left  conv3`,
   );
 });
 
 Deno.test("progress does not guess the time left from the first moments", () => {
   const { screen, clock, progress } = start();
-  progress.update({ stage: "rounding", done: 0, total: 1000 });
+  progress.update({ stage: "quantize", done: 0, total: 1000 });
   clock.seconds = 0.5;
-  progress.update({ stage: "rounding", done: 100, total: 1000 });
+  progress.update({ stage: "quantize", done: 100, total: 1000 });
   assert(!screen.last.includes("left"), screen.last);
   clock.seconds = 30;
-  progress.update({ stage: "rounding", done: 10, total: 1000 });
+  progress.update({ stage: "quantize", done: 10, total: 1000 });
   assert(!screen.last.includes("left"), screen.last);
   clock.seconds = 60;
-  progress.update({ stage: "rounding", done: 20, total: 1000 });
+  progress.update({ stage: "quantize", done: 20, total: 1000 });
   assert(screen.last.includes("49 min 0 s left"), screen.last);
 });
 
@@ -75,17 +75,17 @@ Deno.test("progress leaves one line per finished stage, with its time", () => {
   const { screen, clock, progress } = start();
   progress.update({ stage: "read samples", done: 1, total: 2 });
   clock.seconds = 4;
-  progress.update({ stage: "rounding", done: 1, total: 2 });
+  progress.update({ stage: "quantize", done: 1, total: 2 });
   clock.seconds = 79;
   progress.finish();
-  assertEquals(screen.lines, ["read samples  4.0 s", "rounding  1 min 15 s", ""]);
+  assertEquals(screen.lines, ["read samples  4.0 s", "quantize  1 min 15 s", ""]);
   progress.finish();
   assertEquals(screen.lines.length, 3, "nothing is left to finish");
 });
 
 Deno.test("progress that is disposed of leaves no half a bar", () => {
   const { screen, progress } = start();
-  progress.update({ stage: "rounding", done: 1, total: 2 });
+  progress.update({ stage: "quantize", done: 1, total: 2 });
   assert(screen.last !== "");
   progress[Symbol.dispose]();
   assertEquals(screen.lines, [""]);
@@ -95,14 +95,14 @@ Deno.test("progress draws ten times a second at most", () => {
   const { screen, clock, progress } = start();
   for (let done = 0; done < 1000; done++) {
     clock.seconds = done / 1000;
-    progress.update({ stage: "rounding", done, total: 1000 });
+    progress.update({ stage: "quantize", done, total: 1000 });
   }
   assert(screen.writes >= 9 && screen.writes <= 11, `drawn ${screen.writes} times`);
 });
 
 Deno.test("progress is silent where there is no terminal", () => {
   const { screen, progress } = start({ isTTY: false });
-  progress.update({ stage: "rounding", done: 1, total: 2 });
+  progress.update({ stage: "quantize", done: 1, total: 2 });
   progress.finish();
   assertEquals(screen.writes, 0);
 });
@@ -110,18 +110,18 @@ Deno.test("progress is silent where there is no terminal", () => {
 Deno.test("progress stays within the terminal, whatever the names", () => {
   for (const columns of [12, 30, 50, 80]) {
     const { screen, clock, progress } = start({ columns });
-    progress.update({ stage: "rounding", done: 0, total: 2 });
+    progress.update({ stage: "quantize", done: 0, total: 2 });
     clock.seconds = 10;
-    progress.update({ stage: "rounding", done: 1, total: 2, detail: "図形/".repeat(40) });
+    progress.update({ stage: "quantize", done: 1, total: 2, detail: "図形/".repeat(40) });
     assert(widthOf(screen.last) < columns, `${columns}: ${screen.last}`);
-    assert(columns < 30 || screen.last.startsWith("rounding"), screen.last);
+    assert(columns < 30 || screen.last.startsWith("quantize"), screen.last);
   }
 });
 
 Deno.test("progress does not pass on a name's escape sequences", () => {
   const { screen, progress } = start();
-  progress.update({ stage: "rounding", done: 0, total: 0, detail: "\x1b]0;owned\x07conv" });
-  assertEquals(screen.last, "rounding  0  0.0 s  \\u001b]0;owned\\u0007conv");
+  progress.update({ stage: "quantize", done: 0, total: 0, detail: "\x1b]0;owned\x07conv" });
+  assertEquals(screen.last, "quantize  0  0.0 s  \\u001b]0;owned\\u0007conv");
 });
 
 Deno.test("a table has figures to the right and text to the left", () => {

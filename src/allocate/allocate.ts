@@ -137,7 +137,9 @@ class Allocator {
     }
     if (budget.kind === "size") {
       if (this.#plan.options.format === "float") {
-        throw new AttuneError("bad-option", "Cannot meet a size with --format float: use another");
+        throw new AttuneError("bad-option", "Cannot meet a size with format float: use another", {
+          remedies: [{ option: "format" }],
+        });
       }
       return this.#ofSize(strategy, budget);
     }
@@ -182,13 +184,16 @@ class Allocator {
     throw new AttuneError(
       "bad-option",
       `Cannot make ${this.#plan.model.name} ${budget.bytes} bytes small: with ${least} bits it ` +
-        `has ${budget.bytes + excess}; give more, or fewer --edge-bits`,
+        `has ${budget.bytes + excess}; give more, or fewer bits to the first and last layers`,
+      { remedies: [{ option: "edgeBits" }] },
     );
   }
 
   #needSamples(what: string): void {
     if (this.#measures.every(({ outputs }) => outputs)) return;
-    throw new AttuneError("bad-option", `Cannot go by ${what} without samples: give --data`);
+    throw new AttuneError("bad-option", `Cannot go by ${what} without samples: give some`, {
+      remedies: [{ option: "samples" }],
+    });
   }
 
   /** The best widths whose bits or bytes are within `budget` in all. */

@@ -68,8 +68,6 @@ export interface Learned {
   readonly report: Omit<BlockReport, "layers">;
 }
 
-/** Why a block is not learned once the time budget is spent. */
-export const NO_TIME = "no time left";
 /** Steps that the step sizes are made for; with a quarter of them they are twice as long. */
 const USUAL_STEPS = 500;
 /** How much longer, or shorter, they get. */
@@ -160,7 +158,7 @@ class Learning {
     const end = deadline(before) - (started - ready);
     // What took as long to begin with as there is time left is not worth it.
     if (end - started < started - opened) {
-      return nothing({ steps: 0, note: NO_TIME });
+      return nothing({ steps: 0, outcome: "no time", note: "no time left" });
     }
     let best = { error: before, restore: this.#save(), steps: 0 };
     let done = 0, share = 0, expected = steps, judged = 0;
@@ -185,7 +183,8 @@ class Learning {
     }
     best.restore();
     const report = { steps: done, error: { before, after: best.error } };
-    return best.steps > 0 ? { ...this.#result(), report } : nothing({ ...report, note: "no gain" });
+    if (best.steps === 0) return nothing({ ...report, outcome: "no gain", note: "no gain" });
+    return { ...this.#result(), report: { ...report, outcome: "learned" } };
   }
 
   /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */

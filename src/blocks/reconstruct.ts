@@ -20,8 +20,9 @@ import type { Job } from "../forward/job.ts";
 import { costOfCheck, costsOf, TimeBudget } from "./time_budget.ts";
 import type { LearnedSegment, OnShare, SegmentLearner, Spent } from "../calibrate/learner.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
-import { learnBlock, NO_TIME } from "./learn.ts";
-import { blockModel } from "./model.ts";
+import type { BlockReport } from "../report/report.ts";
+import { learnBlock } from "./learn.ts";
+import { type BlockModel, blockModel } from "./model.ts";
 import type { BlockSettings } from "./options.ts";
 import { BlockSamples } from "./samples.ts";
 
@@ -89,22 +90,16 @@ export class BlockLearner implements SegmentLearner {
   ): Promise<LearnedSegment> {
     const block = this.segments[index];
     const layers = block.steps.flat().map((layer) => layer.target.name);
-    const stay = (note: string): LearnedSegment => {
+    const stay = ({ outcome, note }: Stay): LearnedSegment => {
       onShare(1, layers[0]);
-      return { roundings: new Map(), scales: new Map(), report: { layers, steps: 0, note } };
+      const report = { layers, steps: 0, outcome, note };
+      return { roundings: new Map(), scales: new Map(), report };
     };
-    if (!this.#samples.enough) return stay("too few samples");
-    if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {
-      return stay("its rows are chosen by values, which quantization may choose otherwise");
-    }
-    const mixed = this.#mixed(block);
-    if (mixed !== undefined) return stay(mixed);
-    if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);
+    const reason = this.#reasonToStay(index, spent);
+    if (reason) return stay(reason);
     const model = blockModel(this.#job.plan, block, parts, types);
-    const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
-    if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
-    const node = unsupported(model.model, model.layers.map(({ weight }) => weight));
-    if (node) return stay(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
+    const nothing = nothingToLearn(model);
+    if (nothing) return stay(nothing);
     const { onGraph } = this.#settings;
     let shared = 0;
     try {
@@ -131,10 +126,23 @@ export class BlockLearner implements SegmentLearner {
     } catch (error) {
       // A form of an operator that has no gradient shows when it is differentiated.
       if (!(error instanceof AttuneError) || error.code !== "bad-model") throw error;
-      return stay(error.message);
+      return stay({ outcome: "no gradient", note: error.message });
     } finally {
       onShare(1 - shared, layers[0]);
     }
+  }
+
+  /** Why block `index` is not learned, as far as that shows before its model is made. */
+  #reasonToStay(index: number, spent: Spent): Stay | undefined {
+    const block = this.segments[index];
+    if (!this.#samples.enough) return { outcome: "too few samples", note: "too few samples" };
+    const mixed = [...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))
+      ? "its rows are chosen by values, which quantization may choose otherwise"
+      : this.#mixed(block);
+    if (mixed !== undefined) return { outcome: "no single samples", note: mixed };
+    return this.#budget.left(index, performance.now(), spent) === 0
+      ? { outcome: "no time", note: "no time left" }
+      : undefined;
   }
 
   /** Why samples cannot be picked out of the tensors around `block`, if they cannot. */
@@ -151,6 +159,21 @@ export class BlockLearner implements SegmentLearner {
     if (samples === profiled || dims === undefined) return dims;
     return dims.length === 0 ? undefined : [dims[0] / profiled * samples, ...dims.slice(1)];
   }
+}
+
+/** Why a block stays as its layers were rounded. */
+type Stay = Required<Pick<BlockReport, "outcome" | "note">>;
+
+/** Why the block of `model` is not learned, if there is nothing to learn, or no way to. */
+function nothingToLearn({ layers, activations, model }: BlockModel): Stay | undefined {
+  const coarse = layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
+  if (!coarse && activations.length === 0) {
+    return { outcome: "enough bits", note: `all of ${ENOUGH_BITS} bits` };
+  }
+  const node = unsupported(model, layers.map(({ weight }) => weight));
+  if (node === undefined) return undefined;
+  const note = `node "${nodeName(node)}" (${node.opType}) has no gradient here`;
+  return { outcome: "no gradient", note };
 }
 
 /** Samples of every shard, where the model decides it. */

@@ -13,7 +13,7 @@ import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { bytesOf } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import type { BlockReport } from "../report/report.ts";
+import { BLOCK_OUTCOMES, type BlockReport } from "../report/report.ts";
 
 /** Where a checkpoint is kept. */
 export interface CheckpointStore {
@@ -122,6 +122,9 @@ export async function encodeCheckpoint(
   return bytes;
 }
 
+/** What mends every error of a checkpoint. */
+const START_AGAIN = { remedies: [{ option: "resume", value: false }] } as const;
+
 /** The digest of what follows its own place in a checkpoint. */
 async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
   const content = bytes.subarray(MAGIC.length + DIGEST);
@@ -144,7 +147,8 @@ export async function decodeCheckpoint(
   const refuse = (why: string) =>
     new AttuneError(
       "bad-option",
-      `Cannot resume from ${name}: ${why}; start anew without --resume`,
+      `Cannot resume from ${name}: ${why}; start again from nothing`,
+      START_AGAIN,
     );
   const start = MAGIC.length + DIGEST + 4;
   if (
@@ -224,7 +228,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
   if (sound) return state;
   throw new AttuneError(
     "bad-option",
-    `Cannot resume from ${name}: what it holds is not of this job; start anew without --resume`,
+    `Cannot resume from ${name}: what it holds is not of this job; start again from nothing`,
+    START_AGAIN,
   );
 
   function isGrid(grid: RangedGrid | null): boolean {
@@ -235,8 +240,9 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
   }
   function isReport(report: BlockReport | null): boolean {
     if (report === null) return false;
-    const { layers, steps, error, note } = report;
-    return isList(layers, isText) && isCount(steps) && (note === undefined || isText(note)) &&
+    const { layers, steps, error, outcome, note } = report;
+    return isList(layers, isText) && isCount(steps) && BLOCK_OUTCOMES.includes(outcome) &&
+      (note === undefined || isText(note)) &&
       (error === undefined || [error?.before, error?.after].every((e) => typeof e === "number"));
   }
 }

@@ -13,6 +13,7 @@ import { cutCommand } from "./cut.ts";
 import { evaluateCommand } from "./evaluate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { quantizeCommand } from "./quantize.ts";
+import { messageWithFlags } from "./remedies.ts";
 
 const COMMANDS: readonly Command[] = [
   quantizeCommand,
@@ -31,81 +32,124 @@ const GRACE = 3000;
 
 /** Runs the command line `args`; returns the exit code. Nothing is thrown. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
-  // A progress bar may stand on the line: it is drawn again with the next event.
-  const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
-  const say = (line: string) => {
+  using streams = new Streams();
+  const [first] = args, named = COMMANDS.find((command) => command.name === first);
+  if (first === "--version") {
+    streams.print(VERSION);
+    return 0;
+  }
+  if (args.length === 0 || (named === undefined && (first === "--help" || first === "-h"))) {
+    streams.print(overview());
+    return args.length === 0 ? 2 : 0;
+  }
+  // "quantize" may be left out: the first argument is then a model or a flag.
+  const command = named ?? quantizeCommand, rest = named ? args.slice(1) : args;
+  const controller = new AbortController(), { signal } = controller;
+  using _ = stopOnSignals(controller);
+  try {
+    if (rest.includes("--help") || rest.includes("-h")) {
+      streams.print(helpOf(command));
+      return 0;
+    }
+    const say = streams.say.bind(streams), print = streams.print.bind(streams);
+    await orStopped(command.run(parseCommand(command, rest), { signal, say, print }), signal);
+    await streams.flush();
+    return 0;
+  } catch (error) {
+    if (signal.aborted) {
+      streams.say("Stopped; no file was left half-written");
+      return 130;
+    }
+    const { lines, code } = failureOf(error, { verbose: args.includes("--verbose") });
+    lines.forEach((line) => streams.say(line));
+    return code;
+  }
+}
+
+/** What is said of `error`, and the exit code. */
+function failureOf(
+  error: unknown,
+  { verbose }: { readonly verbose: boolean },
+): { lines: string[]; code: ExitCode } {
+  const attuneError = error instanceof AttuneError ? error : undefined;
+  const mendable = attuneError?.isUserError ?? false;
+  const why = attuneError
+    ? messageWithFlags(attuneError)
+    : `attune failed: ${(error as Error)?.message ?? error}`;
+  const lines = [`error: ${why}`];
+  if (verbose) lines.push(String((error as Error)?.stack ?? ""));
+  else if (!mendable) lines.push("Run again with --verbose to see where");
+  return { lines, code: mendable ? 2 : 1 };
+}
+
+/** Where a command writes to, and what could not be written. */
+class Streams implements Disposable {
+  #unprinted: Error | undefined;
+  /** Deno throws what Node tells later. Who reads no further, as head does, has what they want. */
+  readonly #onError = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") this.#unprinted = error;
+  };
+
+  constructor() {
+    for (const stream of [process.stdout, process.stderr]) stream.on("error", this.#onError);
+  }
+
+  /** Writes a line for people. */
+  say(line: string): void {
+    // A progress bar may stand on the line: it is drawn again with the next event.
+    const clear = process.stderr.isTTY ? "\r\x1b[K" : "";
     try {
       process.stderr.write(`${clear}${shown(line)}\n`);
     } catch {
       // The terminal is gone: there is nobody to tell.
     }
-  };
-  let unprinted: Error | undefined;
-  // Deno throws what Node tells later. Who reads no further, as head does, has what they want.
-  const failed = (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") unprinted = error;
-  };
-  const print = (text: string) => {
+  }
+
+  /** Writes a result. */
+  print(text: string): void {
     try {
       process.stdout.write(`${shown(text)}\n`);
     } catch (error) {
-      failed(error as Error);
+      this.#onError(error as Error);
     }
-  };
-  const first = args[0];
-  if (first === "--version") {
-    print(VERSION);
-    return 0;
   }
-  const named = COMMANDS.find((command) => command.name === first);
-  // "quantize" may be left out: the first argument is then a model or a flag.
-  const command = named ?? quantizeCommand;
-  const rest = named ? args.slice(1) : args;
-  if (args.length === 0 || (named === undefined && (first === "--help" || first === "-h"))) {
-    print(overview());
-    return args.length === 0 ? 2 : 0;
+
+  /** Waits until results are written; throws `bad-output` where they could not be. */
+  async flush(): Promise<void> {
+    await new Promise<void>((done) => process.stdout.write("", () => done()));
+    if (this.#unprinted === undefined) return;
+    throw new AttuneError(
+      "bad-output",
+      `Cannot print the result: ${this.#unprinted.message}; free some space or send it elsewhere`,
+    );
   }
-  const controller = new AbortController();
+
+  [Symbol.dispose](): void {
+    for (const stream of [process.stdout, process.stderr]) stream.off("error", this.#onError);
+  }
+}
+
+/** Aborts `controller` when the program is told to stop; told again, the program ends at once. */
+function stopOnSignals(controller: AbortController): Disposable {
   const stop = () => {
     // Files of others are safe: results are renamed into place as the last act.
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new AttuneError("aborted", "Stopped"));
   };
+  const limited = process.platform !== "win32";
   for (const signal of SIGNALS) process.on(signal, stop);
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", failed);
-  if (process.platform !== "win32") process.on("SIGXFSZ", ignore);
-  const verbose = args.includes("--verbose");
-  try {
-    if (rest.includes("--help") || rest.includes("-h")) {
-      print(helpOf(command));
-      return 0;
-    }
-    const context = { signal: controller.signal, say, print };
-    await orStopped(command.run(parseCommand(command, rest), context), controller.signal);
-    await new Promise<void>((done) => process.stdout.write("", () => done()));
-    if (unprinted === undefined) return 0;
-    throw new AttuneError(
-      "bad-output",
-      `Cannot print the result: ${unprinted.message}; free some space or send it elsewhere`,
-    );
-  } catch (error) {
-    if (controller.signal.aborted) {
-      say("Stopped; no file was left half-written");
-      return 130;
-    }
-    const known = error instanceof AttuneError;
-    say(`error: ${known ? error.message : `attune failed: ${(error as Error)?.message ?? error}`}`);
-    if (verbose) say(String((error as Error)?.stack ?? ""));
-    else if (!known || !error.isUserError) say("Run again with --verbose to see where");
-    return known && error.isUserError ? 2 : 1;
-  } finally {
-    for (const signal of SIGNALS) process.off(signal, stop);
-    for (const stream of [process.stdout, process.stderr]) stream.off("error", failed);
-    if (process.platform !== "win32") process.off("SIGXFSZ", ignore);
-  }
+  if (limited) process.on("SIGXFSZ", ignore);
+  return {
+    [Symbol.dispose]() {
+      for (const signal of SIGNALS) process.off(signal, stop);
+      if (limited) process.off("SIGXFSZ", ignore);
+    },
+  };
 }
 
-/** With a listener, writing past a limit on the size of files fails instead of ending the program. */
+/**
+ * With a listener, writing past a limit on the size of files fails instead of ending the program.
+ */
 function ignore(): void {}
 
 /** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */

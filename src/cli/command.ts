@@ -9,7 +9,9 @@ import { AttuneError } from "../errors.ts";
 
 /** A flag. Without `value` it is a switch, and `--no-…` turns it off. */
 export interface Flag {
-  /** What stands for the value in the help, as in `--bits N`. Default: none, the flag is a switch. */
+  /**
+   * What stands for the value in the help, as in `--bits N`. Default: none, the flag is a switch.
+   */
   readonly value?: string;
   /** One line for the help. */
   readonly help: string;
@@ -102,20 +104,20 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
     texts: (name) => (values[name] as string[] | undefined) ?? [],
     on: (name) => values[name] as boolean | undefined,
     number(name) {
-      const given = text(name);
-      if (given === undefined) return undefined;
-      const number = Number(given);
-      if (given.trim() !== "" && Number.isFinite(number)) return number;
-      throw new AttuneError("bad-option", `Cannot use --${name} ${given}: give a number`);
+      const value = text(name);
+      if (value === undefined) return undefined;
+      const number = Number(value);
+      if (value.trim() !== "" && Number.isFinite(number)) return number;
+      throw new AttuneError("bad-option", `Cannot use --${name} ${value}: give a number`);
     },
     choice(name, choices) {
-      const given = text(name);
-      if (given === undefined) return undefined;
-      const found = choices.find((choice) => choice === given);
-      if (found !== undefined) return found;
+      const value = text(name);
+      if (value === undefined) return undefined;
+      const choice = choices.find((each) => each === value);
+      if (choice !== undefined) return choice;
       throw new AttuneError(
         "bad-option",
-        `Cannot use --${name} ${given}: give ${choices.join(", ")}`,
+        `Cannot use --${name} ${value}: give ${choices.join(", ")}`,
       );
     },
   };

@@ -63,7 +63,7 @@ export function describePlan(plan: Plan): string {
 /** What stays in float, a line each; vectors, of which there are many and none is large, in one. */
 function describeFloats(skipped: Plan["skipped"]): string[] {
   const vectors = skipped.filter(({ reason }) => reason === "vector");
-  const lines = skipped.filter((own) => !vectors.includes(own)).map(
+  const lines = skipped.filter((each) => !vectors.includes(each)).map(
     ({ name, op, reason, weight, bytes: size }) =>
       `stays in float: ${name} (${op}): ${reason}` +
       (weight !== undefined && size !== undefined ? ` (${weight}, ${bytes(size)})` : ""),
@@ -108,7 +108,7 @@ export function describeResult(
     `(${(file.before / file.after).toFixed(1)} times smaller)`,
     `${layers.length} layers quantized on ${samples.calibration} samples` +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
-    (samples.skipped > 0 ? `, ${samples.skipped} samples unreadable` : ""),
+    (samples.skipped ? `, ${samples.skipped} samples unreadable` : ""),
     ...(report.allocation ? [describeAllocation(report.allocation)] : []),
     ...(blocks.length > 0 ? [describeLearning(blocks)] : []),
     check === null
@@ -124,10 +124,10 @@ export function describeResult(
 
 /** What learning blocks has brought, in a line. */
 function describeLearning(blocks: readonly BlockReport[]): string {
-  const kept = blocks.filter(({ error }) => error !== undefined && error.after < error.before);
-  const less = kept.map(({ error }) => 1 - error!.after / error!.before).sort((a, b) => a - b);
+  const learned = blocks.filter(({ outcome }) => outcome === "learned");
+  const less = learned.map(({ error }) => 1 - error!.after / error!.before).sort((a, b) => a - b);
   const most = blocks.reduce((most, { steps }) => Math.max(most, steps), 0);
-  return `${kept.length} of ${blocks.length} blocks are better for up to ${most} steps of learning` +
+  return `${learned.length} of ${blocks.length} blocks are better for up to ${most} steps of learning` +
     (less.length > 0
       ? `, by ${(100 * less[less.length >> 1]).toFixed(1)} % of their error (median)`
       : "");
@@ -140,14 +140,14 @@ export function describeEvaluation(result: Evaluation): string {
     between === null ? "" : between.map((value) => (factor * value).toFixed(digits)).join(" … ");
   const accuracy = (
     name: string,
-    own: number | null,
-    other: number | null,
+    ofModel: number | null,
+    ofReference: number | null,
     change: Interval | null,
   ) =>
-    own === null || other === null ? [] : [[
+    ofModel === null || ofReference === null ? [] : [[
       name,
-      `${own.toFixed(2)} %`,
-      `${other.toFixed(2)} %`,
+      `${ofModel.toFixed(2)} %`,
+      `${ofReference.toFixed(2)} %`,
       `change ${span(change, 2)} points`,
     ]];
   const rows = [

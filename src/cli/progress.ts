@@ -14,7 +14,10 @@ import { shorten, widthOf } from "./width.ts";
 const INTERVAL = 100;
 /** Columns of the bar. */
 const WIDTH = 24;
-/** Time left is shown once this share is done and this many seconds are spent: before, it is a guess. */
+/**
+ * Time left is shown once this share is done and this many seconds are spent: before, it is a
+ * guess.
+ */
 const LEAST_SHARE = 0.02, LEAST_SECONDS = 1;
 /** Goes to the start of the line and clears it. */
 const CLEAR = "\r\x1b[K";
@@ -45,7 +48,7 @@ export interface Progress extends Disposable {
  * import { createProgress } from "./progress.ts";
  *
  * using progress = createProgress();
- * progress.update({ stage: "rounding", done: 3, total: 10, detail: "conv3" });
+ * progress.update({ stage: "quantize", done: 3, total: 10, detail: "conv3" });
  * progress.finish();
  * ```
  */
@@ -100,8 +103,8 @@ function line(
       parts.push(`${duration(spent * (1 - share) / share)} left`);
     }
   } else parts.push(`${done}`, duration(spent));
-  const known = parts.join("  ");
-  if (!detail) return shorten(known, width);
-  const room = width - widthOf(known) - 2;
-  return room < 4 ? shorten(known, width) : `${known}  ${shorten(printable(detail), room)}`;
+  const text = parts.join("  ");
+  if (!detail) return shorten(text, width);
+  const room = width - widthOf(text) - 2;
+  return room < 4 ? shorten(text, width) : `${text}  ${shorten(printable(detail), room)}`;
 }

@@ -55,7 +55,9 @@ export const RUN_FLAGS: Record<string, Flag> = {
   backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
 };
 
-/** What a command reads, and so must not write: the model at `path`, its data files, the samples. */
+/**
+ * What a command reads, and so must not write: the model at `path`, its data files, the samples.
+ */
 export function inputFiles(parsed: Parsed, path: string, model: Model): string[] {
   const others = [parsed.text("data"), parsed.text("labels")].filter((each) => each !== undefined);
   const inputs = [path, ...dataFiles(model, path), ...others];

@@ -56,9 +56,9 @@ export function table(
 
 /** Takes columns from the widest text, one at a time, until a line fits into `width`. */
 function narrow(widths: number[], isFigures: readonly boolean[], width: number): void {
-  let excess = widths.reduce((sum, own) => sum + own, GAP * (widths.length - 1)) - width;
+  let excess = widths.reduce((sum, each) => sum + each, GAP * (widths.length - 1)) - width;
   for (; excess > 0; excess--) {
-    const texts = widths.map((own, column) => isFigures[column] ? 0 : own);
+    const texts = widths.map((each, column) => isFigures[column] ? 0 : each);
     const widest = Math.max(...texts);
     if (widest <= LEAST_TEXT) return;
     widths[texts.indexOf(widest)]--;

@@ -6,7 +6,9 @@
 
 import stringWidth from "string-width";
 
-/** The columns that `text` takes: two for most East Asian characters and emoji, none for accents. */
+/**
+ * The columns that `text` takes: two for most East Asian characters and emoji, none for accents.
+ */
 export function widthOf(text: string): number {
   return stringWidth(text);
 }

@@ -79,7 +79,8 @@ export function readNested({ proto, name }: Model): Nested {
   if (text === undefined) {
     throw new AttuneError(
       "bad-model",
-      `Cannot cut ${name}: it holds no nested levels; quantize with --nested 8,6,4,3 to get such a file`,
+      `Cannot cut ${name}: it holds no nested levels; quantize with nested widths to get such a file`,
+      { remedies: [{ option: "nested", value: [8, 6, 4, 3] }] },
     );
   }
   try {

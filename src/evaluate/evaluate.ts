@@ -4,41 +4,37 @@
  * @module
  */
 
-import { AttuneError, checkAborted } from "../errors.ts";
-import { type Batching, rowsOf, Runs, stackSamples } from "../forward/batching.ts";
-import { type BatchingOptions, findBatching } from "../forward/probe.ts";
-import { asItIs, fitsSession, Relay, runOnce } from "../forward/relay.ts";
 import type { Batch } from "../engine/spool.ts";
+import { AttuneError, checkAborted } from "../errors.ts";
+import { type BatchingOptions, findBatching } from "../forward/probe.ts";
+import { asItIs } from "../forward/relay.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import type { OnProgress } from "../progress.ts";
-import { opening } from "../runtime/opening.ts";
+import type { WatchOptions } from "../progress.ts";
+import type { SampleSource } from "../samples/sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import type { Value } from "../runtime/session.ts";
-import type { Sample, SampleSource } from "../samples/sample.ts";
 import { Comparison, type Evaluation } from "./metrics.ts";
+import { openModels, rowsOfRun } from "./outputs.ts";
 
 /** Options of {@linkcode evaluate}. */
-export interface EvaluateOptions extends BatchingOptions {
-  /** Stops the work. */
-  signal?: AbortSignal;
-  /** Hears of progress. Default: nobody. */
-  onProgress?: OnProgress;
-  /** Hears what to keep in mind about the figures, a sentence each. Default: nobody. */
+export interface EvaluateOptions extends BatchingOptions, WatchOptions {
+  /** Called with what to keep in mind about the figures, a sentence each. Default: nobody is. */
   onWarning?: (message: string) => void;
 }
 
-/** Samples in a batch where the model leaves it free: enough to keep a session busy, few in memory. */
+/**
+ * Samples in a batch where the model leaves it free: enough to keep a session busy, few in memory.
+ */
 const BATCH = 4;
 /** Batches under way per engine, so that no engine waits for samples to be read. */
 const AHEAD = 2;
 
 /**
- * Compares the first output of `model` with that of `reference` of the same name, or else with its first,
- * on `samples`, in one pass.
+ * Compares the first output of `model` with that of `reference` of the same name, or else with its
+ * first, on `samples`, in one pass.
  *
- * @throws {AttuneError} `bad-data` where there are no samples, they do not fit, or the two models have
- * other inputs or outputs.
+ * @throws {AttuneError} `bad-data` where there are no samples, they do not fit, or the two models
+ * have other inputs or outputs.
  */
 export async function evaluate(
   model: Model,
@@ -49,159 +45,88 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { batch: most = BATCH, signal, onProgress, onWarning } = options;
   using _ = pool.stopOn(signal);
-  const graph = new Graph(model), other = reference === model ? graph : new Graph(reference);
-  const { inputs, outputs } = graph;
-  const { output, feeds } = pairOf(model, reference, onWarning);
-  const whole = fitsSession(graph) && fitsSession(other), [client] = pool.clients;
-  if (whole) {
-    await pool.open(...opening("model", model));
-    if (reference !== model) await pool.open(...opening("reference", reference));
-  }
-  const batched = await findBatching(
-    { inputs, outputs },
-    samples,
-    (batch) => whole ? client.call("run", ["model", batch]) : runOnce(model, batch, client),
-    options,
-  );
-  for (const warning of batched.warnings) onWarning?.(warning);
-  const { batching } = batched;
-  const comparison = new Comparison();
-  let read = 0;
-  const run = async (lane: number, input: Batch): Promise<[Value, Value]> => {
-    const client = pool.ofLane(lane);
-    const own = (await client.call("run", ["model", input]))[outputs[0]];
-    if (reference === model) return [own, own];
-    return [own, (await client.call("run", ["reference", feeds(input)]))[output]];
-  };
-  const filled = filledRuns(batching, batched.samples, Math.min(BATCH, most));
-  const relay = new Relay(pool, [
-    { ...asItIs(model), outputs: [outputs[0]] },
+  const { name, output, feeds } = pairOf(model, reference, onWarning);
+  const models = await openModels(pool, [
+    { ...asItIs(model), outputs: [name] },
     ...(reference === model ? [] : [{ ...asItIs(reference), outputs: [output], feeds }]),
   ]);
-  const names = [outputs[0], output] as const;
-  const found = whole ? runs(filled, pool, run) : runsInParts(filled, relay, names, signal);
-  for await (const { samples: batch, results } of found) {
+  const once = models.once.bind(models), { inputs, outputs } = new Graph(model);
+  const batched = await findBatching({ inputs, outputs }, samples, once, options);
+  for (const warning of batched.warnings) onWarning?.(warning);
+  const { batching } = batched;
+  const runs = models.outputsOf(batched.samples, {
+    batching,
+    runSize: Math.min(BATCH, most),
+    ahead: AHEAD,
+    signal,
+  });
+  const comparison = new Comparison();
+  let read = 0;
+  for await (const run of runs) {
     checkAborted(signal);
-    const [candidate, expected] = results;
+    const { samples: batch, outputs: [first, second = first] } = run;
+    const candidate = first[name], expected = second[output];
     if (candidate.data.length !== expected.data.length) {
       throw new AttuneError(
         "bad-data",
-        `Cannot compare ${model.name} with ${reference.name}: the output "${outputs[0]}" has ` +
+        `Cannot compare ${model.name} with ${reference.name}: the output "${name}" has ` +
           `${candidate.data.length} values and "${output}" ${expected.data.length}; give two ` +
           `models of the same outputs`,
       );
     }
-    const count = batching.size ?? batch.length;
-    const own = rowsOf(batching, outputs[0], candidate, count);
-    const other = rowsOf(batching, outputs[0], expected, count);
-    batch.forEach(({ label }, i) => comparison.add(other[i], own[i], label));
+    const rows = rowsOfRun(batching, run, name, candidate);
+    const expectedRows = rowsOfRun(batching, run, name, expected);
+    batch.forEach(({ label }, i) => comparison.add(expectedRows[i], rows[i], label));
     read += batch.length;
     onProgress?.({ stage: "evaluate", done: read, total: 0 });
   }
-  await pool.close();
   if (read === 0) throw new AttuneError("bad-data", "Cannot evaluate without samples: give some");
   return comparison.result();
 }
 
-/** The output of `reference` that the first of `model` is compared with, and how it is fed the same. */
+/** The outputs that are compared, and how the reference is fed the same. */
+interface Pair {
+  /** The first output of the model. */
+  readonly name: string;
+  /** The output of the reference that it is compared with. */
+  readonly output: string;
+  /** What the reference is fed of a batch. */
+  readonly feeds: (batch: Batch) => Batch;
+}
+
+/** What is compared of `model` and `reference`. */
 function pairOf(
   model: Model,
   reference: Model,
   onWarning: EvaluateOptions["onWarning"],
-): { output: string; feeds: (batch: Batch) => Batch } {
-  const own = new Graph(model), other = reference === model ? own : new Graph(reference);
-  const [first] = own.outputs;
-  const output = other.outputs.includes(first) ? first : other.outputs[0];
-  if (output !== first) {
+): Pair {
+  const graph = new Graph(model), other = reference === model ? graph : new Graph(reference);
+  const [name] = graph.outputs;
+  const output = other.outputs.includes(name) ? name : other.outputs[0];
+  if (output !== name) {
     onWarning?.(
-      `${reference.name} has no output "${first}": its first one, "${output}", is compared in its place`,
+      `${reference.name} has no output "${name}": its first one, "${output}", is compared in its place`,
     );
   }
-  const names = own.inputs.map(({ name }) => name), wanted = other.inputs.map(({ name }) => name);
-  if (wanted.every((name) => names.includes(name))) return { output, feeds: (batch) => batch };
-  if (wanted.length !== names.length) {
+  const inputs = graph.inputs.map(({ name }) => name),
+    others = other.inputs.map(({ name }) => name);
+  if (others.every((input) => inputs.includes(input))) {
+    return { name, output, feeds: (batch) => batch };
+  }
+  if (others.length !== inputs.length) {
     throw new AttuneError(
       "bad-data",
-      `Cannot compare ${model.name} with ${reference.name}: their inputs are ${names.join(", ")} ` +
-        `and ${wanted.join(", ")}; give two models of the same inputs`,
+      `Cannot compare ${model.name} with ${reference.name}: their inputs are ${
+        inputs.join(", ")
+      } ` +
+        `and ${others.join(", ")}; give two models of the same inputs`,
     );
   }
   onWarning?.(
-    `the inputs of ${reference.name} (${wanted.join(", ")}) are fed as those of ${model.name} ` +
-      `(${names.join(", ")}), in their order`,
+    `the inputs of ${reference.name} (${others.join(", ")}) are fed as those of ${model.name} ` +
+      `(${inputs.join(", ")}), in their order`,
   );
   const feeds = (batch: Batch) =>
-    Object.fromEntries(wanted.map((name, i) => [name, batch[names[i]]]));
-  return { output, feeds };
-}
-
-/** Samples that run together, and what the model is fed then. */
-interface FilledRun {
-  readonly samples: readonly Sample[];
-  readonly input: Batch;
-}
-
-/** Samples that ran together, and the outputs of the model and its reference. */
-interface Found {
-  readonly samples: readonly Sample[];
-  readonly results: readonly [own: Value, expected: Value];
-}
-
-/** `samples`, run by run; one of fixed size that is not full is filled up with its last sample. */
-async function* filledRuns(
-  batching: Batching,
-  samples: AsyncGenerator<Sample>,
-  size: number,
-): AsyncGenerator<FilledRun> {
-  const fill = (batch: readonly Sample[]): FilledRun => {
-    const filled = [...batch];
-    while (batching.size !== undefined && filled.length < batching.size) filled.push(batch.at(-1)!);
-    return { samples: batch, input: stackSamples(batching, filled) };
-  };
-  const waiting = new Runs(batching, size);
-  for await (const sample of samples) {
-    const full = waiting.add(sample);
-    if (full !== undefined) yield fill(full);
-  }
-  for (const rest of waiting.rest()) yield fill(rest);
-}
-
-/** What came of `filled`, those of several engines at a time. */
-async function* runs(
-  filled: AsyncIterable<FilledRun>,
-  pool: EnginePool,
-  run: (lane: number, input: Batch) => Promise<[Value, Value]>,
-): AsyncGenerator<Found> {
-  const running: Promise<Found>[] = [];
-  let next = 0;
-  for await (const { samples, input } of filled) {
-    const result = run(next++, input).then((results) => ({ samples, results }));
-    result.catch(() => {});
-    running.push(result);
-    if (running.length > AHEAD * pool.clients.length) yield await running.shift()!;
-  }
-  while (running.length > 0) yield await running.shift()!;
-}
-
-/** The same by models too large for a session: one after the other, once all samples are read. */
-async function* runsInParts(
-  filled: AsyncIterable<FilledRun>,
-  relay: Relay,
-  [first, second]: readonly [own: string, expected: string],
-  signal?: AbortSignal,
-): AsyncGenerator<Found> {
-  await relay.clear();
-  const read: (readonly Sample[])[] = [];
-  for await (const { samples, input } of filled) {
-    checkAborted(signal);
-    await relay.load(input);
-    // Labels are wanted later, but no values.
-    read.push(samples.map((sample) => ({ ...sample, inputs: {} })));
-  }
-  await relay.run({ signal });
-  for (const [i, samples] of read.entries()) {
-    const [own, expected] = await relay.outputs(i);
-    yield { samples, results: [own[first], (expected ?? own)[second]] };
-  }
-  await relay.clear();
+    Object.fromEntries(others.map((input, i) => [input, batch[inputs[i]]]));
+  return { name, output, feeds };
 }

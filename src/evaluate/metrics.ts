@@ -23,9 +23,13 @@ export interface Evaluation {
   readonly agreement: number;
   /** Σ (q − r)² / Σ r² over all outputs. */
   readonly mse: number;
-  /** Mean Kullback–Leibler divergence of the answer's distribution from the reference's, in nats. */
+  /**
+   * Mean Kullback–Leibler divergence of the answer's distribution from the reference's, in nats.
+   */
   readonly kl: number;
-  /** 95 % intervals by bootstrap over paired samples; of accuracy, the change against the reference. */
+  /**
+   * 95 % intervals by bootstrap over paired samples; of accuracy, the change against the reference.
+   */
   readonly interval: {
     /** Of top1 − reference.top1, in points. */
     readonly top1: Interval | null;
@@ -41,11 +45,11 @@ export interface Evaluation {
 }
 
 /**
- * Numbers kept of a sample, whatever the size of its outputs: Σ (q − r)², Σ r², the divergence, 1
+ * Figures of a sample, whatever the size of its outputs: Σ (q − r)², Σ r², the divergence, 1
  * where the first answers agree; then 1 where right within one and within five, of the model and of
  * the reference, NaN without a label.
  */
-const KEPT = 8;
+const FIGURES = 8;
 
 /** Resamples of the bootstrap. */
 const RESAMPLES = 2000;
@@ -54,8 +58,8 @@ const RESAMPLES = 2000;
  * Gathers the outputs of two models, sample by sample.
  *
  * A sample's output is one vector, taken as the scores of its classes: logits, or probabilities,
- * which are told by the reference being ≥ 0 with the sum 1. Of other outputs (a regression, a map of
- * positions × classes) `mse` is the figure to go by.
+ * which are told by the reference being ≥ 0 with the sum 1. Of other outputs (a regression, a map
+ * of positions × classes) `mse` is the figure to go by.
  *
  * @example
  * ```ts
@@ -68,18 +72,18 @@ const RESAMPLES = 2000;
  * ```
  */
 export class Comparison {
-  readonly #kept: number[] = [];
+  readonly #figures: number[] = [];
 
   /**
    * Adds a sample: the output vectors of the reference and of the model, and the right class.
    *
    * An infinity that both give is no difference: what a mask rules out has no score.
    *
-   * @throws {AttuneError} `bad-data` where the outputs differ in length, one alone is not finite, or
-   * the label is no class.
+   * @throws {AttuneError} `bad-data` where the outputs differ in length, one alone is not finite,
+   * or the label is no class.
    */
   add(reference: Float32Array, candidate: Float32Array, label?: number): void {
-    const sample = this.#kept.length / KEPT, { length } = reference;
+    const sample = this.#figures.length / FIGURES, { length } = reference;
     if (candidate.length !== length) {
       throw new AttuneError(
         "bad-data",
@@ -114,19 +118,19 @@ export class Comparison {
           `${length - 1}, the model has ${length} classes`,
       );
     }
-    const own = label === undefined ? NaN : rank(candidate, label);
-    const other = label === undefined ? NaN : rank(reference, label);
+    const place = label === undefined ? NaN : rank(candidate, label);
+    const otherPlace = label === undefined ? NaN : rank(reference, label);
     const within = (place: number, count: number) =>
       Number.isNaN(place) ? NaN : Number(place < count);
-    this.#kept.push(
+    this.#figures.push(
       error,
       power,
       divergence(reference, candidate),
       Number(largest(reference) === largest(candidate)),
-      within(own, 1),
-      within(own, 5),
-      within(other, 1),
-      within(other, 5),
+      within(place, 1),
+      within(place, 5),
+      within(otherPlace, 1),
+      within(otherPlace, 5),
     );
   }
 
@@ -136,14 +140,14 @@ export class Comparison {
    * @throws {AttuneError} `bad-data` where there are none.
    */
   result(options: { /** Seed of the bootstrap. Default: 0. */ seed?: number } = {}): Evaluation {
-    const kept = Float64Array.from(this.#kept), samples = kept.length / KEPT;
+    const figures = Float64Array.from(this.#figures), samples = figures.length / FIGURES;
     if (samples === 0) {
       throw new AttuneError("bad-data", "Cannot compare two models on 0 samples: give some");
     }
-    const whole = summary(kept, (i) => i);
+    const whole = summary(figures, (i) => i);
     const random = generator(options.seed ?? 0);
     const draw = () => Math.floor(random() * samples);
-    const draws = Array.from({ length: RESAMPLES }, () => summary(kept, draw));
+    const draws = Array.from({ length: RESAMPLES }, () => summary(figures, draw));
     const interval = (value: (s: Summary) => number): Interval => {
       const sorted = Float64Array.from(draws, value).sort();
       const tail = Math.floor(RESAMPLES * 0.025);
@@ -172,11 +176,11 @@ export class Comparison {
 type Summary = ReturnType<typeof summary>;
 
 /** The figures of as many samples as there are, the i-th being sample `pick(i)`. */
-function summary(kept: Float64Array, pick: (i: number) => number) {
-  const sums = new Float64Array(KEPT), samples = kept.length / KEPT;
+function summary(figures: Float64Array, pick: (i: number) => number) {
+  const sums = new Float64Array(FIGURES), samples = figures.length / FIGURES;
   for (let i = 0; i < samples; i++) {
-    const at = pick(i) * KEPT;
-    for (let k = 0; k < KEPT; k++) sums[k] += kept[at + k];
+    const at = pick(i) * FIGURES;
+    for (let k = 0; k < FIGURES; k++) sums[k] += figures[at + k];
   }
   const [error, power, kl, agrees, top1, top5, ref1, ref5] = sums;
   const percent = 100 / samples;

@@ -76,8 +76,8 @@ export class Arena {
         throw new AttuneError(
           "too-large",
           `Cannot get ${(bytes / 2 ** 20).toFixed(0)} MiB for a matrix beside ` +
-            `${(pointer / 2 ** 20).toFixed(0)} MiB in use; leave large layers out with --override`,
-          { cause },
+            `${(pointer / 2 ** 20).toFixed(0)} MiB in use; leave large layers in float`,
+          { cause, remedies: [{ option: "overrides" }] },
         );
       }
     }

@@ -143,7 +143,8 @@ export function checkMeans({ target }: LayerPlan, statistics: Statistics): Stati
     throw new AttuneError(
       "bad-model",
       `Cannot quantize node "${target.name}": its ${what} is not finite on the calibration ` +
-        `data; check the preprocessing, or use --override '${target.name}=skip'`,
+        `data; check the preprocessing, or leave the node in float`,
+      { remedies: [{ option: "overrides", value: { pattern: target.name, bits: "skip" } }] },
     );
   }
   return statistics;

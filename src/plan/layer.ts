@@ -97,6 +97,7 @@ export function layerPlan(
     gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
     bytesBefore: 4 * target.groups * target.rows * target.depth,
     bytesAfter: levels + 4 * scaleCount(layer) + biasBytes(options, target),
+    free: note === undefined,
     note,
   };
 }

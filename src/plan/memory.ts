@@ -129,6 +129,12 @@ function tooLarge(name: string, bytes: number, why: string): AttuneError {
   return new AttuneError(
     "too-large",
     `Cannot quantize node "${name}": its statistics need ${(bytes / 2 ** 30).toFixed(1)} GiB of ` +
-      `the kernel's 4 (${why}); use another --granularity, or --override '${name}=skip'`,
+      `the kernel's 4 (${why}); use another granularity, or leave the node in float`,
+    {
+      remedies: [
+        { option: "granularity" },
+        { option: "overrides", value: { pattern: name, bits: "skip" } },
+      ],
+    },
   );
 }

@@ -6,6 +6,7 @@
 
 import type { Calibrated, LayerResult } from "../calibrate/calibrated.ts";
 import { gridName } from "../weights/grid.ts";
+import { gridSource } from "../plan/activations.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../weights/matrix.ts";
 import type { LayerReport } from "../report/report.ts";
@@ -21,7 +22,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
   const span = codebook ? codebook.at(-1)! - codebook[0] : layer.windows.span;
   // The levels of some row.
   const lo = Math.min(...lows), hi = Math.max(...lows) + span;
-  const range = calibrated.ranges.get(plan.activations.shared.get(target.input) ?? target.input);
+  const range = calibrated.ranges.get(gridSource(plan.activations, target.input));
   return {
     name: target.name,
     op: target.op,

@@ -33,7 +33,7 @@ import { STYLE } from "./style.ts";
  *   method: "attention",
  *   options: { bits: 4 },
  *   seed: 0,
- *   samples: { calibration: 64, heldOut: 0, skipped: 0 },
+ *   samples: { calibration: 64, heldOut: 0 },
  *   size: { before: 4000, after: 600 },
  *   layers: [],
  *   tables: [],
@@ -42,7 +42,6 @@ import { STYLE } from "./style.ts";
  *   warnings: [],
  *   check: null,
  *   stages: [],
- *   peakMemory: 0,
  * });
  * if (!page.startsWith("<!doctype html>")) throw new Error("not a page");
  * ```
@@ -75,9 +74,9 @@ ${run(report)}
 
 /** What was quantized, and the figures that matter most. */
 function header(report: Report): Markup {
-  const { model, layers, skipped, samples, size, check, stages, peakMemory } = report;
+  const { model, layers, skipped, samples, size, check, stages, peakMemory = 0 } = report;
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
-  const left = skipped.length === 0 ? "none" : skipped.length;
+  const floats = skipped.length === 0 ? "none" : skipped.length;
   const figures = [
     figure(
       "Weights",
@@ -106,7 +105,7 @@ function header(report: Report): Markup {
   ];
   return markup`<header>
 <h1>${model}</h1>
-<p class="lede">${plural(layers.length, "layer")} quantized, ${left} left in float;
+<p class="lede">${plural(layers.length, "layer")} quantized, ${floats} left in float;
  ${report.method} rounding, calibrated on ${plural(samples.calibration, "sample")}, seed
  ${report.seed}.</p>
 <dl class="figures">
@@ -138,7 +137,7 @@ function widths(layers: readonly LayerReport[]): string {
 }
 
 function warnings({ warnings, samples }: Report): Markup | undefined {
-  const all = samples.skipped > 0
+  const all = samples.skipped
     ? [...warnings, `${plural(samples.skipped, "sample")} could not be read and went unused`]
     : warnings;
   if (all.length === 0) return undefined;

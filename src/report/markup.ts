@@ -1,5 +1,6 @@
 /**
- * Markup that is safe by construction: whatever is put into it is escaped, unless it is markup itself.
+ * Markup that is safe by construction: whatever is put into it is escaped, unless it is markup
+ * itself.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The plots of the report's page, as inline SVG. Positions along x are percentages, so that a plot is
- * as wide as its place; colours come from the style sheet.
+ * The plots of the report's page, as inline SVG. Positions along x are percentages, so that a plot
+ * is as wide as its place; colours come from the style sheet.
  *
  * @module
  */
@@ -9,7 +9,9 @@ import { percent } from "./format.ts";
 import { type Markup, markup } from "./markup.ts";
 import type { LayerReport } from "./report.ts";
 
-/** Errors below this are drawn at the left end, or the few layers of 8 bits would crowd all others. */
+/**
+ * Errors below this are drawn at the left end, or the few layers of 8 bits would crowd all others.
+ */
 const LEAST_ERROR = 1e-5;
 /** Height of a row's plot, and of a histogram, in pixels. */
 const ROW = 16, HISTOGRAM = 72;

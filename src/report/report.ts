@@ -74,6 +74,32 @@ export interface TableReport {
   readonly error: number;
 }
 
+/**
+ * What came of a block that was to be learned.
+ *
+ * - `learned`: it is better than its layers were as they had been rounded. In all other cases they
+ *   stay so.
+ * - `no gain`: learning did not make it better.
+ * - `no time`: the time budget was spent.
+ * - `too few samples`: there are too few to learn from some and judge by others.
+ * - `no single samples`: samples cannot be picked out of the tensors around it.
+ * - `enough bits`: all of its layers have so many that there is nothing to learn.
+ * - `no gradient`: it cannot be differentiated: a node has no gradient here, or samples do not lie
+ *   along the first axis of a tensor within.
+ */
+export type BlockOutcome = (typeof BLOCK_OUTCOMES)[number];
+
+/** Every {@linkcode BlockOutcome}. */
+export const BLOCK_OUTCOMES = [
+  "learned",
+  "no gain",
+  "no time",
+  "too few samples",
+  "no single samples",
+  "enough bits",
+  "no gradient",
+] as const;
+
 /** One block of a report: layers that were learned together. */
 export interface BlockReport {
   /** The layers' names. */
@@ -85,7 +111,9 @@ export interface BlockReport {
    * undefined where nothing was tried.
    */
   readonly error?: { readonly before: number; readonly after: number };
-  /** Why it stays as its layers were rounded, where it does. */
+  /** What came of it. */
+  readonly outcome: BlockOutcome;
+  /** Why it stays as its layers were rounded, where it does, in words. */
   readonly note?: string;
 }
 
@@ -101,15 +129,18 @@ export interface Report {
   readonly options: Readonly<Record<string, unknown>>;
   /** The seed. */
   readonly seed: number;
-  /** Samples used for calibration, kept out of it, and unreadable. */
+  /** Samples used for calibration and kept out of it; unreadable ones, where somebody counted. */
   readonly samples: {
     readonly calibration: number;
     readonly heldOut: number;
-    readonly skipped: number;
+    readonly skipped?: number;
   };
   /** Bytes of all initializers. */
   readonly size: { readonly before: number; readonly after: number };
-  /** How widths were chosen layer by layer, and what each layer pays; undefined where they were given. */
+  /**
+   * How widths were chosen layer by layer, and what each layer pays; undefined where they were
+   * given.
+   */
   readonly allocation?: Allocation;
   /** The quantized layers. */
   readonly layers: readonly LayerReport[];
@@ -146,6 +177,6 @@ export interface Report {
   } | null;
   /** Seconds by kind of work. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
-  /** Largest resident memory seen, in bytes; 0 where that is not known. */
-  readonly peakMemory: number;
+  /** Largest resident memory seen, in bytes, where that was measured. */
+  readonly peakMemory?: number;
 }

@@ -36,7 +36,7 @@ const PLOT_STYLE = `
  *   model: "model.onnx",
  *   bytes: 4000,
  *   seed: 0,
- *   samples: { calibration: 48, heldOut: 16, skipped: 0 },
+ *   samples: { calibration: 48, heldOut: 16 },
  *   points: [],
  *   stages: [],
  * });

@@ -35,11 +35,11 @@ export interface SweepReport {
   readonly bytes: number;
   /** The seed. */
   readonly seed: number;
-  /** Samples used for calibration, kept out of it, and unreadable. */
+  /** Samples used for calibration and kept out of it; unreadable ones, where somebody counted. */
   readonly samples: {
     readonly calibration: number;
     readonly heldOut: number;
-    readonly skipped: number;
+    readonly skipped?: number;
   };
   /** All points, strategy by strategy. */
   readonly points: readonly SweepPoint[];

@@ -72,7 +72,8 @@ export function factorsOf(kernel: Kernel, h: Buffer, groups: number, n: number):
   if (failed < 0) return u;
   throw new AttuneError(
     "bad-data",
-    `Cannot factor a layer's Gram matrix (input ${failed}): give more samples or more --damping`,
+    `Cannot factor a layer's Gram matrix (input ${failed}): give more samples or more damping`,
+    { remedies: [{ option: "damping" }] },
   );
 }
 

@@ -28,8 +28,8 @@ export async function loadBackend(backend: Backend, relaxedSimd = false): Promis
     } catch (cause) {
       throw new AttuneError(
         "bad-option",
-        `Cannot use the backend "node": onnxruntime-node does not load here; use --backend web`,
-        { cause },
+        `Cannot use the backend "node": onnxruntime-node does not load here; use "web"`,
+        { cause, remedies: [{ option: "backend", value: "web" }] },
       );
     }
   }

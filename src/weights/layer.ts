@@ -47,9 +47,9 @@ export interface LayerPlan {
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
   readonly bytesAfter: number;
-  /**
-   * Why the width is not the one asked for, where it is not: then it is not for a budget to choose.
-   */
+  /** Whether its width is the one asked for, and so for a budget to choose. */
+  readonly free: boolean;
+  /** Why its width is another one, where it is. */
   readonly note?: "first or last layer" | "override";
 }
 
@@ -64,6 +64,6 @@ export function scaleCount(
 }
 
 /** Whether the width of `layer` is for a budget to choose. */
-export function isFree({ note }: LayerPlan): boolean {
-  return note === undefined;
+export function isFree({ free }: LayerPlan): boolean {
+  return free;
 }

@@ -31,7 +31,8 @@ export function readFinite(graph: Graph, target: Target): Float32Array {
       throw new AttuneError(
         "bad-model",
         `Cannot quantize node "${target.name}": its weight "${target.weight}" holds ${value}; ` +
-          `use --override '${target.name}=skip'`,
+          `leave the node in float`,
+        { remedies: [{ option: "overrides", value: { pattern: target.name, bits: "skip" } }] },
       );
     }
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { AttuneError, checkAborted, type ErrorCode } from "../errors.ts";
+import { AttuneError, checkAborted, type ErrorCode, type Remedy } from "../errors.ts";
 import type { OnDone, Task } from "../progress.ts";
 
 /** Either end of a worker's message channel. */
@@ -40,6 +40,7 @@ type Response =
     readonly id: number;
     readonly kind: "error";
     readonly code: ErrorCode;
+    readonly remedies: readonly Remedy[];
     readonly message: string;
     readonly stack?: string;
   };
@@ -72,9 +73,11 @@ export function serve(services: readonly object[], port: Port): void {
         const result = await service[method](...args, { onDone, signal } satisfies Task);
         port.post({ id, kind: "result", result }, buffersOf(result));
       } catch (error) {
-        const code = error instanceof AttuneError ? error.code : "internal";
+        const { code, remedies } = error instanceof AttuneError
+          ? error
+          : { code: "internal" as const, remedies: [] };
         const { message, stack } = error as Error;
-        port.post({ id, kind: "error", code, message, stack });
+        port.post({ id, kind: "error", code, remedies, message, stack });
       } finally {
         waiting.delete(id);
       }
@@ -145,7 +148,9 @@ export class Client<T extends Service<T>> implements Disposable {
       this.#pending.delete(response.id);
       this.#watchOver();
       if (response.kind === "result") return call.resolve(response.result);
-      const error = new AttuneError(response.code, response.message);
+      const error = new AttuneError(response.code, response.message, {
+        remedies: response.remedies,
+      });
       error.stack = response.stack;
       call.reject(error);
     });

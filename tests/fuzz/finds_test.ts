@@ -24,7 +24,8 @@ import {
 } from "../../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../../src/onnx/tensor.ts";
 import { makePlan } from "../../src/plan/plan.ts";
-import { quantize, type QuantizeOptions } from "../../src/quantize/quantize.ts";
+import { quantize } from "../../src/quantize/quantize.ts";
+import type { QuantizeOptions } from "../../src/quantize/options.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
 import { inlinePool } from "../../src/workers/pool.ts";
 import { openSamples } from "../../src/samples/open.ts";

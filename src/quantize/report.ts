@@ -1,0 +1,90 @@
+/**
+ * What a job reports.
+ *
+ * @module
+ */
+
+import type { Calibrated } from "../calibrate/calibrated.ts";
+import type { LoadedSamples } from "../forward/load.ts";
+import type { RoundedTable } from "../layer/round_tables.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { TablePlan } from "../weights/table.ts";
+import type { BlockReport, Report, TableReport } from "../report/report.ts";
+import { VERSION } from "../version.ts";
+import type { Checked } from "./check.ts";
+import { layerReport } from "./layer_report.ts";
+import { describeOptions } from "./metadata.ts";
+import type { QuantizeSettings } from "./options.ts";
+
+/** What came of a job, step by step. */
+export interface JobResult {
+  /** How it was asked for. */
+  readonly settings: QuantizeSettings;
+  /** Its samples. */
+  readonly read: LoadedSamples;
+  /** Its embedding tables by their weights. */
+  readonly tables: ReadonlyMap<string, RoundedTable>;
+  /** Its layers and blocks. */
+  readonly calibrated: Calibrated;
+  /** What the last check says. */
+  readonly checked: Checked;
+  /** Seconds by kind of work. */
+  readonly stages: Report["stages"];
+}
+
+/** The report of a job by `plan`. */
+export function reportOf(plan: Plan, job: JobResult): Report {
+  const { settings, read, tables, calibrated, checked, stages } = job;
+  return {
+    version: VERSION,
+    model: plan.model.name,
+    method: settings.rounding.kind,
+    options: describeOptions(plan, settings),
+    seed: settings.seed,
+    samples: { calibration: read.loaded.samples, heldOut: read.heldOut.length },
+    size: plan.size,
+    allocation: plan.allocation,
+    layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    tables: plan.tables.map((table) => tableReport(table, tables.get(table.weight)!.error)),
+    blocks: calibrated.blocks,
+    skipped: plan.skipped,
+    warnings: [
+      ...read.warnings,
+      ...calibrated.warnings,
+      ...timeWarnings(calibrated.blocks, settings),
+      ...formatWarnings(plan),
+      ...checked.warnings,
+    ],
+    check: checked.check,
+    stages,
+  };
+}
+
+function tableReport(
+  { nodes, weight, shape, bits, blockSize, bytesBefore, bytesAfter }: TablePlan,
+  error: number,
+): TableReport {
+  const granularity = `block:${blockSize}`;
+  return { nodes, weight, shape, bits, granularity, bytesBefore, bytesAfter, error };
+}
+
+/** What there was no time for. */
+function timeWarnings(
+  blocks: readonly BlockReport[],
+  { blocks: learning }: QuantizeSettings,
+): string[] {
+  const late = blocks.filter(({ outcome }) => outcome === "no time").length;
+  return late === 0 ? [] : [
+    `${late} of ${blocks.length} blocks were not learned: rounding the layers took all of the ` +
+    `${learning?.timeBudget} seconds; give more, or fewer samples`,
+  ];
+}
+
+/** What a user of the file must know of its format. */
+function formatWarnings({ options, activations }: Plan): string[] {
+  return options.format !== "float" || activations.own.length === 0 ? [] : [
+    `A file of float weights beside quantized activations is opened by onnxruntime as if its weights ` +
+    `had 8 bits and one scale: open it with the session option session.disable_quant_qdq, or leave ` +
+    `activations in float`,
+  ];
+}
