@@ -42,9 +42,9 @@ export type {
   Override,
   PlanOptions,
   RangeMethod,
-  RoundingMethod,
   Width,
 } from "./src/plan/options.ts";
+export type { RoundingMethod } from "./src/round/methods.ts";
 export type { Granularity } from "./src/weights/granularity.ts";
 export type { Layout, NBits, PlaneWidth, Storage } from "./src/weights/storage.ts";
 export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";

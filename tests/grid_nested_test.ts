@@ -55,6 +55,7 @@ function problem(
     rows,
     depth,
     windows: levelWindows(8, true),
+    grid: { kind: "uniform" },
     blockSize: depth,
     oneScale: false,
     weight,

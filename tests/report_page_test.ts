@@ -47,7 +47,7 @@ const REPORT: Report = {
     note: "first or last layer",
   }],
   tables: [],
-  blocks: [{ layers: ["head"], steps: 30, error: { before: 0.2, after: 0.1 } }],
+  blocks: [{ layers: ["head"], iterations: 30, error: { before: 0.2, after: 0.1 } }],
   skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
   warnings: ["the bias of conv1 would overflow"],
   check: {

@@ -10,7 +10,7 @@ import { roundLayer } from "../layer/round_layer.ts";
 import type { Statistics } from "../engine/statistics.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { checkAborted } from "../errors.ts";
-import type { RoundingMethod } from "../plan/options.ts";
+import type { RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";

@@ -42,8 +42,8 @@ import type { BlockSamples, Shard } from "./samples.ts";
 
 /** How a block is learned. */
 export interface LearnOptions extends LearnTuning {
-  /** Steps at most. */
-  readonly steps: number;
+  /** Iterations at most. */
+  readonly iterations: number;
   /** Shards of a step. */
   readonly shards: number;
   /** Whether inputs lose about half of their quantization, by chance, in every step. */
@@ -155,7 +155,7 @@ class Learning {
   }
 
   async run(): Promise<Learned> {
-    const { steps, deadline, onShare, signal } = this.#options;
+    const { iterations, deadline, onShare, signal } = this.#options;
     const opened = performance.now();
     const gradients = await this.#open();
     const ready = performance.now();
@@ -165,10 +165,10 @@ class Learning {
     const end = deadline(before) - (started - ready);
     // What took as long to begin with as there is time left is not worth it.
     if (end - started < started - opened) {
-      return nothing({ steps: 0, note: NO_TIME });
+      return nothing({ iterations: 0, note: NO_TIME });
     }
-    let best = { error: before, restore: this.#save(), steps: 0 };
-    let done = 0, share = 0, expected = steps, judged = 0;
+    let best = { error: before, restore: this.#save(), iterations: 0 };
+    let done = 0, share = 0, expected = iterations, judged = 0;
     while (share < 1) {
       checkAborted(signal);
       const speed = Math.sqrt(USUAL_STEPS / expected);
@@ -179,18 +179,20 @@ class Learning {
       await this.#step(done++, pace, gradients);
       // By time where that is what ends it, with time for one more step.
       const spent = performance.now() - started, each = spent / done;
-      if (end !== Infinity) expected = Math.min(steps, (end - started) / each);
+      if (end !== Infinity) expected = Math.min(iterations, (end - started) / each);
       const byTime = end - started - spent < each ? 1 : spent / (end - started);
-      share = Math.min(1, Math.max(done / steps, byTime));
+      share = Math.min(1, Math.max(done / iterations, byTime));
       onShare(share);
       if (share < 1 && Math.floor(share * JUDGEMENTS) === judged) continue;
       judged = Math.floor(share * JUDGEMENTS);
       const error = await this.#judge();
-      if (error < best.error) best = { error, restore: this.#save(), steps: done };
+      if (error < best.error) best = { error, restore: this.#save(), iterations: done };
     }
     best.restore();
-    const report = { steps: done, error: { before, after: best.error } };
-    return best.steps > 0 ? { ...this.#result(), report } : nothing({ ...report, note: "no gain" });
+    const report = { iterations: done, error: { before, after: best.error } };
+    return best.iterations > 0
+      ? { ...this.#result(), report }
+      : nothing({ ...report, note: "no gain" });
   }
 
   /** Opens the gradient graph and the block in all workers; returns the gradients' outputs. */

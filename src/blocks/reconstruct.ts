@@ -98,7 +98,7 @@ export class BlockLearner implements SegmentLearner {
     const layers = block.steps.flat().map((layer) => layer.target.name);
     const stay = (note: string): LearnedSegment => {
       onShare(1, layers[0]);
-      return { roundings: new Map(), scales: new Map(), report: { layers, steps: 0, note } };
+      return { roundings: new Map(), scales: new Map(), report: { layers, iterations: 0, note } };
     };
     if (!this.#samples.enough) return stay("too few samples");
     if ([...block.inputs, ...block.outputs].some((name) => this.#unpaired.has(name))) {

@@ -235,8 +235,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
   }
   function isReport(report: BlockReport | null): boolean {
     if (report === null) return false;
-    const { layers, steps, error, note } = report;
-    return isList(layers, isText) && isCount(steps) && (note === undefined || isText(note)) &&
+    const { layers, iterations, error, note } = report;
+    return isList(layers, isText) && isCount(iterations) && (note === undefined || isText(note)) &&
       (error === undefined || [error?.before, error?.after].every((e) => typeof e === "number"));
   }
 }

@@ -13,13 +13,8 @@ import type { Reconstruction } from "../blocks/options.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
 import { readModel, writeModel } from "../onnx/file.ts";
-import {
-  type ActivationBits,
-  FORMATS,
-  type Override,
-  type RangeMethod,
-  type RoundingMethod,
-} from "../plan/options.ts";
+import { type ActivationBits, FORMATS, type Override, type RangeMethod } from "../plan/options.ts";
+import type { RoundingMethod } from "../round/methods.ts";
 import type { Granularity } from "../weights/granularity.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
@@ -90,7 +85,7 @@ export const quantizeCommand: Command = {
       help: "attention, attention:gradient, adaround, stochastic, nearest [attention]",
     },
     candidates: { value: "N", help: "candidates per row of attention rounding [16]" },
-    steps: {
+    iterations: {
       value: "N",
       help:
         "gradient steps of learned rounding [1000], of a block [300; all that a time budget allows]",
@@ -246,20 +241,20 @@ function rounding(parsed: Parsed): RoundingMethod {
     "stochastic",
     "nearest",
   ]) ?? "attention";
-  const candidates = parsed.number("candidates"), steps = parsed.number("steps");
+  const candidates = parsed.number("candidates"), iterations = parsed.number("iterations");
   const learned = kind === "adaround" || kind === "attention:gradient";
   if (candidates !== undefined && kind !== "attention") {
     throw new AttuneError("bad-option", `Cannot use --candidates with --rounding ${kind}`);
   }
   const blocks = parsed.on("blocks") || parsed.text("time-budget") !== undefined;
-  if (steps !== undefined && !learned && !blocks) {
+  if (iterations !== undefined && !learned && !blocks) {
     throw new AttuneError(
       "bad-option",
-      `Cannot use --steps with --rounding ${kind}: give --blocks, too, or a learned method`,
+      `Cannot use --iterations with --rounding ${kind}: give --blocks, too, or a learned method`,
     );
   }
   if (kind === "attention") return { kind, candidates };
-  return learned ? { kind, steps } : { kind };
+  return learned ? { kind, iterations } : { kind };
 }
 
 /** Seconds of a text as 90s, 10m or 2h. */
@@ -282,10 +277,10 @@ function reconstruction(parsed: Parsed, inputs: readonly string[]): Reconstructi
   const { kind } = rounding(parsed);
   return {
     kind: "blocks",
-    // Of the learned methods, steps are those of a layer.
-    steps: kind === "adaround" || kind === "attention:gradient"
+    // Of the learned methods, iterations are those of a layer.
+    iterations: kind === "adaround" || kind === "attention:gradient"
       ? undefined
-      : parsed.number("steps"),
+      : parsed.number("iterations"),
     timeBudget: budget === undefined ? undefined : seconds("time-budget", budget),
     onGraph: folder === undefined ? undefined : (name, model) => {
       const path = join(folder, `${name}.onnx`);

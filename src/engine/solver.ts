@@ -36,6 +36,7 @@ const TURN = 50;
  * const { levels } = await new Solver().solve({
  *   ...{ groups: 1, rows: 1, depth: 2, blockSize: 2, oneScale: false, gramBlock: 2, refit: true },
  *   windows: { span: 3, lows: [-2] },
+ *   grid: { kind: "uniform" },
  *   weight: Float32Array.of(0.5, -1),
  *   gram: Float32Array.of(1, 0, 0, 1),
  *   damping: 0.01,

@@ -16,7 +16,8 @@ import { modelDigest } from "../onnx/chunks.ts";
 import { copyModel, type Model } from "../onnx/model.ts";
 import { create } from "@bufbuild/protobuf";
 import { StringStringEntryProtoSchema } from "../onnx/gen/onnx_pb.ts";
-import { checkCount, type RangeMethod, type RoundingMethod } from "../plan/options.ts";
+import { checkCount, type RangeMethod } from "../plan/options.ts";
+import { checkMethod, DEFAULT_METHOD, gridRefusal, type RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { OnProgress } from "../progress.ts";
 import { layerReport } from "./layer_report.ts";
@@ -202,11 +203,7 @@ type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: QuantizeOptions) {
   const { signal, onProgress, batch, batchAxis } = options;
-  const rounding = options.rounding ?? { kind: "attention" };
-  if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
-  if ("candidates" in rounding && rounding.candidates !== undefined) {
-    checkCount("candidates", rounding.candidates);
-  }
+  const { rounding = DEFAULT_METHOD } = options;
   const { reconstruction = { kind: "none" } } = options;
   checkGrid(plan, rounding, reconstruction);
   const damping = options.damping ?? 0.01;
@@ -234,17 +231,11 @@ function resolve(plan: Plan, options: QuantizeOptions) {
 
 /** Refuses what nested and piecewise grids do not go with: they are found by sequential rounding. */
 function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
-  const { nested, grid } = plan.options;
-  const simple = rounding.kind === "attention" || (rounding.kind === "nearest" && !nested);
-  const other = simple ? undefined : `rounding ${rounding.kind}`;
-  const refused = other ?? (reconstruction.kind === "blocks" ? "learned blocks" : undefined);
-  if (refused === undefined || (nested === undefined && grid === "uniform")) return;
-  const what = nested ? "nested widths" : "a piecewise grid";
-  throw new AttuneError(
-    "bad-option",
-    `Cannot use ${refused} with ${what}: such levels are found by rounding attention; leave one ` +
-      `of the two out`,
-  );
+  const grid = plan.options.nested ? "nested" : plan.options.grid;
+  checkMethod(rounding, grid);
+  if (reconstruction.kind === "blocks" && grid !== "uniform") {
+    throw gridRefusal("learned blocks", grid);
+  }
 }
 
 /** What a user of the file must know of its format. */
@@ -265,6 +256,16 @@ function timeWarnings({ blocks }: Calibrated, settings: Settings): string[] {
   ];
 }
 
+/**
+ * `options` as files tell them: iterations are called steps there, and have to be, since what is written
+ * for given options must not change.
+ */
+function inFiles<T extends object>(options: T): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [key === "iterations" ? "steps" : key, value]),
+  );
+}
+
 /** The options as the report and the model's metadata tell them. */
 function describeOptions(plan: Plan, settings: Settings): Record<string, unknown> {
   const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
@@ -281,13 +282,13 @@ function describeOptions(plan: Plan, settings: Settings): Record<string, unknown
     grid,
     nested,
     format,
-    rounding,
+    rounding: inFiles(rounding),
     range,
     floatTargetShift,
     biasCorrection,
     scaleRefit,
     damping,
-    blocks: settings.blocks ? blocks : null,
+    blocks: settings.blocks ? inFiles(blocks) : null,
   };
 }
 

@@ -10,9 +10,9 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import type { Draws, Grid, Metric, Result, Sizes } from "../kernel/arguments.ts";
+import type { Result } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
-import type { GridSearch } from "./search.ts";
+import type { GridSearch, SequentialRounding } from "./search.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */
 const TAIL_STEPS = [2, 3];
@@ -60,7 +60,10 @@ export function codebooksOf(bits: number): Int8Array[] {
 export function codebookProblem(
   codebook: Int8Array,
   symmetric: boolean,
-): { readonly codebook: Int8Array; readonly windows: LevelWindows } {
+): {
+  readonly grid: { readonly kind: "piecewise"; readonly codebook: Int8Array };
+  readonly windows: LevelWindows;
+} {
   const usual = codebook[0], span = codebook[codebook.length - 1] - usual;
   // The middle is −dense … dense − 1.
   const dense = (codebook.filter((level, i) => codebook[i + 1] === level + 1).length + 1) / 2;
@@ -68,7 +71,7 @@ export function codebookProblem(
   for (let away = 1; away < dense && !symmetric; away++) {
     lows.push(...[usual + away, usual - away].filter((lo) => lo >= -128 && lo + span <= 127));
   }
-  return { codebook, windows: { span, lows } };
+  return { grid: { kind: "piecewise", codebook }, windows: { span, lows } };
 }
 
 /** Looks up levels of a codebook that is moved by an offset. */
@@ -147,11 +150,12 @@ export function nearestLevel(levels: Int8Array, lo: number): (value: number) => 
 }
 
 /**
- * Writes the windows and scales of least weighted squared error on the levels of a problem into `lo` and
- * `scale`; returns that error of each row.
+ * Writes the windows and scales of least weighted squared error on the levels of `codebook` into `lo`
+ * and `scale`; returns that error of each row.
  */
 export function codebookGrids(
-  { codebook, windows: { lows } }: ReturnType<typeof codebookProblem>,
+  codebook: Int8Array,
+  { lows }: LevelWindows,
   { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
 ): Float64Array {
   const lookup = new Lookup(codebook), blocks = Math.ceil(d / block);
@@ -202,20 +206,8 @@ export function nearestOf(
   }
 }
 
-/** How rows are rounded to a codebook. */
-export type CodebookRounding = Grid & Sizes & Result & Metric & Draws & {
-  /** Factors of H: groups × d × d. */
-  readonly u: Buffer;
-  /** Relative spread of draws: groups × d. */
-  readonly spread: Buffer;
-  /** Spread per candidate; the first is 0. */
-  readonly taus: Float32Array;
-  /** Sweeps of coordinate descent, at most. */
-  readonly sweeps: number;
-};
-
 /** Attention Round's sequential form on `levels`: the best of a few candidates, polished. */
-export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: CodebookRounding): void {
+export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: SequentialRounding): void {
   const { groups, rows, d, lo, taus } = args, all = groups * rows;
   const price = kernel.f32(new Float32Array(all).fill(1));
   const offset = kernel.f32(lo.view.map((low) => low - levels[0]));
