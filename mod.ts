@@ -34,8 +34,9 @@ export type { GramPlan } from "./src/weights/layer.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { type Plan, plan } from "./src/plan/plan.ts";
 export type { LayerPlan } from "./src/weights/layer.ts";
-export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
-export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
+export type { BitBudget, MixedBits } from "./src/plan/bits.ts";
+export type { Strategy } from "./src/strategies/strategies.ts";
+export { chooseBits, type ChooseBitsOptions } from "./src/allocate/choose.ts";
 export type {
   ActivationBits,
   Format,

@@ -11,7 +11,8 @@ import { type LayerMeasures, measureWeights } from "../src/allocate/layer_measur
 import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import type { Budget, MixedBits, Strategy } from "../src/plan/bits.ts";
+import type { BitBudget, MixedBits } from "../src/plan/bits.ts";
+import type { Strategy } from "../src/strategies/strategies.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { plan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
@@ -74,7 +75,7 @@ async function* samples(count = 48): AsyncGenerator<Sample> {
 }
 
 const floats: PlanOptions = { activationBits: "none" };
-const budgeted = (budget: Budget, strategy?: Strategy, widths?: number[]): PlanOptions => ({
+const budgeted = (budget: BitBudget, strategy?: Strategy, widths?: number[]): PlanOptions => ({
   ...floats,
   bits: { kind: "budget", budget, strategy, widths },
 });

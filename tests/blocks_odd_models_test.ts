@@ -77,7 +77,10 @@ async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
 /** Asserts that every block was learned; whether that gained anything depends on the noise. */
 async function assertLearned(test: Case): Promise<void> {
   const blocks = await blocksOf(test);
-  assert(blocks.every(({ iterations, error }) => iterations === 12 && error), JSON.stringify(blocks));
+  assert(
+    blocks.every(({ iterations, error }) => iterations === 12 && error),
+    JSON.stringify(blocks),
+  );
 }
 
 /** Flattens `from` to `to` as PyTorch exports x.view(x.size(0), -1). */

@@ -36,13 +36,13 @@ interface State {
  *
  * @example
  * ```ts
- * import { chooseOptions } from "./knapsack.ts";
+ * import { solveKnapsack } from "./knapsack.ts";
  *
  * const layer = [{ bits: 2, cost: 2, loss: 9 }, { bits: 4, cost: 4, loss: 1 }];
- * if (chooseOptions([layer, layer], 6)?.join() !== "0,1") throw new Error("unexpected");
+ * if (solveKnapsack([layer, layer], 6)?.join() !== "0,1") throw new Error("unexpected");
  * ```
  */
-export function chooseOptions(
+export function solveKnapsack(
   items: readonly (readonly Option[])[],
   budget: number,
 ): number[] | undefined {

@@ -33,8 +33,8 @@ import {
   spectrumFrom,
   spectrumProblem,
   weightMeasures,
-  WIDTHS,
 } from "./layer_measures.ts";
+import { WIDTHS } from "../strategies/measures.ts";
 import { PROBE_BITS, PROBE_SAMPLES, probeLayer } from "./sensitivity.ts";
 
 /** Bytes of Gram matrices that a worker collects at a time, unless one layer has more. */

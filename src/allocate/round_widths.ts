@@ -15,7 +15,7 @@ import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import { WIDTHS } from "./layer_measures.ts";
+import { WIDTHS } from "../strategies/measures.ts";
 
 /** What each distinct weight becomes at each width, by the weight's name. */
 export type RoundedWidths = Map<string, ReadonlyMap<number, Rounding>>;

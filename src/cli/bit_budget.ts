@@ -5,7 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import { type Budget, type MixedBits, STRATEGIES } from "../plan/bits.ts";
+import type { BitBudget, MixedBits } from "../plan/bits.ts";
+import { strategyNames } from "../strategies/strategies.ts";
 import type { Width } from "../plan/options.ts";
 import type { Flag, Parsed } from "./command.ts";
 
@@ -20,7 +21,7 @@ export const BITS_FLAGS: Record<string, Flag> = {
   "max-loss": { value: "X", help: "choose each layer's bits for an output error of X, as 0.01" },
   allocate: {
     value: "HOW",
-    help: `${STRATEGIES.join(", ")}; or clusters, without a budget [coding-length]`,
+    help: `${strategyNames().join(", ")}; or clusters, without a budget [coding-length]`,
   },
 };
 
@@ -32,7 +33,7 @@ export function bitsOf(parsed: Parsed): Width | MixedBits | undefined {
   const text = parsed.text("bits");
   const widths = text?.startsWith("mixed") ? widthsOf(text) : undefined;
   const budget = budgetOf(parsed);
-  const how = parsed.choice("allocate", [...STRATEGIES, "clusters"]);
+  const how = parsed.choice("allocate", [...strategyNames(), "clusters"]);
   const mixed = text?.startsWith("mixed") ?? false;
   if (text !== undefined && !mixed) {
     const other = budget ? budget.flag : how ? "allocate" : undefined;
@@ -55,7 +56,7 @@ export function bitsOf(parsed: Parsed): Width | MixedBits | undefined {
 }
 
 /** The budget that is given, with its flag. */
-function budgetOf(parsed: Parsed): { flag: string; budget: Budget } | undefined {
+function budgetOf(parsed: Parsed): { flag: string; budget: BitBudget } | undefined {
   const flags = ["average-bits", "max-size", "max-loss"] as const;
   const given = flags.filter((flag) => parsed.text(flag) !== undefined);
   if (given.length > 1) {

@@ -7,7 +7,7 @@
 import { AttuneError } from "../errors.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
 import { writeModel } from "../onnx/file.ts";
-import { STRATEGIES } from "../plan/bits.ts";
+import { strategyNames } from "../strategies/strategies.ts";
 import type { RangeMethod } from "../plan/options.ts";
 import type { RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -56,7 +56,7 @@ export async function runSweep(
   const pathOf = (asked: number) => output!.replaceAll("*", `${asked}`);
   const outputs = [...(output === undefined ? [] : averages.map(pathOf)), report];
   checkOutputs(outputs.filter((path) => path !== undefined), inputs);
-  const strategy = parsed.choice("allocate", STRATEGIES);
+  const strategy = parsed.choice("allocate", strategyNames());
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
     what: "a folder of sample images, a .npy or a .npz file",
   });

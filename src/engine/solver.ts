@@ -14,12 +14,8 @@ import type { Problem } from "../round/problem.ts";
 import { codebookErrors } from "../round/scales.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
-import {
-  spectrumOf,
-  type SpectrumProblem,
-  type WidthErrors,
-  widthErrors,
-} from "../round/width_errors.ts";
+import { type WidthErrors, widthErrors } from "../round/width_errors.ts";
+import { spectrumOf, type SpectrumProblem } from "../round/spectrum.ts";
 import type { Work } from "../round/work.ts";
 
 /** Milliseconds of work after which others get a turn: messages come in, signals fire. */

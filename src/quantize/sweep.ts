@@ -25,7 +25,12 @@ import { Comparison } from "../evaluate/metrics.ts";
 import { extract } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
 import { typeNamed } from "../onnx/tensor.ts";
-import { STRATEGIES, type Strategy } from "../plan/bits.ts";
+import {
+  DEFAULT_STRATEGY,
+  isStrategy,
+  STRATEGIES,
+  type Strategy,
+} from "../strategies/strategies.ts";
 import { checkCount, type RangeMethod } from "../plan/options.ts";
 import type { RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -89,13 +94,14 @@ export async function sweep(
     checkAborted(settings.signal);
     return result;
   };
+  const gradients = settings.strategies.some((name) => STRATEGIES[name].needs === "gradients");
   const { loaded, heldOut } = await timed(
     "read samples",
     () =>
       loadSamples(plan, samples, pool, {
         ...settings,
         heldOutEvery: 4,
-        apart: settings.strategies.includes("gradient"),
+        apart: gradients,
       }),
   );
   if (options.validation !== undefined) {
@@ -116,7 +122,7 @@ export async function sweep(
   const measures = await timed("measure", () =>
     measure(plan, loaded, pool, {
       ...settings,
-      gradients: settings.strategies.includes("gradient"),
+      gradients,
       onLayer: async (layer, statistics, centred) => {
         const { target: { weight, input } } = layer;
         const grid = grids.get(plan.activations.shared.get(input) ?? input);
@@ -142,13 +148,13 @@ export async function sweep(
 type Settings = ReturnType<typeof resolve>;
 
 function resolve(plan: Plan, options: SweepOptions) {
-  const { averages = AVERAGES, strategies = ["coding-length"], uniform = true } = options;
+  const { averages = AVERAGES, strategies = [DEFAULT_STRATEGY], uniform = true } = options;
   for (const bits of averages) {
     if (bits >= 2 && bits <= 8) continue;
     throw new AttuneError("bad-option", `Cannot sweep to ${bits} bits: give numbers from 2 to 8`);
   }
   for (const strategy of strategies) {
-    if (STRATEGIES.includes(strategy)) continue;
+    if (isStrategy(strategy)) continue;
     throw new AttuneError("bad-option", `Cannot spread bits by ${strategy}: use another strategy`);
   }
   const coarse = plan.options.activationBits === 4;

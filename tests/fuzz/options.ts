@@ -3,7 +3,8 @@
 import { chooseBits } from "../../src/allocate/choose.ts";
 import { evaluate } from "../../src/evaluate/evaluate.ts";
 import type { Model } from "../../src/onnx/model.ts";
-import type { MixedBits, Strategy } from "../../src/plan/bits.ts";
+import type { MixedBits } from "../../src/plan/bits.ts";
+import type { Strategy } from "../../src/strategies/strategies.ts";
 import type { PlanOptions, RangeMethod } from "../../src/plan/options.ts";
 import type { RoundingMethod } from "../../src/round/methods.ts";
 import { plan } from "../../src/plan/plan.ts";
