@@ -64,7 +64,7 @@ export const codingLength: AllocationStrategy = {
 
 /** The same by the coding length of all rows together (as published). */
 export const jointCodingLength: AllocationStrategy = {
-  doc: "the same of all rows together (as published)",
+  doc: "distortion by the coding length of all rows (as published)",
   needs: "weights",
   loss: (measures, bits) =>
     (measures.outputs?.sensitivity ?? 1) * errorOfJointLength(measures, bits),
