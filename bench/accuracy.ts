@@ -15,7 +15,9 @@ import {
   subjects,
 } from "./run.ts";
 
-/** Every method with its flags; the learned ones take a quarter of their usual steps, to save hours. */
+/**
+ * Every method with its flags; the learned ones take a quarter of their usual steps, to save hours.
+ */
 const METHODS: readonly (readonly [name: string, ...flags: string[]])[] = [
   ["nearest"],
   ["adaround", "--iterations", "250"],

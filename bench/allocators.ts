@@ -1,9 +1,9 @@
 /**
  * How bits are spread over layers: every strategy at the same average, and one width for all.
  *
- * Of a model everything but the choice is done once: statistics, rounding of each layer to each width
- * (a sweep). Then jobs of their own, where each layer repairs the errors of those before it, for the
- * strategies that matter most.
+ * Of a model everything but the choice is done once: statistics, rounding of each layer to each
+ * width (a sweep). Then jobs of their own, where each layer repairs the errors of those before it,
+ * for the strategies that matter most.
  *
  * @module
  */

@@ -67,7 +67,9 @@ export async function memory(options: BenchOptions): Promise<Section> {
   };
 }
 
-/** Stage times with one worker and with two, and with the kernel's relaxed build: what each buys. */
+/**
+ * Stage times with one worker and with two, and with the kernel's relaxed build: what each buys.
+ */
 export async function workers(options: BenchOptions): Promise<Section> {
   const rows: string[][] = [];
   for (const subject of subjects(options)) {

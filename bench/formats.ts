@@ -1,6 +1,7 @@
 /**
- * What the formats cost: bytes of a file against the sum of its bits, time to open it, its first run
- * and the later ones, as ratios to the float model. One thread; files take turns, medians count.
+ * What the formats cost: bytes of a file against the sum of its bits, time to open it, its first
+ * run and the later ones, as ratios to the float model. One thread; files take turns, medians
+ * count.
  *
  * @module
  */
@@ -27,7 +28,9 @@ const FILES: readonly (readonly [name: string, ...flags: string[]])[] = [
 const OPENINGS = 5, RUNS = 21;
 /** Samples to calibrate on, at most: levels and ranges do not change the time that a file takes. */
 const SAMPLES = 32;
-/** The fastest way to a file that still computes something: what saturates runs at another speed. */
+/**
+ * The fastest way to a file that still computes something: what saturates runs at another speed.
+ */
 const QUICK = ["--candidates", "1"];
 
 /** Sizes and times of every format. */

@@ -1,9 +1,9 @@
 /**
  * The time of gradients, relative to the forward pass, on one thread:
  * `deno run -A bench/gradient.ts [web | node] [conv | blocks]`. First every formulation of a
- * convolution's gradients, the chosen one marked by a star; then gradient graphs of typical blocks, which hold the
- * forward pass, too. The best of several runs is taken, and the contestants take turns, so that a busy
- * machine bends all alike.
+ * convolution's gradients, the chosen one marked by a star; then gradient graphs of typical blocks,
+ * which hold the forward pass, too. The best of several runs is taken, and the contestants take
+ * turns, so that a busy machine bends all alike.
  *
  * @module
  */
@@ -126,7 +126,9 @@ const CASES: readonly Case[] = [
   { n: 8, c: 192, o: 192, size: 28, kernel: 5, stride: 2, depthwise: true },
 ];
 
-/** The weight's gradient as a convolution with N and C exchanged: what all others are faster than. */
+/**
+ * The weight's gradient as a convolution with N and C exchanged: what all others are faster than.
+ */
 const exchanged: Formulation = ({ tape, x, w, g, window }) => {
   const reach = window.kernel.map((taps, i) => taps - Math.min(0, window.after[i]));
   const [inputs, outputs] = [tape.shape(x)[1], tape.shape(g)[1]];
@@ -391,7 +393,8 @@ async function block(runtime: Runtime, name: string, make: () => Block): Promise
   for (const [key, list] of Object.entries(constants)) {
     graph.initializer.push(int64Tensor(key, [list.length], list));
   }
-  // The forward pass takes its weights as inputs, too: as constants they would be laid out in advance.
+  // The forward pass takes its weights as inputs, too: as constants they would be laid out in
+  // advance.
   const types = new Map(["x", ...weights].map((key) => [key, DataType.FLOAT] as const));
   const forward = extract(copyModel(model), { inputs: types, outputs: [last] });
   const gradient = differentiate(model, shapes, { wrt: weights });

@@ -1,6 +1,7 @@
 /**
- * Other grids, weights only: ternary beside 2 bits, piecewise beside uniform, and the cuts of one nested
- * file beside models that were rounded for one width, and beside the high bits of an ordinary 8-bit model.
+ * Other grids, weights only: ternary beside 2 bits, piecewise beside uniform, and the cuts of one
+ * nested file beside models that were rounded for one width, and beside the high bits of an
+ * ordinary 8-bit model.
  *
  * @module
  */

@@ -1,7 +1,8 @@
 /**
  * Speed of the kernel on one thread, beside onnxruntime-web's MatMul on one thread:
- * `deno run -A bench/kernel.ts [products | lattice]`. Rates count one multiply and one add as two operations; the best of
- * several runs is taken, and the contestants take turns, so that a busy machine bends all alike.
+ * `deno run -A bench/kernel.ts [products | lattice]`. Rates count one multiply and one add as two
+ * operations; the best of several runs is taken, and the contestants take turns, so that a busy
+ * machine bends all alike.
  *
  * @module
  */

@@ -37,7 +37,9 @@ const ROUNDING = "nearest --no-shift";
 /** Samples, and rows of each. */
 const SAMPLES = 64, ROWS = 8;
 
-/** Peak memory and seconds of quantizing and evaluating models of 2.4 GB, or others, named as those. */
+/**
+ * Peak memory and seconds of quantizing and evaluating models of 2.4 GB, or others, named as those.
+ */
 export async function large({ models, backend, widths }: BenchOptions): Promise<Section> {
   const rows: string[][] = [];
   const [rounding] = widths ?? [ROUNDING];

@@ -1,9 +1,10 @@
 /**
- * The ablation that sets the defaults of rounding: the loss of every layer of every model, relative to
- * rounding to nearest, at 2, 3 and 4 bits.
+ * The ablation that sets the defaults of rounding: the loss of every layer of every model, relative
+ * to rounding to nearest, at 2, 3 and 4 bits.
  *
- * Statistics are the float model's own, without the float-target shift, so that layers can be compared
- * one by one. Rows of a layer are independent, so at most {@linkcode ROWS} of each are rounded.
+ * Statistics are the float model's own, without the float-target shift, so that layers can be
+ * compared one by one. Rows of a layer are independent, so at most {@linkcode ROWS} of each are
+ * rounded.
  *
  * @module
  */
@@ -54,7 +55,9 @@ const METHODS: readonly (readonly [name: string, method: RoundingMethod, symmetr
 ];
 const WIDTHS = [4, 3, 2];
 
-/** The loss of every layer by every method, summed up per model and width; and a plot of all layers. */
+/**
+ * The loss of every layer by every method, summed up per model and width; and a plot of all layers.
+ */
 export async function layers(options: BenchOptions): Promise<Section> {
   const rows: string[][] = [];
   const points: { model: string; bits: number; ratios: number[] }[] = [];
@@ -185,7 +188,9 @@ function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerS
   });
 }
 
-/** Every layer as a point: methods side by side, a panel per width, the loss on a logarithmic axis. */
+/**
+ * Every layer as a point: methods side by side, a panel per width, the loss on a logarithmic axis.
+ */
 function plot(points: readonly { model: string; bits: number; ratios: number[] }[]): string {
   const models = [...new Set(points.map(({ model }) => model))];
   const colours = ["#4269d0", "#efb118", "#ff725c", "#3ca951"];

@@ -1,9 +1,10 @@
 /**
  * The figures of the documentation, measured anew: `deno task bench [section…] [--samples N]
- * [--backend web|node] [--models name,…] [--budgets 2m,…] [--widths W4A8,…]`. Each section is printed and put into bench/RESULTS.md.
+ * [--backend web|node] [--models name,…] [--budgets 2m,…] [--widths W4A8,…]`. Each section is
+ * printed and put into bench/RESULTS.md.
  *
- * Accuracy is that of the written file, opened again by onnxruntime, on images that calibration never
- * saw. Models and images are those of ../shared; what is absent is left out.
+ * Accuracy is that of the written file, opened again by onnxruntime, on images that calibration
+ * never saw. Models and images are those of ../shared; what is absent is left out.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * Whether it pays to keep a few weights exact beside the levels: how much of a layer's loss that takes
- * away, against what the same bytes would take if they were spent on width (a factor of 4 per bit).
+ * Whether it pays to keep a few weights exact beside the levels: how much of a layer's loss that
+ * takes away, against what the same bytes would take if they were spent on width (a factor of 4 per
+ * bit).
  *
  * @module
  */

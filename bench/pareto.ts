@@ -1,6 +1,6 @@
 /**
- * Size against accuracy: the plot of the README. Every point is a file that was written, opened again
- * and evaluated.
+ * Size against accuracy: the plot of the README. Every point is a file that was written, opened
+ * again and evaluated.
  *
  * @module
  */

@@ -119,8 +119,8 @@ export function quantizeTo(
 }
 
 /**
- * Quantizes a model with `flags` and evaluates the written file; `onFile` may look at it before it is
- * removed.
+ * Quantizes a model with `flags` and evaluates the written file; `onFile` may look at it before it
+ * is removed.
  */
 export async function quantizeAndEvaluate(
   subject: Subject,

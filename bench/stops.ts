@@ -3,9 +3,9 @@
  * `deno run -A bench/stops.ts [--times 20] [--stages blocks,…] [--seed 1]
  * [--program "node npm/cli.js"]`.
  *
- * A stop by SIGINT, SIGTERM or SIGHUP must end it with code 130, without output but a checkpoint, and
- * without temporary files; after SIGKILL, --resume must end with the bytes of a whole run. Prints a table;
- * the exit code is 1 where a stop ended otherwise.
+ * A stop by SIGINT, SIGTERM or SIGHUP must end it with code 130, without output but a checkpoint,
+ * and without temporary files; after SIGKILL, --resume must end with the bytes of a whole run.
+ * Prints a table; the exit code is 1 where a stop ended otherwise.
  *
  * @module
  */

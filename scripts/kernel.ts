@@ -13,7 +13,9 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** A hash of all that the compiled module depends on: the kernel's sources and its configuration. */
+/**
+ * A hash of all that the compiled module depends on: the kernel's sources and its configuration.
+ */
 export function sourceHash(): string {
   const hash = createHash("sha256");
   const files = readdirSync(join(root, "kernel")).filter((name) => name.endsWith(".ts")).sort();
@@ -23,7 +25,9 @@ export function sourceHash(): string {
   return hash.digest("hex");
 }
 
-/** The two builds: the same bits everywhere, or fused multiply-adds in sums where there are such. */
+/**
+ * The two builds: the same bits everywhere, or fused multiply-adds in sums where there are such.
+ */
 export type Build = "strict" | "relaxed";
 
 const TARGETS = { strict: "release", relaxed: "relaxed" };

@@ -1,6 +1,6 @@
 /**
- * Generates the TypeScript types of the ONNX format from `onnx.proto`: `deno task proto`. With `--check`
- * it changes nothing and fails where the committed types are not those.
+ * Generates the TypeScript types of the ONNX format from `onnx.proto`: `deno task proto`. With
+ * `--check` it changes nothing and fails where the committed types are not those.
  *
  * @module
  */

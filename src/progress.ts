@@ -29,3 +29,49 @@ export interface Task {
   /** Stops the work at its next pause. Default: nothing does. */
   readonly signal?: AbortSignal;
 }
+
+/**
+ * How far a stage has come: units are added as they are done. What was foreseen and what is done need not
+ * agree on the way; at each milestone they do.
+ *
+ * @example
+ * ```ts
+ * import { Progress, type ProgressEvent } from "./progress.ts";
+ *
+ * const seen: ProgressEvent[] = [];
+ * const progress = new Progress((event) => seen.push(event), "quantize", 4);
+ * progress.add(1, "first");
+ * progress.reach(4, "last");
+ * if (seen.map(({ done }) => done).join() !== "1,4") throw new Error("unexpected");
+ * ```
+ */
+export class Progress {
+  readonly #onProgress: OnProgress | undefined;
+  readonly #stage: ProgressEvent["stage"];
+  readonly #total: number;
+  #done = 0;
+  #milestone = 0;
+
+  /** Progress of `stage`, which has `total` units; `onProgress` hears of it. */
+  constructor(onProgress: OnProgress | undefined, stage: ProgressEvent["stage"], total: number) {
+    this.#onProgress = onProgress;
+    this.#stage = stage;
+    this.#total = total;
+  }
+
+  /** Adds `units` that were done on `detail`. */
+  add(units: number, detail?: string): void {
+    this.#tell(this.#done + units, detail);
+  }
+
+  /** All up to here is done: as many units as that was foreseen to be since the last milestone. */
+  reach(units: number, detail?: string): void {
+    this.#milestone += units;
+    this.#tell(this.#milestone, detail);
+  }
+
+  #tell(done: number, detail: string | undefined): void {
+    this.#done = Math.min(done, this.#total);
+    this.#onProgress?.({ stage: this.#stage, done: this.#done, total: this.#total, detail });
+  }
+}

@@ -170,7 +170,7 @@ Deno.test("eigenvalues have the sums of powers that traces tell", () => {
   assertEquals([...eigenvaluesOf(new Float64Array([4, 0, 1]), new Float64Array(3))], [4, 0, 1]);
 });
 
-Deno.test("in output space with H = I the coding length is that of the weights, and the kernel's", () => {
+Deno.test("coding length in output space: with H = I that of the weights, and what the kernel computes", () => {
   using kernel = Kernel.create();
   for (const [groups, rows, depth] of [[1, 5, 9], [1, 12, 4], [3, 2, 6]]) {
     const weight = noise(groups * rows * depth, rows);
@@ -195,7 +195,7 @@ Deno.test("in output space with H = I the coding length is that of the weights, 
   }
 });
 
-Deno.test("a diagonal H weighs inputs, in blocks as in one, and the nuclear norm is the singular values'", () => {
+Deno.test("coding length weighs inputs by a diagonal H, whole or in blocks; the nuclear norm sums singular values", () => {
   using kernel = Kernel.create();
   const weight = new Float32Array([3, 0, 0, 0, 0, 4, 0, 0]);
   const gram = new Float32Array(16);

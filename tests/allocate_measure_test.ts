@@ -24,7 +24,10 @@ import type { Sample } from "../src/samples/sample.ts";
 import { sweep } from "../src/quantize/sweep.ts";
 import { build, noise } from "./helpers/models.ts";
 
-/** Convolutions of different sizes, one of them depthwise, and a dense layer; `op` follows the first. */
+/**
+ * Convolutions of different sizes, one of them depthwise, and a dense layer; `op` follows the
+ * first.
+ */
 function network(op = "Relu", batch: string | number = "N"): Model {
   const shapes: [string, number[], bigint][] = [
     ["first", [8, 3, 3, 3], 1n],
@@ -107,10 +110,11 @@ Deno.test("errors fall with the width, and the outputs' share of them adds up to
   assert(ratio > 0.2 && ratio < 5, `predicted ${allocation!.loss}, is ${report.check!.mseToFloat}`);
 });
 
-Deno.test("the last layer's error is that of the outputs, as far as it does not move their mean", async () => {
+Deno.test("the sensitivity to the last layer is at most 1: its error is the outputs', less their mean", async () => {
   const measures = await measured();
   const head = measures.at(-1)!;
-  // Its power is that of the outputs without their mean, so the sensitivity is their ratio: at most 1.
+  // Its power is that of the outputs without their mean, so the sensitivity is their ratio: at
+  // most 1.
   assert(head.outputs!.sensitivity <= 1.05, `${head.outputs!.sensitivity}`);
 });
 

@@ -1,4 +1,6 @@
-/** Blocks of models that are built otherwise: shapes computed on the way, tokens, several inputs. */
+/**
+ * Blocks of models that are built otherwise: shapes computed on the way, tokens, several inputs.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";

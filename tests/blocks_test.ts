@@ -364,7 +364,8 @@ Deno.test("TimeBudget: blocks share what is left, by cost and by how far off the
 });
 
 Deno.test("TimeBudget: layers that are dear to round, and the check, leave less to learn in", () => {
-  // A tenth of the first block's time went into rounding, which costs `last` times as much in the other.
+  // A tenth of the first block's time went into rounding, which costs `last` times as much in the
+  // other.
   const deadline = (last: number, check = 0) => {
     const costs = [1, last].map((rounding) => ({ running: 1, rounding, learning: 1 }));
     const budget = new TimeBudget(100, 0, costs, check);

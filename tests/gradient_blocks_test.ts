@@ -6,7 +6,7 @@ import { checkGradients } from "./helpers/central_differences.ts";
 
 const pads = { pads: [1n, 1n, 1n, 1n] };
 
-Deno.test("a residual block with a projection", () =>
+Deno.test("gradients of a residual block with a projection are central differences", () =>
   checkGradients("residual", {
     nodes: [
       makeNode("Conv", "one", ["x", "w1", "b1"], ["a"], { ...pads, strides: [2n, 2n] }),
@@ -26,7 +26,7 @@ Deno.test("a residual block with a projection", () =>
     },
   }));
 
-Deno.test("an inverted residual", () =>
+Deno.test("gradients of an inverted residual are central differences", () =>
   checkGradients("inverted residual", {
     nodes: [
       makeNode("Conv", "expand", ["x", "w1", "b1"], ["a"]),
@@ -51,7 +51,7 @@ Deno.test("an inverted residual", () =>
     ],
   }));
 
-Deno.test("a transformer layer", () => {
+Deno.test("gradients of a transformer layer are central differences", () => {
   const t = 4, e = 6;
   return checkGradients("transformer", {
     nodes: [

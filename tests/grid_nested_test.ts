@@ -41,7 +41,9 @@ Deno.test("cutLevel: the nearest level of fewer bits, half to even, within its r
   }
 });
 
-/** The problem of some rows whose inputs are correlated, seen a little differently by each width. */
+/**
+ * The problem of some rows whose inputs are correlated, seen a little differently by each width.
+ */
 function problem(
   groups: number,
   rows: number,

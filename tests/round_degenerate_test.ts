@@ -1,4 +1,6 @@
-/** Layers whose statistics say little: every method still gives levels, and none worse than nearest. */
+/**
+ * Layers whose statistics say little: every method still gives levels, and none worse than nearest.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";

@@ -119,7 +119,10 @@ function initial(size: number, fanIn: number, random: Random): Parameter {
   );
 }
 
-/** Convolution without bias, padded so that stride 1 keeps the size; weights are outputs × taps × inputs. */
+/**
+ * Convolution without bias, padded so that stride 1 keeps the size; weights are outputs × taps ×
+ * inputs.
+ */
 export class Conv implements Layer {
   readonly weight: Parameter;
   readonly parameters: readonly Parameter[];

@@ -1,11 +1,12 @@
 /**
- * Chooses a width for each layer of a plan: by clusters of coding lengths, or by spreading a budget.
+ * Chooses a width for each layer of a plan: by clusters of coding lengths, or by spreading a
+ * budget.
  *
- * A budget goes to the widths whose losses have the least sum. What a width loses is told in several
- * ways, the strategies (see `strategies/`). By *coding length* it is the distortion at which the layer's code has so many bits
- * per weight, times how much the model's outputs mind it. Where all of it could be spread in fractions of
- * bits, every weight of the model would get an equal part of the distortion (reverse water-filling): a bit
- * more would gain the same everywhere.
+ * A budget goes to the widths whose losses have the least sum. What a width loses is told in
+ * several ways, the strategies (see `strategies/`). By *coding length* it is the distortion at
+ * which the layer's code has so many bits per weight, times how much the model's outputs mind it.
+ * Where all of it could be spread in fractions of bits, every weight of the model would get an
+ * equal part of the distortion (reverse water-filling): a bit more would gain the same everywhere.
  *
  * @module
  */
@@ -30,8 +31,8 @@ const LOSS_STEP = 1 / 64;
 /**
  * `plan` with the widths that its options ask for, by what was measured of its layers.
  *
- * @throws {AttuneError} `bad-option` where the budget cannot be met, or the strategy or the budget needs
- * samples and there were none.
+ * @throws {AttuneError} `bad-option` where the budget cannot be met, or the strategy or the budget
+ * needs samples and there were none.
  */
 export function allocate(plan: Plan, measures: readonly LayerMeasures[]): Plan {
   const { bits } = plan.options;
@@ -49,7 +50,10 @@ function withSize(plan: Plan, allocation: Allocation): Plan {
   return withAllocation(plan, { ...allocation, bytes });
 }
 
-/** `plan` with widths of `bits` on average that `strategy` chooses, whatever its own options ask for. */
+/**
+ * `plan` with widths of `bits` on average that `strategy` chooses, whatever its own options ask
+ * for.
+ */
 export function allocateAverage(
   plan: Plan,
   measures: readonly LayerMeasures[],

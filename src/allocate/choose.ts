@@ -53,11 +53,11 @@ export interface ChooseBitsOptions extends BatchingOptions {
 }
 
 /**
- * `plan` with the widths that its `bits` leave open. With `samples` it goes by the outputs of layers, and
- * finds what `quantize` would; without, by the weights alone.
+ * `plan` with the widths that its `bits` leave open. With `samples` it goes by the outputs of
+ * layers, and finds what `quantize` would; without, by the weights alone.
  *
- * @throws {AttuneError} `bad-option` where the budget cannot be met, or needs samples; `bad-data` where
- * the samples do not fit the model.
+ * @throws {AttuneError} `bad-option` where the budget cannot be met, or needs samples; `bad-data`
+ * where the samples do not fit the model.
  *
  * @example By the weights alone
  * ```ts

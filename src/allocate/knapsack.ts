@@ -1,6 +1,6 @@
 /**
- * Chooses one option per layer such that the sum of losses is least and the sum of costs within a budget:
- * the multiple-choice knapsack problem.
+ * Chooses one option per layer such that the sum of losses is least and the sum of costs within a
+ * budget: the multiple-choice knapsack problem.
  *
  * @module
  */
@@ -27,12 +27,12 @@ interface State {
 }
 
 /**
- * For each of `items`, a layer's options in any order, the index of the chosen one; undefined where even
- * the cheapest ones exceed `budget`.
+ * For each of `items`, a layer's options in any order, the index of the chosen one; undefined where
+ * even the cheapest ones exceed `budget`.
  *
- * Combinations are built layer by layer (Nemhauser and Ullmann 1969); those that cost and lose more than
- * another are dropped, and those that cannot become better than what a greedy choice finds, by the bound
- * of the Lagrangian relaxation.
+ * Combinations are built layer by layer (Nemhauser and Ullmann 1969); those that cost and lose more
+ * than another are dropped, and those that cannot become better than what a greedy choice finds, by
+ * the bound of the Lagrangian relaxation.
  *
  * @example
  * ```ts
@@ -91,8 +91,8 @@ function cheapest(options: readonly Option[]): Option {
 }
 
 /**
- * Takes the step that gains most per cost until none fits: the loss that this reaches, and the price of
- * the last such step, which is that of the relaxed problem.
+ * Takes the step that gains most per cost until none fits: the loss that this reaches, and the
+ * price of the last such step, which is that of the relaxed problem.
  */
 function greedy(
   items: readonly (readonly Option[])[],

@@ -1,6 +1,6 @@
 /**
- * What is known of the layers of a plan before their widths are chosen. Weights alone tell some of it;
- * `measure.ts` finds the rest on samples.
+ * What is known of the layers of a plan before their widths are chosen. Weights alone tell some of
+ * it; `measure.ts` finds the rest on samples.
  *
  * @module
  */
@@ -35,7 +35,9 @@ export function measureWeights(plan: Plan, kernel: Kernel = Kernel.create()): La
   });
 }
 
-/** The layers of `plan` whose weights no layer before them has: those that share one have one width. */
+/**
+ * The layers of `plan` whose weights no layer before them has: those that share one have one width.
+ */
 export function distinctLayers(plan: Plan): LayerPlan[] {
   const first = new Map(plan.layers.toReversed().map((layer) => [layer.target.weight, layer]));
   return plan.layers.filter((layer) => first.get(layer.target.weight) === layer);

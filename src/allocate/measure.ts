@@ -1,8 +1,9 @@
 /**
- * Measures the layers of a plan on samples, in one pass of the float model: each layer's statistics are
- * finished, turned into a few numbers, and forgotten before the next layers' are collected.
+ * Measures the layers of a plan on samples, in one pass of the float model: each layer's statistics
+ * are finished, turned into a few numbers, and forgotten before the next layers' are collected.
  *
- * Beside what a layer's own outputs tell, what they mean for the model's is found; see `sensitivity.ts`.
+ * Beside what a layer's own outputs tell, what they mean for the model's is found; see
+ * `sensitivity.ts`.
  *
  * @module
  */
@@ -52,7 +53,9 @@ export interface MeasureOptions {
   readonly onProgress?: OnProgress;
 }
 
-/** Measures the distinct layers of `plan` on the batches that `pool` holds, which stay as they are. */
+/**
+ * Measures the distinct layers of `plan` on the batches that `pool` holds, which stay as they are.
+ */
 export async function measure(
   plan: Plan,
   loaded: LoadedBatches,
@@ -96,14 +99,14 @@ class Measurement {
     const work = segments.map((segment) => portions(segment.steps.flat(), distinct));
     const probes = Math.min(batches, this.#probes.lanes * this.#probes.batches);
     this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
-    await this.#everyLane((client, lane) => client.call("keep", [lane]));
+    await this.#everyLane((client, lane) => client.call("keepSamples", [lane]));
     const inputs = this.#typesAt(0);
     await openPart(this.#pool, "float", partsOf(this.#plan.model), inputs, this.#outputs);
-    const remembered = this.#pool.perLane(
+    const recorded = this.#pool.perLane(
       this.#probes.lanes,
-      (client, lane) => client.call("remember", [lane, "float", this.#probes.batches]),
+      (client, lane) => client.call("recordReference", [lane, "float", this.#probes.batches]),
     );
-    for await (const _ of remembered) checkAborted(this.#options.signal);
+    for await (const _ of recorded) checkAborted(this.#options.signal);
     const measured: LayerMeasures[] = [];
     for (const [i, segment] of segments.entries()) {
       const types = this.#typesAt(segment.start);
@@ -125,7 +128,7 @@ class Measurement {
       }
     }
     await this.#pool.close();
-    await this.#everyLane((client, lane) => client.call("rewind", [lane]));
+    await this.#everyLane((client, lane) => client.call("rewindToSamples", [lane]));
     if (gradient === undefined) return measured;
     const norms = await gradientNorms(
       this.#plan,
@@ -208,11 +211,11 @@ class Measurement {
     await this.#everyLane((client, lane) =>
       client.call(
         "advance",
-        [lane, "float", "float", names],
+        [lane, "float", "float", names, Infinity],
         (done) => this.#advanceProgress(done, "next segment"),
       )
     );
-    await this.#everyLane((client, lane) => client.call("turn", [lane]));
+    await this.#everyLane((client, lane) => client.call("nextSegment", [lane]));
     await this.#pool.close();
   }
 

@@ -1,6 +1,6 @@
 /**
- * Layers rounded to every width they may get, while their statistics are at hand: later any choice of
- * widths can be put together from these. They take a byte per weight and width.
+ * Layers rounded to every width they may get, while their statistics are at hand: later any choice
+ * of widths can be put together from these. They take a byte per weight and width.
  *
  * @module
  */

@@ -1,13 +1,14 @@
 /**
- * Learns one block: its outputs on the quantized model's inputs shall be those that the float model has
- * on its own. A step runs the block's gradient graph on a few samples, spread over the workers, and
- * moves what is learned; the result is kept only if it is better on samples that it did not learn from.
+ * Learns one block: its outputs on the quantized model's inputs shall be those that the float model
+ * has on its own. A step runs the block's gradient graph on a few samples, spread over the workers,
+ * and moves what is learned; the result is kept only if it is better on samples that it did not
+ * learn from.
  *
  * @module
  */
 
 import { onGrid } from "../layer/bias.ts";
-import type { BlockRequest } from "../engine/lanes.ts";
+import type { BlockRequest } from "../engine/requests.ts";
 import type { Batch } from "../engine/spool.ts";
 import { checkAborted } from "../errors.ts";
 import {
@@ -20,12 +21,12 @@ import {
 import { Kernel } from "../kernel/kernel.ts";
 import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
-import type { Plan } from "../plan/plan.ts";
+import { gridSource } from "../plan/activations.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { readWeight } from "../weights/targets.ts";
 import type { BlockReport } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
-import type { EnginePool } from "../workers/pool.ts";
+import type { Job } from "../forward/job.ts";
 import { SoftRoundingParameter } from "./adaround.ts";
 import { notBySample } from "../engine/spool.ts";
 import { type BlockModel, feedInitializers, withAllOutputs } from "./model.ts";
@@ -48,16 +49,12 @@ export interface LearnOptions extends LearnTuning {
   readonly shards: number;
   /** Whether inputs lose about half of their quantization, by chance, in every step. */
   readonly drop: boolean;
-  /** Decides that chance. */
-  readonly seed: number;
   /** When to stop, by `performance.now()`, given the block's relative error at the start. */
   readonly deadline: (error: number) => number;
   /** The shape of a tensor for so many samples, if they lie along its first axis. */
   readonly dimsOf: (name: string, samples: number) => readonly number[] | undefined;
   /** Gets the gradient graph. */
   readonly onGraph: (model: Model) => void;
-  /** Stops the job. */
-  readonly signal?: AbortSignal;
   /** Hears of the share of the work that is done. */
   readonly onShare: (share: number) => void;
 }
@@ -83,20 +80,29 @@ const JUDGEMENTS = 6, JUDGED_SAMPLES = 128;
 
 /** Learns `block`, whose layers have been rounded in `parts`. */
 export async function learnBlock(
-  plan: Plan,
+  job: Job,
   block: BlockModel,
   parts: Parts,
   samples: BlockSamples,
-  pool: EnginePool,
   options: LearnOptions,
 ): Promise<Learned> {
   using kernel = Kernel.create();
-  const learning = new Learning(kernel, plan, block, parts, samples, pool, options);
   try {
-    return await learning.run();
+    return await new Learning({ job, block, parts, samples, options, kernel }).run();
   } finally {
-    await pool.close();
+    await job.pool.close();
   }
+}
+
+/** What learning goes by. */
+interface LearningInput {
+  readonly job: Job;
+  readonly block: BlockModel;
+  readonly parts: Parts;
+  readonly samples: BlockSamples;
+  readonly options: LearnOptions;
+  /** Where what is learned lies. */
+  readonly kernel: Kernel;
 }
 
 /** A block stays as its layers were rounded. */
@@ -105,11 +111,10 @@ function nothing(report: Learned["report"]): Learned {
 }
 
 class Learning {
-  readonly #plan: Plan;
+  readonly #job: Job;
   readonly #block: BlockModel;
   readonly #parts: Parts;
   readonly #samples: BlockSamples;
-  readonly #pool: EnginePool;
   readonly #options: LearnOptions;
   /** By the tensor that each is fed to. */
   readonly #parameters = new Map<string, Parameter>();
@@ -119,25 +124,16 @@ class Learning {
   /** By output, the input of the gradient graph that takes its target. */
   #targets: ReadonlyMap<string, string> = new Map();
 
-  constructor(
-    kernel: Kernel,
-    plan: Plan,
-    block: BlockModel,
-    parts: Parts,
-    samples: BlockSamples,
-    pool: EnginePool,
-    options: LearnOptions,
-  ) {
-    this.#plan = plan;
+  constructor({ job, block, parts, samples, options, kernel }: LearningInput) {
+    this.#job = job;
     this.#block = block;
     this.#parts = parts;
     this.#samples = samples;
-    this.#pool = pool;
     this.#options = options;
     this.#inputs = block.model.proto.graph.input.map(({ name }) => name);
     for (const { layer, weight, bias } of block.layers) {
       const rounding = parts.roundings.get(layer.target.output)!;
-      const home = readWeight(plan.graph, layer.target);
+      const home = readWeight(job.plan.graph, layer.target);
       const learned = options.rule === "adaround"
         ? new SoftRoundingParameter(kernel, layer, rounding, home)
         : new WeightParameter(kernel, layer, rounding, home, options);
@@ -155,7 +151,7 @@ class Learning {
   }
 
   async run(): Promise<Learned> {
-    const { iterations, deadline, onShare, signal } = this.#options;
+    const { iterations, deadline, onShare } = this.#options, { signal } = this.#job;
     const opened = performance.now();
     const gradients = await this.#open();
     const ready = performance.now();
@@ -202,19 +198,22 @@ class Learning {
     const { targets, gradients, model: graph } = differentiate(model, shapes, { wrt, values });
     this.#options.onGraph(graph);
     this.#targets = targets;
-    await this.#pool.open(...opening("gradient", graph, { simulate: true }));
+    await this.#job.pool.open(...opening("gradient", graph, { simulate: true }));
     const fed = feedInitializers(model, wrt);
-    await this.#pool.open(...opening("block", fed, { simulate: true }));
+    await this.#job.pool.open(...opening("block", fed, { simulate: true }));
     return gradients;
   }
 
-  /** The shape of every tensor that is computed from a shard, and the values that follow from shapes. */
+  /**
+   * The shape of every tensor that is computed from a shard, and the values that follow from
+   * shapes.
+   */
   async #tensors(): Promise<
     { shapes: Map<string, readonly number[]>; values: Map<string, number[]> }
   > {
     const { model } = this.#block;
     const [{ lane, samples }] = this.#samples.shards(0, 1);
-    const client = this.#pool.ofLane(lane);
+    const client = this.#job.pool.ofLane(lane);
     const outputs = model.proto.graph.output.map(({ name }) => name);
     const feed = await client.call("pick", [lane, "inputs", samples, this.#inputs]);
     const wanted = await client.call("pick", [lane, "targets", samples, outputs]);
@@ -255,7 +254,7 @@ class Learning {
     const values = this.#values(true);
     const results = await Promise.all(
       this.#samples.judged(JUDGED_SAMPLES).map((shard) =>
-        this.#pool.ofLane(shard.lane).call("blockError", [
+        this.#job.pool.ofLane(shard.lane).call("blockError", [
           shard.lane,
           this.#request(shard, "block", values),
         ])
@@ -268,10 +267,10 @@ class Learning {
   /** Step `step`, from 0. */
   async #step(step: number, pace: Pace, gradients: ReadonlyMap<string, string>): Promise<void> {
     const values = this.#values(false);
-    const { shards, drop, seed } = this.#options;
+    const { shards, drop } = this.#options, { seed } = this.#job;
     const results = await Promise.all(
       this.#samples.shards(step, shards).map((shard, i) =>
-        this.#pool.ofLane(shard.lane).call("gradients", [shard.lane, {
+        this.#job.pool.ofLane(shard.lane).call("gradients", [shard.lane, {
           ...this.#request(shard, "gradient", values),
           drop: drop ? seed + 4099 * (step * shards + i) : undefined,
         }])
@@ -288,8 +287,8 @@ class Learning {
 
   /** The grid of the layer's input, where it has one. */
   #gridOf({ target: { input } }: LayerPlan): ActivationGrid | undefined {
-    const { grids } = this.#parts, { shared } = this.#plan.activations;
-    const source = shared.get(input) ?? input, grid = grids.get(source);
+    const source = gridSource(this.#job.plan.activations, input);
+    const grid = this.#parts.grids.get(source);
     return grid && { ...grid, scale: this.#scales.get(source)?.scale ?? grid.scale };
   }
 

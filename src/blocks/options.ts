@@ -28,15 +28,15 @@ export interface BlockReconstruction {
   /** Gradient steps of a block, at most. Default: 300, with a time budget as many as it allows. */
   readonly iterations?: number;
   /**
-   * Seconds that the whole job may take; iterations are spread over blocks such that it ends on time.
-   * Default: no limit.
+   * Seconds that the whole job may take; iterations are spread over blocks such that it ends on
+   * time. Default: no limit.
    */
   readonly timeBudget?: number;
   /** Samples of an iteration. Default: 32. */
   readonly batch?: number;
   /**
-   * How roundings are learned: Attention Round, its gradient scaled by the erf rule or straight through,
-   * or AdaRound's soft rounding. Default: straight-through.
+   * How roundings are learned: Attention Round, its gradient scaled by the erf rule or straight
+   * through, or AdaRound's soft rounding. Default: straight-through.
    */
   readonly rule?: LearnRule;
   /** Radius of the erf rule, in steps of the grid. Default: 0.5. */

@@ -16,7 +16,7 @@ import { unsupported } from "../gradient/differentiate.ts";
 import { nodeName } from "../graph/graph.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../workers/pool.ts";
+import type { Job } from "../forward/job.ts";
 import { costOfCheck, costsOf, TimeBudget } from "./time_budget.ts";
 import type { LearnedSegment, OnShare, SegmentLearner, Spent } from "../calibrate/learner.ts";
 import { batchesThatFit, type Block, cutBlocks } from "./partition.ts";
@@ -52,19 +52,17 @@ export function planBlocks(
 export class BlockLearner implements SegmentLearner {
   /** The blocks, in their order. */
   readonly segments: readonly Block[];
-  readonly #plan: Plan;
-  readonly #pool: EnginePool;
+  readonly #job: Job;
   readonly #settings: LearnerSettings;
   readonly #samples: BlockSamples;
   readonly #budget: TimeBudget;
-  readonly #loaded: LoadedBatches;
   readonly #shards: number;
   readonly #unpaired: ReadonlySet<string>;
 
-  /** A learner on the samples that `pool` holds. */
-  constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, settings: LearnerSettings) {
-    this.#plan = plan;
-    this.#pool = pool;
+  /** A learner of the blocks of `job`. */
+  constructor(job: Job, settings: LearnerSettings) {
+    const { plan, loaded, pool, seed } = job;
+    this.#job = job;
     this.#settings = settings;
     this.#unpaired = unpairedTensors(plan);
     const { blocks, size, fixed } = planBlocks(
@@ -74,13 +72,8 @@ export class BlockLearner implements SegmentLearner {
       sizeOfShards(loaded),
     );
     this.segments = blocks;
-    this.#loaded = loaded;
     this.#shards = Math.ceil(settings.batch / size);
-    this.#samples = new BlockSamples(loaded, {
-      size,
-      fixed,
-      seed: settings.seed,
-    });
+    this.#samples = new BlockSamples(loaded, { size, fixed, seed });
     const costs = costsOf(plan, loaded, this.segments);
     const check = costOfCheck(plan, loaded, settings.heldOut, pool.clients.length);
     this.#budget = new TimeBudget(settings.timeBudget, settings.started, costs, check);
@@ -107,26 +100,24 @@ export class BlockLearner implements SegmentLearner {
     const mixed = this.#mixed(block);
     if (mixed !== undefined) return stay(mixed);
     if (this.#budget.left(index, performance.now(), spent) === 0) return stay(NO_TIME);
-    const model = blockModel(this.#plan, block, parts, types);
+    const model = blockModel(this.#job.plan, block, parts, types);
     const coarse = model.layers.some(({ layer }) => layer.bits < ENOUGH_BITS);
     if (!coarse && model.activations.length === 0) return stay(`all of ${ENOUGH_BITS} bits`);
     const node = unsupported(model.model, model.layers.map(({ weight }) => weight));
     if (node) return stay(`node "${nodeName(node)}" (${node.opType}) has no gradient here`);
-    const { signal, onGraph } = this.#settings;
+    const { onGraph } = this.#settings;
     let shared = 0;
     try {
       const { roundings, scales, report } = await learnBlock(
-        this.#plan,
+        this.#job,
         model,
         parts,
         this.#samples,
-        this.#pool,
         {
           ...this.#settings,
           shards: this.#shards,
           // Errors of few levels are large: learning only from them, weights would come to rely on them.
-          drop: this.#settings.drop ?? this.#plan.options.activationBits === 4,
-          signal,
+          drop: this.#settings.drop ?? this.#job.plan.options.activationBits === 4,
           dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),
           deadline: (error) => this.#budget.deadline(index, error, performance.now(), spent),
@@ -148,14 +139,14 @@ export class BlockLearner implements SegmentLearner {
 
   /** Why samples cannot be picked out of the tensors around `block`, if they cannot. */
   #mixed({ inputs, outputs }: Block): string | undefined {
-    const { uniform, bySample } = this.#loaded;
+    const { uniform, bySample } = this.#job.loaded;
     if (!uniform) return "the samples have several shapes";
     const name = [...inputs, ...outputs].find((name) => bySample?.has(name) === false);
     return name && notBySample(name).message;
   }
 
   #dimsOf(name: string, samples: number): readonly number[] | undefined {
-    const { batching, shapes } = this.#loaded, dims = shapes.get(name)?.dims;
+    const { batching, shapes } = this.#job.loaded, dims = shapes.get(name)?.dims;
     const { size: profiled = 1 } = batching;
     if (samples === profiled || dims === undefined) return dims;
     return dims.length === 0 ? undefined : [dims[0] / profiled * samples, ...dims.slice(1)];
@@ -170,12 +161,8 @@ function sizeOfShards({ batching }: LoadedBatches): number | undefined {
 
 /** What a learner goes by. */
 export interface LearnerSettings extends BlockSettings {
-  /** Decides every random choice. */
-  readonly seed: number;
   /** Samples that the result is checked on, at most. */
   readonly heldOut: number;
   /** When the job began, by `performance.now()`. */
   readonly started: number;
-  /** Stops the job. */
-  readonly signal?: AbortSignal;
 }

@@ -33,7 +33,9 @@ export interface BitsOfLayer {
   readonly jointLengthPerWeight: number;
   /** Its squared output error at 4 bits relative to its output's power; needs samples. */
   readonly error?: number;
-  /** ∂(error of the model's outputs) / ∂(error of this layer's outputs), relative; needs samples. */
+  /**
+   * ∂(error of the model's outputs) / ∂(error of this layer's outputs), relative; needs samples.
+   */
   readonly sensitivity?: number;
   /** The widths that each strategy gives for 4 bits on average; clusters go by their widths. */
   readonly bits: Readonly<Record<string, number>>;

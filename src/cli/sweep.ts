@@ -28,7 +28,9 @@ export const SWEEP_FLAGS: Record<string, Flag> = {
 /** Averages of a sweep: halves while each bit counts most. */
 const AVERAGES = [2, 2.5, 3, 3.5, 4, 5, 6, 7, 8];
 
-/** Tries `plan` at the budgets that `--sweep` names; files are written only where `-o` has a `*`. */
+/**
+ * Tries `plan` at the budgets that `--sweep` names; files are written only where `-o` has a `*`.
+ */
 export async function runSweep(
   plan: Plan,
   parsed: Parsed,

@@ -17,7 +17,7 @@ import type { LayerPlan } from "../weights/layer.ts";
 import { toTensorOrder } from "../weights/targets.ts";
 import { putActivations, tensorAsRead } from "./activations.ts";
 import { putBias } from "./bias.ts";
-import { cutRounding } from "./narrow_rounding.ts";
+import { narrowRounding } from "./narrow_rounding.ts";
 import { type BuildFormat, Draft } from "./draft.ts";
 import { putFloatForms } from "./float_form.ts";
 import { putNBits } from "../formats/nbits.ts";
@@ -90,7 +90,7 @@ function putParts(draft: Draft, original: Model, width?: number): void {
     // A weight that layers share has the rounding of the first of them, wherever that is.
     const first = constants.has(weight) && !done.has(weight);
     if (known === undefined || (!first && node === undefined)) continue;
-    const rounding = width === undefined ? known : cutRounding(layer, known, width);
+    const rounding = width === undefined ? known : narrowRounding(layer, known, width);
     if (first) putWeight(draft, layer, rounding);
     done.add(weight);
     if (rounding.bias && node) putBias(draft, layer, rounding, node);

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { sizeOf } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
 import type { Geometry } from "../weights/targets.ts";
 
@@ -54,7 +55,6 @@ export function gatherColumns(
 ): void {
   const { geometry, groups, rows, depth } = shape;
   const values = x.data as Float32Array, results = y.data as Float32Array;
-  const count = positions.length;
   if (geometry.kind === "rows") {
     gatherRows(values, depth, positions, out);
     gatherRows(results, rows, positions, outY);
@@ -64,23 +64,36 @@ export function gatherColumns(
     gatherPlanes(values, depth, width, positions, out);
     gatherPlanes(results, rows, width, positions, outY);
   } else {
-    const area = y.dims.slice(2).reduce((a, b) => a * b, 1);
+    const area = sizeOf(y.dims.slice(2));
     gatherPlanes(results, groups * rows, area, positions, outY);
-    const channels = x.dims[1], size = x.dims.slice(2).reduce((a, b) => a * b, 1);
-    const taps = geometry.kernel.reduce((a, b) => a * b, 1);
-    // Offsets within a channel's plane, −1 for padding: the same for all channels.
-    const offsets = new Int32Array(taps * count), base = new Int32Array(count);
-    const outDims = y.dims.slice(2), inDims = x.dims.slice(2);
-    const pads = geometry.pads ?? samePads(geometry, inDims, outDims);
-    for (let p = 0; p < count; p++) {
-      base[p] = Math.floor(positions[p] / area) * channels * size;
-      gatherTaps(geometry, pads, inDims, unravel(positions[p] % area, outDims), offsets, p, count);
-    }
-    for (let c = 0, to = 0; c < channels; c++) {
-      for (let tap = 0; tap < taps; tap++) {
-        for (let p = 0, at = tap * count; p < count; p++, at++, to++) {
-          out[to] = offsets[at] < 0 ? 0 : values[base[p] + c * size + offsets[at]];
-        }
+    gatherWindows(geometry, x, y, positions, out);
+  }
+}
+
+/** Position p is the window of output p mod area, in sample ⌊p / area⌋. */
+function gatherWindows(
+  geometry: Window,
+  x: Value,
+  y: Value,
+  positions: readonly number[],
+  out: Float32Array,
+): void {
+  const values = x.data as Float32Array, [, channels, ...inDims] = x.dims;
+  const count = positions.length, size = sizeOf(inDims), taps = sizeOf(geometry.kernel);
+  // Where each tap of each column is in the first channel, −1 for padding; the same in all channels.
+  const places = placesOf(geometry, x.dims, y.dims, positions);
+  const padded = Array.from(
+    { length: taps },
+    (_, tap) => places.subarray(tap * count, (tap + 1) * count).includes(-1),
+  );
+  for (let c = 0, to = 0; c < channels; c++) {
+    const plane = c * size;
+    for (let tap = 0, at = 0; tap < taps; tap++) {
+      const end = at + count;
+      if (padded[tap]) {
+        for (; at < end; at++, to++) out[to] = places[at] < 0 ? 0 : values[plane + places[at]];
+      } else {
+        for (; at < end; at++, to++) out[to] = values[plane + places[at]];
       }
     }
   }
@@ -123,49 +136,47 @@ function samePads(window: Window, inDims: number[], outDims: number[]): number[]
   });
 }
 
-/** The coordinates of element `index` of a tensor of shape `dims`. */
-function unravel(index: number, dims: readonly number[]): number[] {
-  const at = new Array<number>(dims.length);
-  for (let axis = dims.length - 1; axis >= 0; axis--) {
-    at[axis] = index % dims[axis];
-    index = Math.floor(index / dims[axis]);
-  }
-  return at;
-}
-
-/** Calls `visit` for every tap of a kernel, with its coordinates. */
-function forTaps(kernel: readonly number[], visit: (tap: number, at: number[]) => void): void {
-  const taps = kernel.reduce((a, b) => a * b, 1);
-  for (let tap = 0; tap < taps; tap++) visit(tap, unravel(tap, kernel));
-}
-
 /**
- * Writes column `p` of `offsets`: for each tap, which input brings its value to output `at`, as an
- * offset within a channel's plane; −1 for padding.
+ * Which input brings its value to each output of `positions` by each tap: taps × positions, as places in the
+ * first channel of its sample; −1 for padding.
  */
-function gatherTaps(
+function placesOf(
   window: Window,
-  pads: readonly number[],
-  inDims: readonly number[],
-  at: readonly number[],
-  offsets: Int32Array,
-  p: number,
-  count: number,
-): void {
+  xDims: readonly number[],
+  yDims: readonly number[],
+  positions: readonly number[],
+): Int32Array {
   const { transposed, strides, dilations, kernel } = window;
-  forTaps(kernel, (tap, k) => {
-    let offset = 0;
-    for (let axis = 0; axis < inDims.length; axis++) {
-      const reach = k[axis] * dilations[axis];
-      // A ConvTranspose turns the relation around: input · stride = output + pad − reach.
-      const i = transposed
-        ? (at[axis] + pads[axis] - reach) / strides[axis]
-        : at[axis] * strides[axis] - pads[axis] + reach;
-      if (!Number.isInteger(i) || i < 0 || i >= inDims[axis]) {
-        return offsets[tap * count + p] = -1;
+  const inDims = xDims.slice(2), outDims = yDims.slice(2), axes = inDims.length;
+  const pads = window.pads ?? samePads(window, inDims, outDims);
+  const area = sizeOf(outDims), sample = xDims[1] * sizeOf(inDims), taps = sizeOf(kernel);
+  const reach = Int32Array.from(
+    { length: taps * axes },
+    (_, i) => coordinate(Math.floor(i / axes), i % axes, kernel) * dilations[i % axes],
+  );
+  const places = new Int32Array(taps * positions.length), at = new Int32Array(axes);
+  positions.forEach((position, p) => {
+    for (let axis = 0; axis < axes; axis++) at[axis] = coordinate(position % area, axis, outDims);
+    const first = Math.floor(position / area) * sample;
+    for (let tap = 0; tap < taps; tap++) {
+      let offset = 0;
+      for (let axis = 0; axis < axes && offset >= 0; axis++) {
+        const distance = reach[tap * axes + axis];
+        // A ConvTranspose turns the relation around: input · stride = output + pad − reach.
+        const i = transposed
+          ? (at[axis] + pads[axis] - distance) / strides[axis]
+          : at[axis] * strides[axis] - pads[axis] + distance;
+        const inside = i >= 0 && i < inDims[axis] && Number.isInteger(i);
+        offset = inside ? offset * inDims[axis] + i : -1;
       }
-      offset = offset * inDims[axis] + i;
+      places[tap * positions.length + p] = offset < 0 ? -1 : first + offset;
     }
-    offsets[tap * count + p] = offset;
   });
+  return places;
+}
+
+/** The coordinate along `axis` of element `index` of a tensor of shape `dims`. */
+function coordinate(index: number, axis: number, dims: readonly number[]): number {
+  for (let last = dims.length - 1; last > axis; last--) index = Math.floor(index / dims[last]);
+  return index % dims[axis];
 }

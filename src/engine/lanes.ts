@@ -9,87 +9,44 @@
  */
 
 import { Kernel } from "../kernel/kernel.ts";
+import { AttuneError } from "../errors.ts";
 import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
 import type { Task } from "../progress.ts";
-import { chooseSpread } from "../samples/sampling.ts";
-import { type ColumnShape, gatherColumns, positionCount } from "./columns.ts";
 import { RangeObserver, type RangeState } from "./range.ts";
+import { type Survey, type SurveyedPart, Surveyor } from "./survey.ts";
 import type { Batch, SampleAt, Spool, SpoolFactory } from "./spool.ts";
 import type { LayerSums } from "./statistics.ts";
-import { addErrors, addRowSums, mix } from "./arithmetic.ts";
+import { addErrors, mix } from "./arithmetic.ts";
+import { type CollectLayer, Collector } from "./collector.ts";
+import type { BlockError, BlockRequest } from "./requests.ts";
 
 /** Shares of the samples; more workers than this would stay idle while samples are run. */
 export const LANES = 8;
-/** Elements of a gathered matrix at a time: 32 MiB of float32. */
-const GATHER_LIMIT = 2 ** 23;
-
-/** A layer whose statistics are wanted. */
-export interface CollectLayer {
-  /** How its columns are gathered. */
-  readonly shape: ColumnShape;
-  /** The tensor of the quantized model that enters. */
-  readonly input: string;
-  /** The tensor that leaves. */
-  readonly output: string;
-  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
-  readonly paired: boolean;
-  /** Inputs whose products are kept: the depth, or blocks that divide it. */
-  readonly gramBlock: number;
-  /** Whether products of float outputs and inputs are wanted. */
-  readonly cross: boolean;
-  /** Output positions to take of one batch, at most. */
-  readonly positions: number;
-  /** Decides which positions are taken. */
-  readonly seed: number;
-}
-
 /**
- * The spools of a lane; one and the same until the first layer is quantized. Those of narrower widths
- * are the quantized one until they are computed.
+ * The models that run side by side: float, quantized, and where grids are nested, the quantized one narrowed
+ * to so many bits.
  */
+export type Side = "float" | "quantized" | number;
+
+/** The spools of a lane. */
 interface Lane {
-  readonly float: Spool;
-  readonly quantized: Spool;
-  readonly [cut: `cut${number}`]: Spool;
+  /**
+   * Where each side is. They are one and the same until the first layer is quantized; a narrowed one is
+   * missing until it differs from the quantized one.
+   */
+  readonly spools: ReadonlyMap<Side, Spool>;
+  /** Of the next segment, as far as they are computed. */
+  readonly next: Map<Side, Spool>;
   /** The samples, where the lane is to come back to them. */
   samples?: Spool;
   /** The float model's outputs on its first batches. */
   reference?: Batch[];
-  /** Of the next segment, as far as they are computed. */
-  next?: { [side in Side]?: Spool };
-}
-
-/** The models that run side by side: float, quantized, and where grids are nested, its narrower widths. */
-export type Side = "float" | "quantized" | `cut${number}`;
-
-/** A gradient, or a loss, of a block on some samples of a lane. */
-export interface BlockRequest {
-  /** The model to run. */
-  readonly key: string;
-  /** The samples. */
-  readonly samples: readonly SampleAt[];
-  /** Tensors of the quantized model that are fed. */
-  readonly inputs: readonly string[];
-  /** Tensors of the float model that the block should give, and the inputs that they are fed to. */
-  readonly targets: readonly (readonly [output: string, input: string])[];
-  /** What else is fed: weights, biases, steps. */
-  readonly values: Batch;
-  /** Decides which values of the inputs are the float model's: about half. Without it, none is. */
-  readonly drop?: number;
-}
-
-/** Squared errors of a block's outputs, and the squares of what they should be. */
-export interface BlockError {
-  /** Σ (y − target)². */
-  readonly error: number;
-  /** Σ target². */
-  readonly power: number;
 }
 
 /** The methods of {@linkcode Lanes} that wait for the runtime; all others end by construction. */
 export const RUNTIME_METHODS: ReadonlySet<string> = new Set<keyof Lanes>([
-  ...["open", "close", "run", "observe", "collect", "advance"] as const,
-  ...["remember", "outputErrors", "gradients", "blockError"] as const,
+  ...["open", "close", "run", "observe", "survey", "collect", "advance"] as const,
+  ...["recordReference", "outputErrors", "gradients", "blockError"] as const,
 ]);
 
 /** The lanes of one worker, and its models. All methods can be called through `workers/rpc.ts`. */
@@ -126,17 +83,13 @@ export class Lanes {
 
   /** Runs the model `key` on one batch. */
   run(key: string, batch: Batch): Promise<Batch> {
-    return this.#sessions.get(key)!.run(batch);
+    return this.#session(key).run(batch);
   }
 
   /** Appends a batch of samples to `lane`. */
   load(lane: number, batch: Batch): void {
-    let spools = this.#lanes.get(lane);
-    if (spools === undefined) {
-      const spool = this.#newSpool();
-      this.#lanes.set(lane, spools = { float: spool, quantized: spool });
-    }
-    spools.float.append(batch);
+    if (!this.#lanes.has(lane)) this.#lanes.set(lane, laneOf(this.#newSpool()));
+    this.#spool(lane, "float").append(batch);
   }
 
   /** The ranges of what the model `key` computes from the quantized side of `lane`. */
@@ -148,13 +101,41 @@ export class Lanes {
     task?: Task,
   ): Promise<Record<string, RangeState>> {
     const observers = names.map((name) => [name, new RangeObserver(this.#kernel)] as const);
-    const spool = this.#lanes.get(lane)!.quantized;
+    const spool = this.#spool(lane, "quantized");
     for (let i = 0; i < Math.min(batches, spool.length); i++) {
       const values = await this.#compute(key, spool.read(i));
       for (const [name, observer] of observers) observer.add(values[name].data as Float32Array);
       task?.onDone?.(1);
     }
     return Object.fromEntries(observers.map(([name, observer]) => [name, observer.state]));
+  }
+
+  /**
+   * What the tensors of `parts`, a whole model one after another, are like over `lane`;
+   * in the order of the parts and their tensors.
+   */
+  async survey(
+    lane: number,
+    parts: readonly SurveyedPart[],
+    task?: Task,
+  ): Promise<Survey[]> {
+    const surveyors = parts.map(({ tensors }) =>
+      tensors.map((tensor) => new Surveyor(tensor, this.#kernel))
+    );
+    const spool = this.#spool(lane, "float");
+    const batches = Math.max(
+      ...parts.flatMap(({ tensors }) => tensors.map(({ batches }) => batches)),
+    );
+    for (let i = 0; i < Math.min(batches, spool.length); i++) {
+      let values = spool.read(i);
+      for (const [p, { key, tensors, crossing }] of parts.entries()) {
+        const computed = await this.#compute(key, values);
+        tensors.forEach(({ name }, t) => surveyors[p][t].add(computed[name], i));
+        values = Object.fromEntries(crossing.map((name) => [name, computed[name]]));
+      }
+      task?.onDone?.(1);
+    }
+    return surveyors.flat().map((surveyor) => surveyor.survey);
   }
 
   /** The statistics of `layers` over `lane`: float outputs against quantized inputs, those of `side`. */
@@ -166,82 +147,39 @@ export class Lanes {
     side: Exclude<Side, "float">,
     task?: Task,
   ): Promise<LayerSums[]> {
-    const kernel = this.#kernel;
-    const mark = kernel.mark();
-    try {
-      const sums = layers.map(({ shape: { groups, rows, depth }, gramBlock, cross }) => ({
-        count: 0,
-        gram: kernel.f32(groups * depth * gramBlock),
-        cross: kernel.f32(cross ? groups * rows * depth : 0),
-        inputSum: kernel.f32(groups * depth),
-        outputSum: kernel.f32(groups * rows),
-      }));
-      const spools = this.#lanes.get(lane)!, { float } = spools;
-      const quantized = spools[side] ?? spools.quantized;
-      for (let i = 0; i < float.length; i++) {
-        const y = await this.#compute(floatKey, float.read(i));
-        const same = quantizedKey === floatKey && quantized === float;
-        const x = same ? y : await this.#compute(quantizedKey, quantized.read(i));
-        layers.forEach((layer, l) => this.#accumulate(layer, x, y, i * LANES + lane, sums[l]));
-        task?.onDone?.(1);
-      }
-      return sums.map(({ count, gram, cross, inputSum, outputSum }) => ({
-        count,
-        gram: gram.view.slice(),
-        cross: cross.view.slice(),
-        inputSum: inputSum.view.slice(),
-        outputSum: outputSum.view.slice(),
-      }));
-    } finally {
-      kernel.reset(mark);
+    using collector = new Collector(this.#kernel, layers);
+    const float = this.#spool(lane, "float"), quantized = this.#spool(lane, side);
+    for (let i = 0; i < float.length; i++) {
+      const y = await this.#compute(floatKey, float.read(i));
+      const same = quantizedKey === floatKey && quantized === float;
+      const x = same ? y : await this.#compute(quantizedKey, quantized.read(i));
+      collector.add(x, y, i * LANES + lane);
+      task?.onDone?.(1);
     }
-  }
-
-  #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
-    const kernel = this.#kernel;
-    const { shape: { groups, rows, depth }, gramBlock: d } = layer;
-    const input = x[layer.input], output = (layer.paired ? y : x)[layer.output];
-    const total = positionCount(layer.shape, output);
-    // A different choice in every batch, the same for any number of workers.
-    const chosen = chooseSpread(total, layer.positions, layer.seed + batch);
-    const chunk = Math.max(1, Math.floor(GATHER_LIMIT / (groups * Math.max(depth, rows))));
-    for (let from = 0; from < chosen.length; from += chunk) {
-      const positions = chosen.slice(from, from + chunk), p = positions.length;
-      const mark = kernel.mark();
-      const columns = kernel.f32(groups * depth * p), results = kernel.f32(groups * rows * p);
-      gatherColumns(layer.shape, input, output, positions, columns.view, results.view);
-      const blocks = groups * depth / d;
-      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups: blocks, d, p });
-      if (layer.cross) {
-        kernel.cross({ y: results, x: columns, r: sums.cross, groups, o: rows, d: depth, p });
-      }
-      addRowSums(results.view, p, sums.outputSum.view);
-      kernel.reset(mark);
-      sums.count += p;
-    }
+    return collector.sums;
   }
 
   /**
-   * Keeps what the model `key` computes from one side of `lane`, for the next segment; returns
-   * their types and shapes in the first batch.
+   * Keeps what the model `key` computes from one side of `lane`, from as many `batches` of it, for the next
+   * segment; returns their types and shapes in the first batch.
    */
   async advance(
     lane: number,
     side: Side,
     key: string,
     names: readonly string[],
+    batches: number,
     task?: Task,
   ): Promise<Record<string, Omit<Value, "data">>> {
     const types: Record<string, Omit<Value, "data">> = {};
-    const spools = this.#lanes.get(lane)!;
-    const next = (spools.next ??= {})[side] = this.#newSpool();
-    const spool = spools[side] ?? spools.quantized;
-    for (let i = 0; i < spool.length; i++) {
+    const spool = this.#spool(lane, side), next = this.#newSpool();
+    this.#lane(lane).next.set(side, next);
+    for (let i = 0; i < Math.min(batches, spool.length); i++) {
       const values = await this.#compute(key, spool.read(i));
       // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are missing.
-      const kept = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
-      next.append(Object.fromEntries(kept.map((name) => [name, values[name]])));
-      for (const name of kept) {
+      const arrays = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
+      next.append(Object.fromEntries(arrays.map((name) => [name, values[name]])));
+      for (const name of arrays) {
         const { type, dims } = values[name];
         types[name] ??= { type, dims };
       }
@@ -250,50 +188,50 @@ export class Lanes {
     return types;
   }
 
-  /** Carries `lane` to the next segment, once its sides are computed; a missing one is like the other. */
-  turn(lane: number): void {
-    const { next = {}, samples, reference } = this.#lanes.get(lane)!, float = next.float!;
-    this.#dispose(lane, [...Object.values(next), samples]);
-    this.#lanes.set(lane, { quantized: float, ...next, float, samples, reference });
+  /** Carries `lane` to the next segment; a quantized side that was not computed is like the float one. */
+  nextSegment(lane: number): void {
+    const { next, samples, reference } = this.#lane(lane);
+    this.#dispose(lane, [...next.values(), samples]);
+    const spools = new Map<Side, Spool>([["quantized", next.get("float")!], ...next]);
+    this.#lanes.set(lane, { spools, next: new Map(), samples, reference });
   }
 
-  /** Keeps the samples of `lane` while it goes through the model, for {@linkcode rewind}. */
-  keep(lane: number): void {
-    const spools = this.#lanes.get(lane)!;
-    spools.samples = spools.float;
+  /** Keeps the samples of `lane` while it goes through the model, for {@linkcode rewindToSamples}. */
+  keepSamples(lane: number): void {
+    this.#lane(lane).samples = this.#spool(lane, "float");
   }
 
-  /** Brings `lane` back to its samples. */
-  rewind(lane: number): void {
-    const samples = this.#lanes.get(lane)!.samples!;
+  /** Brings `lane` back to the samples that were kept. */
+  rewindToSamples(lane: number): void {
+    const samples = this.#lane(lane).samples!;
     this.#dispose(lane, [samples]);
-    this.#lanes.set(lane, { float: samples, quantized: samples });
+    this.#lanes.set(lane, laneOf(samples));
   }
 
-  /** Remembers what the model `key` says to the first `batches` of `lane`. */
-  async remember(lane: number, key: string, batches: number): Promise<void> {
-    const spools = this.#lanes.get(lane)!, { float } = spools;
-    spools.reference = [];
+  /** Records what the model `key` says to the first `batches` of `lane`, for {@linkcode outputErrors}. */
+  async recordReference(lane: number, key: string, batches: number): Promise<void> {
+    const float = this.#spool(lane, "float"), reference: Batch[] = [];
     for (let i = 0; i < Math.min(batches, float.length); i++) {
       // None is open where the model gives back what it is fed, and nothing else.
-      spools.reference.push(await this.#sessions.get(key)?.run(float.read(i)) ?? {});
+      reference.push(await this.#sessions.get(key)?.run(float.read(i)) ?? {});
     }
+    this.#lane(lane).reference = reference;
   }
 
-  /** How far the float32 outputs of the model `key` are from the remembered ones, by name. */
+  /** How far the float32 outputs of the model `key` are from the recorded ones, by name. */
   async outputErrors(
     lane: number,
     key: string,
     task?: Task,
   ): Promise<Record<string, BlockError>> {
-    const { float, reference } = this.#lanes.get(lane)!;
+    const float = this.#spool(lane, "float"), { reference } = this.#lane(lane);
     const errors: Record<string, { error: number; power: number }> = {};
-    for (const [i, wanted] of reference!.entries()) {
-      const found = await this.#sessions.get(key)!.run(float.read(i));
-      for (const [name, { type, data }] of Object.entries(found)) {
+    for (const [i, expected] of reference!.entries()) {
+      const outputs = await this.#session(key).run(float.read(i));
+      for (const [name, { type, data }] of Object.entries(outputs)) {
         if (type !== "float32") continue;
         const sums = errors[name] ??= { error: 0, power: 0 };
-        addErrors(sums, data as Float32Array, wanted[name].data as Float32Array);
+        addErrors(sums, data as Float32Array, expected[name].data as Float32Array);
       }
       task?.onDone?.(1);
     }
@@ -302,38 +240,36 @@ export class Lanes {
 
   /** The loss and its gradients on some samples of `lane`, by the model `key`. */
   async gradients(lane: number, request: BlockRequest): Promise<Batch> {
-    const { float, quantized, next } = this.#lanes.get(lane)!;
     const { key, samples, inputs, targets, values, drop } = request;
-    const wanted = next!.float!.pick(samples, targets.map(([output]) => output));
-    const fed = quantized.pick(samples, inputs);
-    if (drop !== undefined) mix(fed, float.pick(samples, inputs), drop);
-    return await this.#sessions.get(key)!.run({
+    const outputs = this.#target(lane).pick(samples, targets.map(([output]) => output));
+    const fed = this.#spool(lane, "quantized").pick(samples, inputs);
+    if (drop !== undefined) mix(fed, this.#spool(lane, "float").pick(samples, inputs), drop);
+    return await this.#session(key).run({
       ...fed,
-      ...Object.fromEntries(targets.map(([output, input]) => [input, wanted[output]])),
+      ...Object.fromEntries(targets.map(([output, input]) => [input, outputs[output]])),
       ...values,
     });
   }
 
   /** How far the outputs of the model `key` are from the float ones on some samples of `lane`. */
   async blockError(lane: number, request: BlockRequest): Promise<BlockError> {
-    const { quantized, next } = this.#lanes.get(lane)!;
     const { key, samples, inputs, targets, values } = request;
     const names = targets.map(([output]) => output);
-    const wanted = next!.float!.pick(samples, names);
-    const found = await this.#sessions.get(key)!.run({
-      ...quantized.pick(samples, inputs),
+    const expected = this.#target(lane).pick(samples, names);
+    const outputs = await this.#session(key).run({
+      ...this.#spool(lane, "quantized").pick(samples, inputs),
       ...values,
     });
     const sums = { error: 0, power: 0 };
     for (const name of names) {
-      addErrors(sums, found[name].data as Float32Array, wanted[name].data as Float32Array);
+      addErrors(sums, outputs[name].data as Float32Array, expected[name].data as Float32Array);
     }
     return sums;
   }
 
   /** The tensors `names` of batch `index` of `lane`. */
   read(lane: number, index: number, names: readonly string[]): Batch {
-    const batch = this.#lanes.get(lane)!.float.read(index);
+    const batch = this.#spool(lane, "float").read(index);
     // Copies: what is sent moves, and a spool in memory keeps its own.
     return Object.fromEntries(
       names.filter((name) => name in batch)
@@ -348,8 +284,8 @@ export class Lanes {
     samples: readonly SampleAt[],
     names: readonly string[],
   ): Batch {
-    const { quantized, next } = this.#lanes.get(lane)!;
-    return (what === "inputs" ? quantized : next!.float!).pick(samples, names);
+    const spool = what === "inputs" ? this.#spool(lane, "quantized") : this.#target(lane);
+    return spool.pick(samples, names);
   }
 
   /** Removes all spools. */
@@ -364,19 +300,44 @@ export class Lanes {
     return session ? { ...batch, ...await session.run(batch) } : batch;
   }
 
-  /** Removes the spools of `lane` except those in `kept`. */
-  #dispose(lane: number, kept: readonly (Spool | undefined)[] = []): void {
-    const { next = {}, reference: _, ...own } = this.#lanes.get(lane)!;
-    const spools: (Spool | undefined)[] = [...Object.values(own), ...Object.values(next)];
-    for (const spool of new Set(spools)) if (!kept.includes(spool)) spool?.[Symbol.dispose]();
+  #lane(lane: number): Lane {
+    const known = this.#lanes.get(lane);
+    if (known) return known;
+    throw new AttuneError("internal", `Lane ${lane} holds no samples: load some first`);
+  }
+
+  /** Where one side of `lane` is. */
+  #spool(lane: number, side: Side): Spool {
+    const { spools } = this.#lane(lane);
+    return (spools.get(side) ?? spools.get("quantized"))!;
+  }
+
+  /** The float model's tensors at the end of the segment. */
+  #target(lane: number): Spool {
+    const spool = this.#lane(lane).next.get("float");
+    if (spool) return spool;
+    throw new AttuneError("internal", `Lane ${lane} has no targets: advance its float side first`);
+  }
+
+  #session(key: string): Session {
+    const session = this.#sessions.get(key);
+    if (session) return session;
+    throw new AttuneError("internal", `No model is open under the name "${key}"`);
+  }
+
+  /** Removes the spools of `lane` except those in `keep`. */
+  #dispose(lane: number, keep: readonly (Spool | undefined)[] = []): void {
+    const { spools, next, samples } = this.#lane(lane);
+    for (const spool of new Set([...spools.values(), ...next.values(), samples])) {
+      if (!keep.includes(spool)) spool?.[Symbol.dispose]();
+    }
   }
 }
 
-type KernelBuffer = ReturnType<Kernel["f32"]>;
-interface KernelSums {
-  count: number;
-  readonly gram: KernelBuffer;
-  readonly cross: KernelBuffer;
-  readonly inputSum: KernelBuffer;
-  readonly outputSum: KernelBuffer;
+/** A lane whose sides all are at `spool`. */
+function laneOf(spool: Spool): Lane {
+  return {
+    spools: new Map<Side, Spool>([["float", spool], ["quantized", spool]]),
+    next: new Map(),
+  };
 }

@@ -9,6 +9,7 @@ import { checkAborted } from "../errors.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Task } from "../progress.ts";
 import { solveBlocked } from "../round/blocked.ts";
+import { solveDiagonal } from "../round/diagonal.ts";
 import { solveNested } from "../round/nested.ts";
 import type { Problem } from "../round/problem.ts";
 import { codebookErrors } from "../round/scales.ts";
@@ -55,6 +56,8 @@ export class Solver {
   solve(problem: Problem, task?: Task): Promise<Solution> {
     const solve = problem.cuts
       ? solveNested
+      : problem.gramBlock === 1 && problem.depth > 1 && problem.method.kind === "nearest"
+      ? solveDiagonal
       : problem.gramBlock < problem.depth
       ? solveBlocked
       : solveLayer;

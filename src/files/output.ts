@@ -1,6 +1,6 @@
 /**
- * Writes files, for Deno and Node: whole or not at all, and never in the place of what a job reads, or
- * of anything but a regular file.
+ * Writes files, for Deno and Node: whole or not at all, and never in the place of what a job reads,
+ * or of anything but a regular file.
  *
  * @module
  */
@@ -21,8 +21,8 @@ import { checkRegular } from "./regular.ts";
 import { removeLeftovers, temporaryName } from "./temporary.ts";
 
 /**
- * Throws `bad-output` where no file can be written at `path`: tried by an empty file beside it, which is
- * removed again.
+ * Throws `bad-output` where no file can be written at `path`: tried by an empty file beside it,
+ * which is removed again.
  */
 export function checkWritable(path: string): void {
   wrapped(path, () => {
@@ -34,8 +34,8 @@ export function checkWritable(path: string): void {
 
 /**
  * Throws `bad-output` where one of `outputs` cannot be written, is one of `inputs`, or the same as
- * another: by their places on the disk, whatever their names. An input may be a folder: then none of
- * the images and tables in it is replaced.
+ * another: by their places on the disk, whatever their names. An input may be a folder: then none
+ * of the images and tables in it is replaced.
  */
 export function checkOutputs(outputs: readonly string[], inputs: readonly string[]): void {
   const taken = new Map(inputs.map((path) => [identityOf(path), path]));
@@ -70,8 +70,8 @@ export function isWithin(folder: string, path: string): boolean {
 
 /**
  * Writes `parts` one after another to a temporary file beside `path`, then renames it: there is
- * either the whole file or none. A link stays one; the file that it leads to is replaced. The mode of
- * a file that was there is kept.
+ * either the whole file or none. A link stays one; the file that it leads to is replaced. The mode
+ * of a file that was there is kept.
  *
  * @throws {AttuneError} `bad-output`, for example where the disk is full; nothing stays behind.
  */
@@ -114,7 +114,9 @@ function placeOf(path: string): string {
   return place;
 }
 
-/** What tells a file from all others: its place on the disk, or its path where there is none yet. */
+/**
+ * What tells a file from all others: its place on the disk, or its path where there is none yet.
+ */
 function identityOf(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false, bigint: true });
   return found?.ino ? `${found.dev}:${found.ino}` : placeOf(path);

@@ -1,6 +1,6 @@
 /**
- * Reads regular files and nothing else, for Deno and Node: a FIFO or a device could block for ever, or
- * never end.
+ * Reads regular files and nothing else, for Deno and Node: a FIFO or a device could block for ever,
+ * or never end.
  *
  * @module
  */

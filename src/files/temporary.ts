@@ -1,6 +1,6 @@
 /**
- * What is temporary, for Deno and Node. Folders are removed when they are disposed of, when the program
- * ends, and where it was killed, when it is next started.
+ * What is temporary, for Deno and Node. Folders are removed when they are disposed of, when the
+ * program ends, and where it was killed, when it is next started.
  *
  * @module
  */
@@ -19,8 +19,8 @@ export interface TemporaryFolder extends Disposable {
 }
 
 /**
- * What names of our folders begin with. Machines and containers may share a folder but not the numbers
- * of their processes, so it says whose numbers these are.
+ * What names of our folders begin with. Machines and containers may share a folder but not the
+ * numbers of their processes, so it says whose numbers these are.
  */
 const OWN = `attune-${`${hostname()}${processSpace()}`.replace(/[^A-Za-z0-9.]/g, "_")}-`;
 

@@ -122,8 +122,8 @@ export class Relay {
     const lanes = Math.min(LANES, this.#batches);
     const types = await Promise.all(Array.from({ length: lanes }, async (_, i) => {
       const lane = this.#lane(runner, i), client = this.#pool.ofLane(lane);
-      const types = await client.call("advance", [lane, "float", "part", names], onDone);
-      await client.call("turn", [lane]);
+      const types = await client.call("advance", [lane, "float", "part", names, Infinity], onDone);
+      await client.call("nextSegment", [lane]);
       return types;
     }));
     return new Map(Object.entries(types[0]));

@@ -1,7 +1,7 @@
 /**
- * Reverse-mode differentiation of a part of a model: from an ONNX graph to an ONNX graph that returns
- * the loss and its gradients. No training framework, no operators of training: onnxruntime runs it
- * wherever it runs the model.
+ * Reverse-mode differentiation of a part of a model: from an ONNX graph to an ONNX graph that
+ * returns the loss and its gradients. No training framework, no operators of training: onnxruntime
+ * runs it wherever it runs the model.
  *
  * @module
  */
@@ -35,13 +35,13 @@ const RULES: ReadonlyMap<string, Rule> = new Map(Object.entries<Rule>({
 /** Options of {@linkcode differentiate}. */
 export interface GradientOptions {
   /**
-   * Tensors whose gradients are wanted, float32: initializers, which become inputs so that each run can
-   * have other values, or inputs.
+   * Tensors whose gradients are wanted, float32: initializers, which become inputs so that each run
+   * can have other values, or inputs.
    */
   readonly wrt: readonly string[];
   /**
-   * Whole numbers that the model computes from shapes alone, by name: where a Slice begins, for example.
-   * Default: only constants are known.
+   * Whole numbers that the model computes from shapes alone, by name: where a Slice begins, for
+   * example. Default: only constants are known.
    */
   readonly values?: ReadonlyMap<string, readonly number[]>;
   /** What the loss of an output counts, by the output's name. Default: 1. */
@@ -60,7 +60,9 @@ export interface GradientGraph {
   readonly gradients: ReadonlyMap<string, string>;
 }
 
-/** Operators whose outputs do not change where their inputs change by little: shapes, comparisons. */
+/**
+ * Operators whose outputs do not change where their inputs change by little: shapes, comparisons.
+ */
 const STEADY = new Set([
   ...["Shape", "Size", "ConstantOfShape", "ArgMax", "ArgMin", "NonZero", "IsNaN", "IsInf"],
   ...["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not"],
@@ -87,8 +89,8 @@ function ruleOf(node: NodeProto): Rule | undefined {
 }
 
 /**
- * The tensors of `model` that follow from the shapes of its inputs and from constants, so that they are
- * the same for every batch of a size.
+ * The tensors of `model` that follow from the shapes of its inputs and from constants, so that they
+ * are the same for every batch of a size.
  */
 export function shapeValues(model: Model): Set<string> {
   const { input, node, initializer } = model.proto.graph;
@@ -104,8 +106,8 @@ export function shapeValues(model: Model): Set<string> {
 }
 
 /**
- * The first node between `wrt` and the outputs of `model` whose operator has no gradient here. Of some
- * operators only certain forms have one: {@linkcode differentiate} tells.
+ * The first node between `wrt` and the outputs of `model` whose operator has no gradient here. Of
+ * some operators only certain forms have one: {@linkcode differentiate} tells.
  */
 export function unsupported(model: Model, wrt: readonly string[]): NodeProto | undefined {
   const found = dependents(model, wrt);
@@ -115,9 +117,10 @@ export function unsupported(model: Model, wrt: readonly string[]): NodeProto | u
 }
 
 /**
- * The gradient graph of `model`: reverse mode, all in standard operators of the model's opset, 13 or
- * later. Of activations it computes only the gradients that lead to `wrt`. Round is straight-through,
- * its gradient is 1; so a grid in Div, Round, Clip and Mul has the gradient of LSQ for its step.
+ * The gradient graph of `model`: reverse mode, all in standard operators of the model's opset, 13
+ * or later. Of activations it computes only the gradients that lead to `wrt`. Round is
+ * straight-through, its gradient is 1; so a grid in Div, Round, Clip and Mul has the gradient of
+ * LSQ for its step.
  *
  * @param model a part of a model, as `extract` cuts it out.
  * @param shapes the shape of each tensor that is fed or computed, for the batch that will be fed.

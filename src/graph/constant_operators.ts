@@ -1,7 +1,7 @@
 /**
- * The operators that are computed when a model is prepared, where all they read is constant: those that
- * exporters put between a stored weight and the layer that uses it. Results are onnxruntime's, bit for
- * bit, save for sums and powers, which are rounded once.
+ * The operators that are computed when a model is prepared, where all they read is constant: those
+ * that exporters put between a stored weight and the layer that uses it. Results are onnxruntime's,
+ * bit for bit, save for sums and powers, which are rounded once.
  *
  * @module
  */
@@ -176,7 +176,9 @@ function reshaped(x: Constant, dims: readonly number[]): Constant | undefined {
   return valid && sizeOf(dims) === x.data.length ? { ...x, dims } : undefined;
 }
 
-/** Conversions that say the same on every machine: no floats beyond the integers that they become. */
+/**
+ * Conversions that say the same on every machine: no floats beyond the integers that they become.
+ */
 function cast(node: NodeProto, [x]: readonly Constant[]): Constant | undefined {
   const to = intAttribute(node, "to", 0) as DataType;
   if (to === x.type) return x;

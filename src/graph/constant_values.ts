@@ -80,7 +80,9 @@ export function strided(
   return result;
 }
 
-/** `constant` repeated along axes of length 1 until it has `dims`; undefined where it does not fit. */
+/**
+ * `constant` repeated along axes of length 1 until it has `dims`; undefined where it does not fit.
+ */
 export function broadcast(constant: Constant, dims: readonly number[]): Constant | undefined {
   const own = [...new Array(dims.length - constant.dims.length).fill(1), ...constant.dims];
   if (own.length !== dims.length) return undefined;

@@ -10,8 +10,8 @@ import { isControlFlow, isStandard, readsOf } from "./graph.ts";
 
 /**
  * Turns the Constant nodes of `model` into initializers, and lets Identity nodes of an initializer
- * vanish. Values that are strings or sparse stay as they are, as do inputs with a default: those that are
- * none, {@linkcode unlistParameters} has taken off the list.
+ * vanish. Values that are strings or sparse stay as they are, as do inputs with a default: those
+ * that are none, {@linkcode unlistParameters} has taken off the list.
  *
  * @returns how many nodes were removed; `model` is changed.
  */
@@ -72,9 +72,10 @@ const PARAMETERS: ReadonlyMap<string, readonly number[]> = new Map(Object.entrie
 }));
 
 /**
- * Takes initializers off the list of inputs. Before IR version 4 all had to be listed, so none was meant
- * to be fed. Since then an input that has an initializer is one with a default, and stays: only those
- * that layers read as weights, biases and the like cannot be fed any longer once they are quantized.
+ * Takes initializers off the list of inputs. Before IR version 4 all had to be listed, so none was
+ * meant to be fed. Since then an input that has an initializer is one with a default, and stays:
+ * only those that layers read as weights, biases and the like cannot be fed any longer once they
+ * are quantized.
  *
  * @returns the names of those that a caller could feed before; `model` is changed.
  */

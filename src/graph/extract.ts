@@ -16,8 +16,8 @@ import type { DataType } from "../onnx/tensor.ts";
 import { type Graph, isControlFlow, readsOf } from "./graph.ts";
 
 /**
- * A value info of `name`, with its element type and, where `rank` is given, as many axes of any length;
- * onnxruntime infers the rest.
+ * A value info of `name`, with its element type and, where `rank` is given, as many axes of any
+ * length; onnxruntime infers the rest.
  */
 export function valueInfo(name: string, type?: DataType, rank?: number): ValueInfoProto {
   const shape = rank === undefined ? undefined : { dim: new Array(rank).fill({}) };
@@ -29,12 +29,14 @@ export function valueInfo(name: string, type?: DataType, rank?: number): ValueIn
   });
 }
 
-/** What a part of a model must know of a tensor that is fed: its element type, better its axes, too. */
+/**
+ * What a part of a model must know of a tensor that is fed: its element type, better its axes, too.
+ */
 export type FedTensor = DataType | { readonly type: DataType; readonly dims: readonly number[] };
 
 /**
- * The nodes among `nodes` that `outputs` need, in their order. A tensor of `stop` is taken as given:
- * what computes it is not followed.
+ * The nodes among `nodes` that `outputs` need, in their order. A tensor of `stop` is taken as
+ * given: what computes it is not followed.
  */
 export function ancestors(
   nodes: readonly NodeProto[],

@@ -34,7 +34,9 @@ export function foldBatchNorm(model: Model): string[] {
   return folded;
 }
 
-/** The tensors that were made for a weight, a bias and a normalization: layers may share all three. */
+/**
+ * The tensors that were made for a weight, a bias and a normalization: layers may share all three.
+ */
 type Done = Map<string, readonly [weight: string, bias: string]>;
 
 /** Folds `norm` into its producer if that is possible. */

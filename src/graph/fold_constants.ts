@@ -1,6 +1,6 @@
 /**
- * Computes what reads only constants, so that a weight that was stored turned, scaled, in pieces or in 16
- * bits is found where a layer reads it.
+ * Computes what reads only constants, so that a weight that was stored turned, scaled, in pieces or
+ * in 16 bits is found where a layer reads it.
  *
  * @module
  */
@@ -20,9 +20,9 @@ const CHEAP = 2 ** 20;
 const LAYERS = new Set(["Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"]);
 
 /**
- * Puts the results of constant expressions into `model`. What the file would only grow by stays: results
- * that no layer reads and that take more bytes than what they are made from, and layers' copies of
- * something that is there anyway, such as an embedding table.
+ * Puts the results of constant expressions into `model`. What the file would only grow by stays:
+ * results that no layer reads and that take more bytes than what they are made from, and layers'
+ * copies of something that is there anyway, such as an embedding table.
  *
  * @returns how many nodes were computed; `model` is changed.
  */
@@ -134,7 +134,9 @@ class Expressions {
     return sum;
   }
 
-  /** Whether a layer, or a normalization that may be folded into one, reads `name` as a parameter. */
+  /**
+   * Whether a layer, or a normalization that may be folded into one, reads `name` as a parameter.
+   */
   #isWanted(name: string): boolean {
     return this.#graph.consumers(name).some((node) =>
       isStandard(node) && LAYERS.has(node.opType) &&

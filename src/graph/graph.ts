@@ -31,8 +31,8 @@ export class Graph {
   #others?: Set<string>;
 
   /**
-   * Indexes `model`; throws `bad-model` where a tensor is given or written twice, a tensor is missing, or nodes
-   * form a cycle.
+   * Indexes `model`; throws `bad-model` where a tensor is given or written twice, a tensor is
+   * missing, or nodes form a cycle.
    */
   constructor(model: Model) {
     this.model = model;
@@ -172,7 +172,9 @@ function inputSpec(value: ValueInfoProto): InputSpec {
   return tensor?.shape === undefined ? { ...spec, unranked: true } : spec;
 }
 
-/** The numbers that names of a set have got, by their base: counting again each time is quadratic. */
+/**
+ * The numbers that names of a set have got, by their base: counting again each time is quadratic.
+ */
 const numbers = new WeakMap<Set<string>, Map<string, number>>();
 
 /** A name that is not in `taken` yet, made from `base`; it is added to `taken`. */
@@ -205,7 +207,9 @@ export function tensorNames(model: Model): Set<string> {
   return new Set(namesIn(model.proto.graph));
 }
 
-/** Removes the initializers that nothing reads or feeds, and the value infos that no longer hold. */
+/**
+ * Removes the initializers that nothing reads or feeds, and the value infos that no longer hold.
+ */
 export function sweep(model: Model): void {
   const { graph } = model.proto;
   const used = new Set([

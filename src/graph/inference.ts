@@ -1,6 +1,6 @@
 /**
- * A model as it is used, not as it is trained: what draws lots, or looks at the other samples of a batch,
- * has no place in it. Its results would depend on what else is asked for.
+ * A model as it is used, not as it is trained: what draws lots, or looks at the other samples of a
+ * batch, has no place in it. Its results would depend on what else is asked for.
  *
  * @module
  */
@@ -18,8 +18,8 @@ const RANDOM = new Set([
 ]);
 
 /**
- * Takes Dropout out of `model`, which exporters leave in training mode now and then: at inference it
- * passes its input on. Where its mask is read it stays, out of training.
+ * Takes Dropout out of `model`, which exporters leave in training mode now and then: at inference
+ * it passes its input on. Where its mask is read it stays, out of training.
  *
  * @returns how many there were; `model` is changed.
  * @throws {AttuneError} `bad-model` where a node is random, or normalises by the batch at hand.

@@ -1,5 +1,6 @@
 /**
- * Local functions of a model, written out where they are called: layers are looked for in the graph.
+ * Local functions of a model, written out where they are called: layers are looked for in the
+ * graph.
  *
  * @module
  */
@@ -13,11 +14,12 @@ import { bodiesOf, freshName, isStandard, nodeName, tensorNames } from "./graph.
 const MOST_NODES = 1_000_000;
 
 /**
- * Writes out the calls of local functions in `model`, and drops the functions that nothing calls any
- * longer. A function of another opset than the model's stays as it is.
+ * Writes out the calls of local functions in `model`, and drops the functions that nothing calls
+ * any longer. A function of another opset than the model's stays as it is.
  *
  * @returns how many calls were written out; `model` is changed.
- * @throws {AttuneError} `bad-model` where a function calls itself, or the result has too many nodes.
+ * @throws {AttuneError} `bad-model` where a function calls itself, or the result has too many
+ * nodes.
  */
 export function inlineFunctions(model: Model): number {
   if (model.proto.functions.length === 0) return 0;
@@ -70,7 +72,9 @@ class Inliner {
     );
   }
 
-  /** Writes out the calls in `graph` and in its bodies; `open` are the functions that it is part of. */
+  /**
+   * Writes out the calls in `graph` and in its bodies; `open` are the functions that it is part of.
+   */
   writeOut(graph: GraphProto, open: readonly string[]): void {
     graph.node = graph.node.flatMap((node) => {
       for (const body of bodiesOf(node)) this.writeOut(body, open);

@@ -32,8 +32,9 @@ export interface Part {
 }
 
 /**
- * `graph` in parts whose weights have at most `most` bytes each, about, or that are a single node's.
- * What is computed from initializers alone belongs to the parts that read it, in each of them.
+ * `graph` in parts whose weights have at most `most` bytes each, about, or that are a single
+ * node's. What is computed from initializers alone belongs to the parts that read it, in each of
+ * them.
  *
  * @param outputs what is wanted in the end; tensors among them count as read after all nodes.
  */

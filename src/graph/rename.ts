@@ -21,9 +21,9 @@ export function renameReads(node: NodeProto, names: ReadonlyMap<string, string>)
 }
 
 /**
- * Takes the nodes of `graph`, and of the bodies in it, out that pass their first input on as their first
- * output. The names of the graph's inputs and outputs stay; where both ends have such a name, an
- * Identity stays, too.
+ * Takes the nodes of `graph`, and of the bodies in it, out that pass their first input on as their
+ * first output. The names of the graph's inputs and outputs stay; where both ends have such a name,
+ * an Identity stays, too.
  *
  * @param passes whether a node does that; it is asked after what the node reads was renamed.
  * @returns how many nodes were taken out or became an Identity; `graph` is changed.

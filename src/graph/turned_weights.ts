@@ -1,6 +1,6 @@
 /**
- * Weights that a layer reads through a Transpose, and others as they are: a head that shares its table
- * with an embedding. The table is kept once.
+ * Weights that a layer reads through a Transpose, and others as they are: a head that shares its
+ * table with an embedding. The table is kept once.
  *
  * @module
  */
@@ -25,8 +25,8 @@ export function turnedWeight(graph: Graph, name: string): string | undefined {
 }
 
 /**
- * Lets each Gemm of `model` read a transposed weight as it is, and gives each MatMul a Transpose of its
- * own, so that one layer can be given another weight.
+ * Lets each Gemm of `model` read a transposed weight as it is, and gives each MatMul a Transpose of
+ * its own, so that one layer can be given another weight.
  *
  * @returns how many layers have such a weight; `model` is changed.
  */

@@ -1,6 +1,6 @@
 /**
- * Values that are no tensors: sequences, maps and optional values. They cannot be asked of a session, nor
- * kept between two parts of a model.
+ * Values that are no tensors: sequences, maps and optional values. They cannot be asked of a
+ * session, nor kept between two parts of a model.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * A model that computes in 16-bit floats as one that computes in float32, as onnxruntime does on a CPU
- * anyway. Its inputs and outputs keep their types, its weights their bytes until layers want them.
+ * A model that computes in 16-bit floats as one that computes in float32, as onnxruntime does on a
+ * CPU anyway. Its inputs and outputs keep their types, its weights their bytes until layers want
+ * them.
  *
  * @module
  */

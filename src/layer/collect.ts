@@ -9,7 +9,8 @@ import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { mostColumns } from "../engine/columns.ts";
-import { type CollectLayer, LANES, type Side } from "../engine/lanes.ts";
+import { LANES, type Side } from "../engine/lanes.ts";
+import type { CollectLayer } from "../engine/collector.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import { RangeObserver } from "../engine/range.ts";
 import { addendOf } from "./bias.ts";
@@ -28,15 +29,19 @@ const RANGE_SAMPLES = 256;
 /** Every fourth lane is not learned from when the float-target shift is tried, but judged by. */
 const VALIDATION_LANES = 4;
 
+/** Batches of each lane that the ranges of activations are observed on, at most. */
+export function rangeBatches({ batches, samples }: LoadedBatches): number {
+  return Math.ceil(RANGE_SAMPLES / samples * batches / Math.min(LANES, batches));
+}
+
 /** The ranges of the tensors `names`, as the model that is open under `key` computes them. */
 export async function observeRanges(
   pool: EnginePool,
-  { batches, samples }: LoadedBatches,
+  loaded: LoadedBatches,
   key: string,
   names: readonly string[],
 ): Promise<Map<string, RangeObserver>> {
-  const lanes = Math.min(LANES, batches);
-  const perLane = Math.ceil(RANGE_SAMPLES / samples * batches / lanes);
+  const lanes = Math.min(LANES, loaded.batches), perLane = rangeBatches(loaded);
   const observers = new Map(names.map((name) => [name, new RangeObserver()]));
   const states = pool.perLane(
     lanes,
@@ -123,7 +128,15 @@ export function statisticsOf(
   if (parts.every(({ count }) => count === 0)) {
     return unseen(gram.kind === "full" ? target.depth : gram.size, target);
   }
-  const statistics = momentsOf(parts, target, offset);
+  return checkMeans(layer, momentsOf(parts, target, offset));
+}
+
+/**
+ * The `statistics` of `layer`, if they are of numbers.
+ *
+ * @throws {AttuneError} `bad-model` naming the node where they are not finite.
+ */
+export function checkMeans({ target }: LayerPlan, statistics: Statistics): Statistics {
   const means = { input: statistics.inputMean, output: statistics.outputMean };
   for (const [what, values] of Object.entries(means)) {
     if (values.every(Number.isFinite)) continue;

@@ -19,7 +19,9 @@ import { tensorsOf } from "./tensors.ts";
 /** Bytes from which on a tensor's data is a chunk of its own. */
 const LARGE = 2 ** 16;
 
-/** The bytes of `serializeModel`, one chunk after another; the data of large tensors is not copied. */
+/**
+ * The bytes of `serializeModel`, one chunk after another; the data of large tensors is not copied.
+ */
 export function modelChunks({ proto }: Model): Uint8Array[] {
   const { graph } = proto;
   const initializers = graph.initializer.flatMap((tensor) => {

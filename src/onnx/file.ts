@@ -56,9 +56,9 @@ function readRange(path: string, offset: number, length?: number): Uint8Array {
 }
 
 /**
- * The external data of the model at `path`: regular files in the model's folder. Where the model is a
- * link, the folder that it really lies in counts, too: caches keep models and their data side by side
- * under other names. A file with a second name (a hard link) may be anybody's and is refused.
+ * The external data of the model at `path`: regular files in the model's folder. Where the model is
+ * a link, the folder that it really lies in counts, too: caches keep models and their data side by
+ * side under other names. A file with a second name (a hard link) may be anybody's and is refused.
  */
 function externalData(path: string): ExternalData {
   const folders = [dirname(path), dirname(realpathSync(path))].map((each) => realpathSync(each));
@@ -117,9 +117,10 @@ export function readModel(path: string): Model {
 }
 
 /**
- * Writes `model` to `path`. Where the message would near 2 GiB, or `externalFile` is asked for,
- * all large tensors go to a file beside it, one after another, never in one buffer. That file is named
- * after its content, so the model that was there stays whole until the new one is; then its data goes.
+ * Writes `model` to `path`. Where the message would near 2 GiB, or `externalFile` is asked for, all
+ * large tensors go to a file beside it, one after another, never in one buffer. That file is named
+ * after its content, so the model that was there stays whole until the new one is; then its data
+ * goes.
  *
  * @throws {AttuneError} `bad-output`; what was there before is then as it was.
  */

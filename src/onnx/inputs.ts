@@ -27,7 +27,9 @@ export interface InputSpec {
   readonly dims: readonly (number | string)[];
   /** The element type. */
   readonly type: ElementType;
-  /** Whether the model declares no shape: `dims` is empty then, and any array fits. Default: false. */
+  /**
+   * Whether the model declares no shape: `dims` is empty then, and any array fits. Default: false.
+   */
   readonly unranked?: boolean;
   /** The axis that counts samples, where the caller says so. Default: found out. */
   readonly batchAxis?: number;

@@ -42,8 +42,8 @@ export interface ParseOptions {
 }
 
 /**
- * Parses the bytes of an ONNX file. Fields that attune does not know are kept; nodes that are not in
- * order are sorted.
+ * Parses the bytes of an ONNX file. Fields that attune does not know are kept; nodes that are not
+ * in order are sorted.
  *
  * @throws {AttuneError} `bad-model` where the bytes are no ONNX model, are cut off, or use an opset
  * before 9.

@@ -1,7 +1,7 @@
 /**
- * A model as a session takes it: a message with all small tensors inside, and the big ones beside it, as
- * external data that lies in memory. A message ends at 2 GiB, and each of its bytes is copied several
- * times on its way into a session.
+ * A model as a session takes it: a message with all small tensors inside, and the big ones beside
+ * it, as external data that lies in memory. A message ends at 2 GiB, and each of its bytes is
+ * copied several times on its way into a session.
  *
  * @module
  */

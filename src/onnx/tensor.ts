@@ -97,11 +97,11 @@ const OTHER_BITS: Partial<Record<DataType, number>> = {
 };
 
 /**
- * Bytes that the shape of `tensor` wants, without looking at its data; undefined for strings and for
- * types that attune does not know.
+ * Bytes that the shape of `tensor` wants, without looking at its data; undefined for strings and
+ * for types that attune does not know.
  *
- * @throws {AttuneError} `bad-model` where an axis is negative, or there are more bytes than a number
- * can count.
+ * @throws {AttuneError} `bad-model` where an axis is negative, or there are more bytes than a
+ * number can count.
  */
 export function byteLength(tensor: TensorProto): number | undefined {
   const type = tensor.dataType as DataType;
@@ -132,7 +132,10 @@ export function externalEntries(
   );
 }
 
-/** Raw bytes of `tensor` in its message or file, without reading them; lists of elements are not counted. */
+/**
+ * Raw bytes of `tensor` in its message or file, without reading them; lists of elements are not
+ * counted.
+ */
 export function storedLength(tensor: TensorProto): number {
   return isExternal(tensor) ? byteLength(tensor) ?? 0 : tensor.rawData.length;
 }

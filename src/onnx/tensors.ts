@@ -1,6 +1,6 @@
 /**
- * Every tensor of a model, wherever it is: among the initializers, in attributes, in the bodies of If,
- * Loop and Scan, in local functions.
+ * Every tensor of a model, wherever it is: among the initializers, in attributes, in the bodies of
+ * If, Loop and Scan, in local functions.
  *
  * @module
  */

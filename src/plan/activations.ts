@@ -102,3 +102,8 @@ export function findActivations(
     bits: new Map([...own].map((name) => [name, wide.has(name) ? 8 : bits])),
   };
 }
+
+/** The tensor whose grid `name` uses: itself, or the one that it shares. */
+export function gridSource({ shared }: Activations, name: string): string {
+  return shared.get(name) ?? name;
+}

@@ -34,7 +34,10 @@ export type BitBudget =
     readonly error: number;
   };
 
-/** Widths that are found layer by layer. The first and last layers keep `edgeBits`, overrides theirs. */
+/**
+ * Widths that are found layer by layer. The first and last layers keep `edgeBits`, overrides
+ * theirs.
+ */
 export type MixedBits =
   | {
     /** Clusters of coding lengths per weight, the shortest getting the smallest width. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Calibrated, LayerResult } from "../calibrate/job.ts";
+import type { Calibrated, LayerResult } from "../calibrate/calibrated.ts";
 import { gridName } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readWeight } from "../weights/targets.ts";

@@ -8,7 +8,7 @@ import { AttuneError, checkAborted } from "../errors.ts";
 import { checkResult } from "./check.ts";
 import { chooseWidths, isOpen, needsGradients } from "../allocate/choose.ts";
 import { calibrate } from "../calibrate/calibrate.ts";
-import type { Calibrated } from "../calibrate/job.ts";
+import type { Calibrated } from "../calibrate/calibrated.ts";
 import { loadSamples } from "../forward/load.ts";
 import { roundTables } from "../layer/round_tables.ts";
 import { buildModel } from "../emit/build.ts";
@@ -112,9 +112,17 @@ export async function quantize(
   const saved = resume ? checkpoint?.load() : undefined;
   const state = saved && await decodeCheckpoint(checkpoint!.name, saved, identity!);
   const tables = await roundTables(plan, pool);
+  const job = { plan, loaded, pool, seed: settings.seed, signal, onProgress };
   const learner = settings.blocks &&
-    new BlockLearner(plan, loaded, pool, { ...settings, ...settings.blocks, started });
-  const calibrated = await calibrate(plan, loaded, pool, {
+    new BlockLearner(job, { ...settings.blocks, heldOut: settings.heldOut, started });
+  const calibrated = await calibrate({
+    plan,
+    loaded,
+    pool,
+    seed: settings.seed,
+    signal,
+    onProgress,
+  }, {
     ...settings,
     learner,
     tables: new Map([...tables].map(([name, { rounding }]) => [name, rounding])),

@@ -1,10 +1,10 @@
 /**
- * Grids with dense levels in the middle and sparse ones in the tails: many weights are small, and a few
- * are large. A codebook is 2^bits whole numbers, so the levels of a file stay integers.
+ * Grids with dense levels in the middle and sparse ones in the tails: many weights are small, and a
+ * few are large. A codebook is 2^bits whole numbers, so the levels of a file stay integers.
  *
- * The set of shapes is small: a share of the levels at either end is spread out by a factor. Which one a
- * layer gets, or none, is decided by the squared error of its nearest levels, weighted by the diagonal of
- * H, once each has the scales that suit it (`codebookErrors` in scales.ts).
+ * The set of shapes is small: a share of the levels at either end is spread out by a factor. Which
+ * one a layer gets, or none, is decided by the squared error of its nearest levels, weighted by the
+ * diagonal of H, once each has the scales that suit it (`codebookErrors` in scales.ts).
  *
  * @module
  */
@@ -18,7 +18,10 @@ import type { GridSearch, SequentialRounding } from "./search.ts";
 const TAIL_STEPS = [2, 3];
 /** Levels in a tail: this share of all. */
 const TAIL_SHARES = [1 / 8, 1 / 4];
-/** Scales that are tried, down from the one that clips nothing; a COARSE-th of them where windows are judged. */
+/**
+ * Scales that are tried, down from the one that clips nothing; a COARSE-th of them where windows
+ * are judged.
+ */
 const SCALES = 40, COARSE = 4, SHRINK_FROM = 0.2;
 /** Candidates per row, at most. */
 const MOST_CANDIDATES = 8;
@@ -53,9 +56,9 @@ export function codebooksOf(bits: number): Int8Array[] {
 }
 
 /**
- * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's levels are
- * those of the codebook, moved as far as they still are dense around zero; not at all where levels shall
- * be `symmetric`.
+ * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's
+ * levels are those of the codebook, moved as far as they still are dense around zero; not at all
+ * where levels shall be `symmetric`.
  */
 export function codebookProblem(
   codebook: Int8Array,
@@ -150,8 +153,8 @@ export function nearestLevel(levels: Int8Array, lo: number): (value: number) => 
 }
 
 /**
- * Writes the windows and scales of least weighted squared error on the levels of `codebook` into `lo`
- * and `scale`; returns that error of each row.
+ * Writes the windows and scales of least weighted squared error on the levels of `codebook` into
+ * `lo` and `scale`; returns that error of each row.
  */
 export function codebookGrids(
   codebook: Int8Array,

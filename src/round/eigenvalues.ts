@@ -8,8 +8,8 @@
 const MOST_ROUNDS = 60;
 
 /**
- * The eigenvalues of the symmetric tridiagonal matrix with these elements, n on the diagonal and n − 1
- * beside it; in no order. Implicit QL (Bowdler, Martin, Reinsch, Wilkinson 1968), n² steps.
+ * The eigenvalues of the symmetric tridiagonal matrix with these elements, n on the diagonal and n
+ * − 1 beside it; in no order. Implicit QL (Bowdler, Martin, Reinsch, Wilkinson 1968), n² steps.
  *
  * @example
  * ```ts

@@ -45,13 +45,15 @@ export interface Method<Options extends { readonly kind: string }> {
   readonly doc: string;
   /** What it can be told. */
   readonly options: { readonly [Name in Exclude<keyof Options, "kind">]-?: MethodOption };
-  /** Whether levels are learned by iterations: again for slightly other scales, that gains nothing. */
+  /**
+   * Whether levels are learned by iterations: again for slightly other scales, that gains nothing.
+   */
   readonly learned: boolean;
   /** The levels that it works on. */
   readonly grids: readonly GridKind[];
   /**
-   * Finds levels for the scales of `context`; yields the iterations that were done. A method without
-   * it keeps the nearest levels, which every other one starts from.
+   * Finds levels for the scales of `context`; yields the iterations that were done. A method
+   * without it keeps the nearest levels, which every other one starts from.
    */
   round?(context: RoundingContext, options: Options): Work<void>;
 }

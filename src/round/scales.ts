@@ -13,8 +13,8 @@ import { damped } from "./shift.ts";
 
 /**
  * Writes the windows and scales of least squared error of `target`, weighted by `importance`
- * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
- * rows share one scale.
+ * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where
+ * the rows share one scale.
  */
 export function searchGrids(
   kernel: Kernel,
@@ -39,9 +39,9 @@ export function searchGrids(
 }
 
 /**
- * The squared errors of a problem's rows, weighted by the diagonal of H: on the windows of the problem,
- * and on each of `codebooks`, with the scales that suit them. Where all rows share a scale, they count as
- * one.
+ * The squared errors of a problem's rows, weighted by the diagonal of H: on the windows of the
+ * problem, and on each of `codebooks`, with the scales that suit them. Where all rows share a
+ * scale, they count as one.
  */
 export function codebookErrors(
   kernel: Kernel,
@@ -73,7 +73,7 @@ export function codebookErrors(
 }
 
 /** Σ h (s·q − w)² of each row with the nearest of the levels lo … lo + span. */
-function windowErrors(search: GridSearch, span: number): Float64Array {
+export function windowErrors(search: GridSearch, span: number): Float64Array {
   const { target, importance, scale, lo, rows, d, block } = search;
   const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
   const blocks = Math.ceil(d / block);

@@ -113,8 +113,8 @@ class LayerSolver {
   }
 
   /**
-   * Finds levels by the method and fits the scales to them; then again from the best scales, stretched a
-   * little: which scale suits the levels best is known only once they are found.
+   * Finds levels by the method and fits the scales to them; then again from the best scales,
+   * stretched a little: which scale suits the levels best is known only once they are found.
    */
   *#improve(best: Candidate): Work<void> {
     const { refit } = this.#problem;
@@ -161,7 +161,9 @@ class LayerSolver {
     return candidate;
   }
 
-  /** Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay. */
+  /**
+   * Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay.
+   */
   #search(target: Buffer, { scale, lo }: Candidate, place: "usual" | "suited"): void {
     const problem = this.#problem, { given } = problem;
     if (given) {

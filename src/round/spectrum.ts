@@ -8,7 +8,10 @@ import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { eigenvaluesOf } from "./eigenvalues.ts";
 import { damped, factorsOf } from "./shift.ts";
 
-/** Rows of a matrix whose spectrum is found, at most: evenly spread ones tell the same of a larger one. */
+/**
+ * Rows of a matrix whose spectrum is found, at most: evenly spread ones tell the same of a larger
+ * one.
+ */
 export const MOST_ROWS = 1024;
 
 /** A layer whose spectrum is wanted. A plain value: it is sent to a worker. */

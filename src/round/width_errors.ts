@@ -25,10 +25,10 @@ export interface WidthErrors {
 }
 
 /**
- * What rounding some rows costs at several widths: `problems` are alike but for their levels. Weights are
- * rounded to the nearest level, and outputs come of the nearest plane, what the errors of all methods
- * that know H come close to; its levels are kept of problem `keep`. Without a Gram matrix (of length 0)
- * outputs are the weights themselves.
+ * What rounding some rows costs at several widths: `problems` are alike but for their levels.
+ * Weights are rounded to the nearest level, and outputs come of the nearest plane, what the errors
+ * of all methods that know H come close to; its levels are kept of problem `keep`. Without a Gram
+ * matrix (of length 0) outputs are the weights themselves.
  */
 export function widthErrors(
   kernel: Kernel,

@@ -9,7 +9,9 @@ import { fileURLToPath } from "node:url";
 import { AttuneError } from "../errors.ts";
 import { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./session.ts";
 
-/** onnxruntime-web (WebAssembly, everywhere) or onnxruntime-node (native, about four times faster). */
+/**
+ * onnxruntime-web (WebAssembly, everywhere) or onnxruntime-node (native, about four times faster).
+ */
 export type Backend = "web" | "node";
 
 /**
@@ -42,8 +44,8 @@ export async function loadBackend(backend: Backend, relaxedSimd = false): Promis
 }
 
 /**
- * onnxruntime-web resolves its own address against `location.origin` where there is a `location`; in
- * a worker of Deno that is the text "null", which is no base. Without a `location` it does not.
+ * onnxruntime-web resolves its own address against `location.origin` where there is a `location`;
+ * in a worker of Deno that is the text "null", which is no base. Without a `location` it does not.
  */
 function hideOpaqueOrigin(): void {
   if (globalThis.location?.origin === "null") {

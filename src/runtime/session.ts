@@ -72,8 +72,8 @@ export interface RuntimeOptions {
   /** Threads within one operator. Default: 1; attune runs one session per worker instead. */
   threads?: number;
   /**
-   * An accelerator to try first, such as `"webgpu"`, where the module has it. Where it fails, models run
-   * on the processor instead. Default: none.
+   * An accelerator to try first, such as `"webgpu"`, where the module has it. Where it fails,
+   * models run on the processor instead. Default: none.
    */
   accelerator?: string;
   /** Hears, once, that the accelerator failed and why. Default: nobody. */
@@ -84,8 +84,8 @@ export interface RuntimeOptions {
 const busy = new WeakMap<OnnxRuntimeModule, Promise<unknown>>();
 
 /**
- * Does `work` once the module has done what was asked of it before: onnxruntime-web stumbles over calls
- * side by side, such as the last one of a job that was stopped and the first of the next.
+ * Does `work` once the module has done what was asked of it before: onnxruntime-web stumbles over
+ * calls side by side, such as the last one of a job that was stopped and the first of the next.
  */
 function inTurn<T>(ort: OnnxRuntimeModule, work: () => Promise<T>): Promise<T> {
   const result = (busy.get(ort) ?? Promise.resolve()).then(work);

@@ -1,7 +1,7 @@
 /**
- * Arrays as samples: the first axis counts the samples, the others are the model's input, whole or without
- * the axis that counts samples in it. Where that one is first and of fixed length, rows may have to stay
- * together, so that they do.
+ * Arrays as samples: the first axis counts the samples, the others are the model's input, whole or
+ * without the axis that counts samples in it. Where that one is first and of fixed length, rows may
+ * have to stay together, so that they do.
  *
  * @module
  */
@@ -77,9 +77,9 @@ export async function openNpy(
 }
 
 /**
- * Opens a .npz file: each array is the input of its name, an array named `label` or `labels` that is
- * no input gives the labels. If there is one other array and one input, the names need not match.
- * `source` names the file in errors.
+ * Opens a .npz file: each array is the input of its name, an array named `label` or `labels` that
+ * is no input gives the labels. If there is one other array and one input, the names need not
+ * match. `source` names the file in errors.
  *
  * Throws `AttuneError` `bad-data` if it cannot be read or does not fit the model.
  */
@@ -181,14 +181,18 @@ interface Used {
   readonly rows: Rows;
 }
 
-/** How many rows in turn may make up a whole input: those that a first axis of fixed length takes. */
+/**
+ * How many rows in turn may make up a whole input: those that a first axis of fixed length takes.
+ */
 function togetherOf(rows: Rows, input: InputSpec): number {
   const dims = rows.dims.slice(1), [length] = input.dims;
   const isRow = dims.length < input.dims.length && axesFor(dims, input)[0] === 0;
   return isRow && typeof length === "number" ? length : 1;
 }
 
-/** The number of samples that all arrays (and labels) have, and how many rows of each make up one. */
+/**
+ * The number of samples that all arrays (and labels) have, and how many rows of each make up one.
+ */
 function countsOf(
   used: readonly Used[],
   labels: readonly number[] | undefined,
@@ -220,7 +224,9 @@ function countsOf(
   );
 }
 
-/** Chooses `limit` of `count` samples as `chooseSpread` does, in stretches of `together` neighbours. */
+/**
+ * Chooses `limit` of `count` samples as `chooseSpread` does, in stretches of `together` neighbours.
+ */
 function chooseTogether(count: number, limit: number, seed: number, together: number): number[] {
   if (together === 1 || limit >= count) return chooseSpread(count, limit, seed);
   const stretches = chooseSpread(Math.floor(count / together), Math.ceil(limit / together), seed);

@@ -26,8 +26,8 @@ export interface DecodeOptions {
   /** Leave an image of exactly this size as it is, whatever `resize` says. Default: none. */
   readonly unlessSize?: { readonly width: number; readonly height: number };
   /**
-   * Size of the centre that is wanted, after resizing. A decoder may give more, or all: what it gives is
-   * cropped in any case. Default: all.
+   * Size of the centre that is wanted, after resizing. A decoder may give more, or all: what it
+   * gives is cropped in any case. Default: all.
    */
   readonly crop?: { readonly width: number; readonly height: number };
   /** Interpolation. Default: `bilinear`. */
@@ -38,8 +38,8 @@ export interface DecodeOptions {
 
 /**
  * Decodes images. The same bytes and options give the same pixels; the rotation in EXIF data is
- * applied and transparency is dropped. Bytes that are no complete image, or one too large to hold, reject
- * with any error.
+ * applied and transparency is dropped. Bytes that are no complete image, or one too large to hold,
+ * reject with any error.
  */
 export interface ImageDecoder {
   /** Decodes the bytes of one image file. */

@@ -41,8 +41,8 @@ export interface FolderOptions {
 
 /**
  * Opens a folder of JPEG, PNG and WebP files. Files are sorted by their path within the folder (by
- * code unit, so the same everywhere). Without a labels file, and with no image at the top level, the
- * subfolders are the classes: their sorted names are 0, 1, 2, ….
+ * code unit, so the same everywhere). Without a labels file, and with no image at the top level,
+ * the subfolders are the classes: their sorted names are 0, 1, 2, ….
  *
  * A file that cannot be decoded is left out with a warning. Throws `AttuneError` `bad-data` if the
  * folder holds no image.

@@ -60,8 +60,8 @@ export const maxNpyHeader = 65_536;
  * Format: `\x93NUMPY`, major and minor version, length of the header (uint16 in version 1, uint32
  * later), and the header, a Python dictionary with `descr`, `fortran_order` and `shape`.
  *
- * Throws `AttuneError` `bad-data` if it is not a .npy file, is cut short, or holds elements that are
- * not plain numbers.
+ * Throws `AttuneError` `bad-data` if it is not a .npy file, is cut short, or holds elements that
+ * are not plain numbers.
  */
 export function parseNpyHeader(bytes: Uint8Array, fileSize: number, source: string): NpyHeader {
   const fail = (what: string) =>
@@ -135,7 +135,8 @@ export function decodeElements(bytes: Uint8Array, header: NpyHeader): TensorData
  * import { parseNpy } from "./npy.ts";
  *
  * const header = "{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }";
- * const text = "\x93NUMPY\x01\x00" + String.fromCharCode(header.length, 0) + header + "\x05\0\x06\0";
+ * const head = "\x93NUMPY\x01\x00" + String.fromCharCode(header.length, 0) + header;
+ * const text = head + "\x05\0\x06\0";
  * const { data } = parseNpy(Uint8Array.from(text, (char) => char.charCodeAt(0)), "example.npy");
  * if (data[1] !== 6) throw new Error("not read");
  * ```

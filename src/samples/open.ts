@@ -1,6 +1,6 @@
 /**
- * Opens whatever the user calls the samples: a folder of images, a .npy or a .npz file. For Deno and
- * Node.
+ * Opens whatever the user calls the samples: a folder of images, a .npy or a .npz file. For Deno
+ * and Node.
  *
  * @module
  */
@@ -22,7 +22,9 @@ import type { InputSpec } from "../onnx/inputs.ts";
 export interface OpenSamplesOptions {
   /** The model's inputs. */
   readonly inputs: readonly InputSpec[];
-  /** The axis of the inputs that counts samples. Default: the one that fits, the first if it does. */
+  /**
+   * The axis of the inputs that counts samples. Default: the one that fits, the first if it does.
+   */
   readonly batchAxis?: BatchAxis;
   /** From images to the model's input. Default: `imagenet`, cropped to that input. */
   readonly preprocess?: PreprocessOptions;
@@ -58,7 +60,8 @@ export interface OpenSamplesOptions {
  * const folder = new URL("../../examples/shapes/calib", import.meta.url).pathname;
  * const set = await openSamples(folder, { inputs, preprocess: { preset: "unit" }, limit: 8 });
  * for await (const { inputs, label } of set.samples()) {
- *   if (inputs.image.data.length !== 3 * 32 * 32 || label === undefined) throw new Error("not read");
+ *   const { length } = inputs.image.data;
+ *   if (length !== 3 * 32 * 32 || label === undefined) throw new Error("not read");
  * }
  * ```
  */

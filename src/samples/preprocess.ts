@@ -1,6 +1,6 @@
 /**
- * From pixels to a model's input: size, crop, scale, layout. The recipe is a plain value that can be
- * printed and stored beside the result.
+ * From pixels to a model's input: size, crop, scale, layout. The recipe is a plain value that can
+ * be printed and stored beside the result.
  *
  * @module
  */
@@ -13,7 +13,8 @@ import type { InputSpec } from "../onnx/inputs.ts";
 /**
  * How values from 0 to 255 are scaled.
  *
- * - `imagenet`: x/255, less the mean of ImageNet, over its standard deviation (most PyTorch models).
+ * - `imagenet`: x/255, less the mean of ImageNet, over its standard deviation (most PyTorch
+ *   models).
  * - `unit`: x/255.
  * - `signed`: x/127.5 − 1 (most TensorFlow and Keras models).
  * - `raw`: as they are, 0 … 255.
@@ -73,8 +74,8 @@ const presets: Record<PreprocessPreset, { mean: readonly number[]; std: readonly
 };
 
 /**
- * Completes `options` for a model's input of shape batch×channels×height×width, or channels last, with
- * or without the batch.
+ * Completes `options` for a model's input of shape batch×channels×height×width, or channels last,
+ * with or without the batch.
  *
  * Throws `AttuneError` `bad-data` if the input is not an image, and `bad-option` if an option
  * contradicts it or its free dimensions leave the crop open.

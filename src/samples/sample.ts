@@ -1,5 +1,6 @@
 /**
- * What a sample is: the inputs of a model for one run, without the axis that counts samples or whole.
+ * What a sample is: the inputs of a model for one run, without the axis that counts samples or
+ * whole.
  *
  * @module
  */
@@ -8,8 +9,8 @@ import { AttuneError } from "../errors.ts";
 import type { ElementType, InputSpec } from "../onnx/inputs.ts";
 
 /**
- * Elements in row-major order. float16 is carried as its bits in a `Uint16Array`, bool as 0 and 1 in
- * a `Uint8Array`; which one is meant follows from the model's input.
+ * Elements in row-major order. float16 is carried as its bits in a `Uint16Array`, bool as 0 and 1
+ * in a `Uint8Array`; which one is meant follows from the model's input.
  */
 export type TensorData =
   | Float32Array
@@ -32,8 +33,8 @@ export interface TensorValue {
 }
 
 /**
- * One sample: the model's inputs by name, each without the axis that counts samples, or whole where it
- * has none (or one of length 1).
+ * One sample: the model's inputs by name, each without the axis that counts samples, or whole where
+ * it has none (or one of length 1).
  */
 export interface Sample {
   /** The model's inputs by name. */
@@ -92,8 +93,8 @@ export function isWhole(dims: readonly number[], spec: InputSpec): boolean {
 }
 
 /**
- * The axes of `spec` that may count samples of shape `dims`, the likeliest first: with such an axis put
- * in they make up the input. In a sample that is the whole input it has length 1.
+ * The axes of `spec` that may count samples of shape `dims`, the likeliest first: with such an axis
+ * put in they make up the input. In a sample that is the whole input it has length 1.
  */
 export function axesFor(dims: readonly number[], spec: InputSpec): number[] {
   if (spec.unranked) return [spec.batchAxis ?? 0];
@@ -117,7 +118,9 @@ export function fitsInput(dims: readonly number[], spec: InputSpec): boolean {
   return isWhole(dims, spec) || axesFor(dims, spec).length > 0;
 }
 
-/** The shapes that a sample may have, for people: without the axis that counts samples, and whole. */
+/**
+ * The shapes that a sample may have, for people: without the axis that counts samples, and whole.
+ */
 export function sampleShapes(spec: InputSpec): string {
   const whole = formatDims(spec.dims), axis = spec.batchAxis ?? 0;
   if (spec.dims.length === 0) return whole;
@@ -146,7 +149,8 @@ export const arrayConstructors: Record<
 /**
  * The typed array for `input`.
  *
- * @throws {AttuneError} `bad-data` where the model declares a type that no array holds, as bfloat16.
+ * @throws {AttuneError} `bad-data` where the model declares a type that no array holds, as
+ * bfloat16.
  */
 export function arrayFor({ name, type }: InputSpec): (typeof arrayConstructors)[ElementType] {
   if (Object.hasOwn(arrayConstructors, type)) return arrayConstructors[type];

@@ -1,15 +1,16 @@
 /**
- * Coding lengths of a layer: how many bits its weights take if its outputs may be off by a distortion.
+ * Coding lengths of a layer: how many bits its weights take if its outputs may be off by a
+ * distortion.
  *
- * *One by one*: L = n/2 · log₂(1 + A/D) codes n numbers of power A in all such that they are off by D.
- * With samples A is what the grid, the scales and the inputs of the layer make of it: it is calibrated
- * so that a layer of 4 bits has the error that rounding it to 4 bits really gives. Without, it is the
- * power of the weights.
+ * *One by one*: L = n/2 · log₂(1 + A/D) codes n numbers of power A in all such that they are off by
+ * D. With samples A is what the grid, the scales and the inputs of the layer make of it: it is
+ * calibrated so that a layer of 4 bits has the error that rounding it to 4 bits really gives.
+ * Without, it is the power of the weights.
  *
- * *Joint*: L = (o + d)/2 · log₂ det(I + o/(d ε²) W H Wᵀ), as published, codes all rows together, so it is
- * short where rows are alike or leave directions unused. Integers of one width, with a scale per row,
- * cannot make use of that, and the form is off by a factor of two and more between layers of different
- * shape.
+ * *Joint*: L = (o + d)/2 · log₂ det(I + o/(d ε²) W H Wᵀ), as published, codes all rows together, so
+ * it is short where rows are alike or leave directions unused. Integers of one width, with a scale
+ * per row, cannot make use of that, and the form is off by a factor of two and more between layers
+ * of different shape.
  *
  * @module
  */
@@ -20,10 +21,15 @@ import type { AllocationStrategy } from "./strategy.ts";
 
 /** The width that the power of a layer is calibrated at. */
 const ANCHOR = 4;
-/** Halvings of the interval that a distortion is sought in, and the logarithms that it lies between. */
+/**
+ * Halvings of the interval that a distortion is sought in, and the logarithms that it lies between.
+ */
 const HALVINGS = 42, LOWEST = -200, HIGHEST = 200;
 
-/** The coding length in bits per weight, one by one, at a squared error of `error` of the outputs' power. */
+/**
+ * The coding length in bits per weight, one by one, at a squared error of `error` of the outputs'
+ * power.
+ */
 export function lengthPerWeight(measures: Measures, error: number): number {
   return error > 0 ? Math.log2(1 + powerAt(measures) / error) / 2 : 0;
 }
@@ -38,7 +44,9 @@ function powerAt({ outputs }: Measures): number {
   return outputs ? errorAt(outputs.errors, ANCHOR) * (4 ** ANCHOR - 1) : 1;
 }
 
-/** The joint coding length in bits per weight, at a squared error of `error` of the outputs' power. */
+/**
+ * The joint coding length in bits per weight, at a squared error of `error` of the outputs' power.
+ */
 export function jointLengthPerWeight(
   { spectrum, outputs }: Measures,
   error: number,

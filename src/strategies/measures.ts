@@ -1,5 +1,6 @@
 /**
- * What a strategy knows of a layer: the spectra of its matrices, and what rounding to each width costs.
+ * What a strategy knows of a layer: the spectra of its matrices, and what rounding to each width
+ * costs.
  *
  * @module
  */

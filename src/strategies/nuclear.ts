@@ -1,5 +1,6 @@
 /**
- * By nuclear norms: layers whose weights have many strong directions are thought to mind errors more.
+ * By nuclear norms: layers whose weights have many strong directions are thought to mind errors
+ * more.
  *
  * @module
  */

@@ -17,8 +17,9 @@ export interface Spectrum {
 }
 
 /**
- * The coding length in bits of the layer's matrices at the distortion `squared` = ε², the squared error
- * that is allowed per column: (o + d)/2 · log₂ det(I + o/(d ε²) W H Wᵀ) (Ma, Derksen, Hong, Wright 2007).
+ * The coding length in bits of the layer's matrices at the distortion `squared` = ε², the squared
+ * error that is allowed per column: (o + d)/2 · log₂ det(I + o/(d ε²) W H Wᵀ) (Ma, Derksen, Hong,
+ * Wright 2007).
  */
 export function jointLength({ rows, depth, eigenvalues }: Spectrum, squared: number): number {
   const factor = rows / (depth * squared);

@@ -1,7 +1,7 @@
 /**
- * What an allocation strategy is: a value that says what it must know of a layer, and what it thinks
- * that a width of the layer does to the model. A budget goes to the widths whose losses have the least
- * sum.
+ * What an allocation strategy is: a value that says what it must know of a layer, and what it
+ * thinks that a width of the layer does to the model. A budget goes to the widths whose losses have
+ * the least sum.
  *
  * @module
  */

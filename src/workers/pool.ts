@@ -61,8 +61,8 @@ export class EnginePool implements Disposable {
   }
 
   /**
-   * Lets calls fail at once when `signal` fires, those under way too: a job does not wait for what its
-   * engines are in the middle of. Once the result is disposed of, the pool serves the next job.
+   * Lets calls fail at once when `signal` fires, those under way too: a job does not wait for what
+   * its engines are in the middle of. Once the result is disposed of, the pool serves the next job.
    */
   stopOn(signal: AbortSignal | undefined): Disposable {
     const stop = () => {
@@ -92,8 +92,8 @@ export class EnginePool implements Disposable {
 }
 
 /**
- * The engine in the worker at the end of `port`, which is taken for hung after `patience` seconds of
- * silence in the runtime. The kernel ends by construction, however long a layer takes it.
+ * The engine in the worker at the end of `port`, which is taken for hung after `patience` seconds
+ * of silence in the runtime. The kernel ends by construction, however long a layer takes it.
  */
 export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
   return new Client<Engine>(port, { patience, watched: RUNTIME_METHODS });
@@ -101,7 +101,8 @@ export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
 
 /**
  * A pool of one engine in this thread: for tests, and where no worker can start. `module` is the
- * compiled kernel, for hosts that compile no bytes; by default the one that travels with the library.
+ * compiled kernel, for hosts that compile no bytes; by default the one that travels with the
+ * library.
  *
  * @example
  * ```ts

@@ -63,7 +63,9 @@ export interface Ready {
   readonly message?: string;
 }
 
-/** Waits until the worker at the end of `port` is ready; `ask` runs once its answer is listened for. */
+/**
+ * Waits until the worker at the end of `port` is ready; `ask` runs once its answer is listened for.
+ */
 export function whenReady(port: Port, ask: () => void = () => {}): Promise<void> {
   return new Promise((resolve, reject) => {
     port.onMessage((message) => {

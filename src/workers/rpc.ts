@@ -45,9 +45,10 @@ type Response =
   };
 
 /**
- * Answers calls on `port` with the methods of `services`, one after another; each has names of its own. A
- * method's last argument is the call's {@linkcode Task}. A call that was dropped is not begun; one that is
- * under way hears of it by the task's signal, or ends when it next reports progress.
+ * Answers calls on `port` with the methods of `services`, one after another; each has names of its
+ * own. A method's last argument is the call's {@linkcode Task}. A call that was dropped is not
+ * begun; one that is under way hears of it by the task's signal, or ends when it next reports
+ * progress.
  */
 export function serve(services: readonly object[], port: Port): void {
   let queue = Promise.resolve();
@@ -95,9 +96,9 @@ function buffersOf(value: unknown, found: Set<ArrayBuffer> = new Set()): ArrayBu
 /** Options of {@linkcode Client}. */
 export interface ClientOptions {
   /**
-   * Seconds that the far end may be silent while it owes an answer: no result, no progress. Past that it
-   * is taken for hung, ended, and all calls fail. Seconds in which this end did not run, asleep or busy,
-   * do not count. Default: any time.
+   * Seconds that the far end may be silent while it owes an answer: no result, no progress. Past
+   * that it is taken for hung, ended, and all calls fail. Seconds in which this end did not run,
+   * asleep or busy, do not count. Default: any time.
    */
   patience?: number;
   /** The methods to which that applies. Default: all. */

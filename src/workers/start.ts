@@ -30,16 +30,18 @@ export interface PoolOptions {
    */
   relaxedSimd?: boolean;
   /**
-   * Bytes of activations between the parts of a model that are kept in memory, over all workers; the
-   * rest goes to files in the folder for temporary ones. Default: none, all goes there.
+   * Bytes of activations between the parts of a model that are kept in memory, over all workers;
+   * the rest goes to files in the folder for temporary ones. Default: none, all goes there.
    */
   memory?: number;
   /**
-   * Seconds that a worker may take for one batch, or to open one model, until it is taken for hung and
-   * the job fails. Seconds in which the machine sleeps do not count. Default: an hour.
+   * Seconds that a worker may take for one batch, or to open one model, until it is taken for hung
+   * and the job fails. Seconds in which the machine sleeps do not count. Default: an hour.
    */
   patience?: number;
-  /** Ends the workers at once when it fires, whatever they do, also while they start. Default: none. */
+  /**
+   * Ends the workers at once when it fires, whatever they do, also while they start. Default: none.
+   */
   signal?: AbortSignal;
 }
 
@@ -56,11 +58,11 @@ export interface WorkerSetup {
 }
 
 /**
- * Starts a pool of workers. Dispose of it to end them and to remove their files. Where no worker can
- * start, all work is done in this thread.
+ * Starts a pool of workers. Dispose of it to end them and to remove their files. Where no worker
+ * can start, all work is done in this thread.
  *
- * @throws {AttuneError} `bad-output` where there is no place for temporary files, `bad-option` where the
- * runtime does not load, `aborted` where the signal fired.
+ * @throws {AttuneError} `bad-output` where there is no place for temporary files, `bad-option`
+ * where the runtime does not load, `aborted` where the signal fired.
  */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
   const { backend = "web", relaxedSimd = false, memory = 0, patience, signal } = options;
@@ -134,7 +136,8 @@ async function allReady(ports: readonly Port[], setup: WorkerSetup): Promise<boo
   );
   const failed = answers.find((answer) => answer.status === "rejected");
   if (failed === undefined) return true;
-  // What a worker says itself, such as that its runtime is missing, would be so in this thread, too.
+  // What a worker says itself, such as that its runtime is missing, would be so in this thread,
+  // too.
   if (!(failed.reason instanceof AttuneError) || failed.reason.code !== "internal") {
     throw failed.reason;
   }

@@ -1,5 +1,6 @@
 /**
- * Pools over workers that a page starts itself: only its bundler knows where a worker's module lies.
+ * Pools over workers that a page starts itself: only its bundler knows where a worker's module
+ * lies.
  *
  * @example In the worker's module
  * ```ts ignore
@@ -34,8 +35,8 @@ export interface EngineOptions {
   /** The compiled kernel. Default: the strict build that travels with the library. */
   module?: WebAssembly.Module;
   /**
-   * Bytes of activations that are kept in memory; the rest goes to the origin's private file system.
-   * Default: all of them, and no files.
+   * Bytes of activations that are kept in memory; the rest goes to the origin's private file
+   * system. Default: all of them, and no files.
    */
   memory?: number;
 }

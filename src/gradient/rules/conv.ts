@@ -33,7 +33,10 @@ const conv: Rule = (site) => {
   giveBias(site);
 };
 
-/** The transposed convolution is a convolution's input gradient, so its own gradients are one's, too. */
+/**
+ * The transposed convolution is a convolution's input gradient, so its own gradients are one's,
+ * too.
+ */
 const convTranspose: Rule = (site) => {
   const { tape, gradient: g, node } = site;
   const kernel = site.shape(1).slice(2);

@@ -1,6 +1,6 @@
 /**
- * Which way to compute a convolution's gradients, chosen by shape. Times relative to the forward pass,
- * onnxruntime 1.30 on one thread, web / node (`bench/gradient.ts` measures them anew):
+ * Which way to compute a convolution's gradients, chosen by shape. Times relative to the forward
+ * pass, onnxruntime 1.30 on one thread, web / node (`bench/gradient.ts` measures them anew):
  *
  * | weight, N×C×size² → O     | byTap     | allTaps   | bySample  | N and C exchanged |
  * | ------------------------- | --------- | --------- | --------- | ----------------- |

@@ -1,6 +1,6 @@
 /**
- * Ways to compute the gradient of a convolution's input: each place gives its gradient back to what its
- * taps saw. Which is fastest depends on the shape; see `conv_choice.ts`.
+ * Ways to compute the gradient of a convolution's input: each place gives its gradient back to what
+ * its taps saw. Which is fastest depends on the shape; see `conv_choice.ts`.
  *
  * @module
  */
@@ -37,7 +37,8 @@ export const turnedKernel: Formulation = (convolution) => {
   // All axes turned around are the flat kernel turned around.
   const flat = flip(tape, exchanged(convolution), 2);
   const weight = tape.reshape(flat, [...tape.shape(flat).slice(0, 2), ...tape.shape(w).slice(2)]);
-  // Padding of a full correlation, less what the forward pass had padded; cut where that is negative.
+  // Padding of a full correlation, less what the forward pass had padded; cut where that is
+  // negative.
   const reach = kernel.map((taps, i) => dilations[i] * (taps - 1));
   const [n, outputs, ...places] = tape.shape(g);
   const first = reach.map((length, i) => length - before[i]);

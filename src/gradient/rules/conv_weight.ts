@@ -1,7 +1,7 @@
 /**
  * Ways to compute the gradient of a convolution's weight: products of what the taps saw and the
- * gradient of the output, summed over samples and places. Which is fastest depends on the shape; see
- * `conv_choice.ts`.
+ * gradient of the output, summed over samples and places. Which is fastest depends on the shape;
+ * see `conv_choice.ts`.
  *
  * @module
  */
@@ -80,11 +80,11 @@ export const bySample: Formulation = ({ tape, x, w, g, window, groups }) => {
 const BLOCK = 14;
 
 /**
- * For depthwise kernels of two axes, per channel: the product of g's rows, (columns × N·rows), and the
- * image's rows below one row of taps, (N·rows × width), holds the sums for each pair of columns. Those
- * whose distance is that of a tap are added up, by a product with a constant of zeros and ones. Most
- * pairs are of no use, and still a product is faster than element-wise operators; blocks of columns
- * keep the waste small.
+ * For depthwise kernels of two axes, per channel: the product of g's rows, (columns × N·rows), and
+ * the image's rows below one row of taps, (N·rows × width), holds the sums for each pair of
+ * columns. Those whose distance is that of a tap are added up, by a product with a constant of
+ * zeros and ones. Most pairs are of no use, and still a product is faster than element-wise
+ * operators; blocks of columns keep the waste small.
  */
 export const byRows: Formulation = ({ tape, x, w, g, window }) => {
   const { kernel: [kernelRows, kernelColumns], strides: [down, right], dilations } = window;

@@ -1,6 +1,6 @@
 /**
- * Gradients of element-wise operators: g times the derivative, from the inputs or the output that the
- * graph has computed anyway.
+ * Gradients of element-wise operators: g times the derivative, from the inputs or the output that
+ * the graph has computed anyway.
  *
  * @module
  */

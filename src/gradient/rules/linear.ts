@@ -1,5 +1,6 @@
 /**
- * Gradients of matrix products: of A · B with respect to A they are g · Bᵀ, with respect to B Aᵀ · g.
+ * Gradients of matrix products: of A · B with respect to A they are g · Bᵀ, with respect to B Aᵀ ·
+ * g.
  *
  * @module
  */

@@ -15,8 +15,8 @@ import { framed, scattered, seen, tapsOf, type Window, windowOf } from "./window
 const SCATTER_ADDS = 16;
 
 /**
- * g goes to the largest value of each window, found by the indices that MaxPool gives: three times as
- * fast as tap by tap.
+ * g goes to the largest value of each window, found by the indices that MaxPool gives: three times
+ * as fast as tap by tap.
  */
 const maxPool: Rule = (site) =>
   site.give(0, () => {
@@ -64,8 +64,8 @@ function paddingAfter(node: NodeProto, { kernel, after }: Window): Shape {
 }
 
 /**
- * How many values each window averages, places row-major. Those of the padding count where `padding`
- * says how long it is at the end.
+ * How many values each window averages, places row-major. Those of the padding count where
+ * `padding` says how long it is at the end.
  */
 function countsOf(
   { kernel, strides, dilations, before }: Window,

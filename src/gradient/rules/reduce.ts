@@ -10,7 +10,9 @@ import type { Tape } from "../tape.ts";
 import { indicator } from "./elementwise.ts";
 import { axisOf } from "./shape.ts";
 
-/** What a reduction is over, and its output and gradient with the reduced axes as axes of length 1. */
+/**
+ * What a reduction is over, and its output and gradient with the reduced axes as axes of length 1.
+ */
 interface Reduction {
   readonly axes: readonly number[];
   /** Elements that became one. */

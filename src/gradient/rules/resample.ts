@@ -1,6 +1,6 @@
 /**
- * Gradients of operators that take each element of an axis from elements of another: y = M x along that
- * axis with a constant matrix M, so the gradient is Mᵀ g.
+ * Gradients of operators that take each element of an axis from elements of another: y = M x along
+ * that axis with a constant matrix M, so the gradient is Mᵀ g.
  *
  * @module
  */

@@ -81,9 +81,9 @@ function interleaved(tape: Tape, parts: readonly string[], axis: number): string
 }
 
 /**
- * The adjoint of {@linkcode framed} and {@linkcode seen}: adds up what each tap's windows give back.
- * With a stride s, taps whose offsets differ by multiples of s meet the same pixels, every s-th: they
- * are added up before the s phases are put together.
+ * The adjoint of {@linkcode framed} and {@linkcode seen}: adds up what each tap's windows give
+ * back. With a stride s, taps whose offsets differ by multiples of s meet the same pixels, every
+ * s-th: they are added up before the s phases are put together.
  */
 export function scattered(
   tape: Tape,

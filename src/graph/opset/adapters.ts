@@ -1,7 +1,7 @@
 /**
- * The standard operators whose definition changed between opsets 9 and 25, and how a node of the old
- * definition is written in the new one. Operators that only took more types, more optional inputs
- * or attributes with the old meaning as default are not listed: they stay as they are.
+ * The standard operators whose definition changed between opsets 9 and 25, and how a node of the
+ * old definition is written in the new one. Operators that only took more types, more optional
+ * inputs or attributes with the old meaning as default are not listed: they stay as they are.
  *
  * @module
  */
@@ -214,7 +214,9 @@ function listToInput(
   return [node];
 }
 
-/** Upsample's grid is that of Resize with asymmetric coordinates, rounded down: its scales are ≥ 1. */
+/**
+ * Upsample's grid is that of Resize with asymmetric coordinates, rounded down: its scales are ≥ 1.
+ */
 function upsampleToResize(node: NodeProto): NodeProto[] {
   node.opType = "Resize";
   return [asymmetricResize(node, node.input, node.output, "floor")];

@@ -1,6 +1,6 @@
 /**
- * AdaRound (Nagel et al. 2020): whether each weight goes up or down is learned by a rectified sigmoid
- * that a regularisation pushes to either side, on the Gram matrix.
+ * AdaRound (Nagel et al. 2020): whether each weight goes up or down is learned by a rectified
+ * sigmoid that a regularisation pushes to either side, on the Gram matrix.
  *
  * @module
  */

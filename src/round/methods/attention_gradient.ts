@@ -1,6 +1,6 @@
 /**
- * Attention Round's layer form, as published: all weights of a layer are learned together, each drawn
- * around a mean α whose gradient the erf rule scales.
+ * Attention Round's layer form, as published: all weights of a layer are learned together, each
+ * drawn around a mean α whose gradient the erf rule scales.
  *
  * @module
  */

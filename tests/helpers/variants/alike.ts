@@ -1,4 +1,6 @@
-/** An allocation strategy that attune does not have: every layer is thought to mind a bit as much. */
+/**
+ * An allocation strategy that attune does not have: every layer is thought to mind a bit as much.
+ */
 
 import type { AllocationStrategy } from "../../../src/strategies/strategy.ts";
 

@@ -7,7 +7,6 @@
 import type { Parts, Rounding } from "../emit/build.ts";
 import type { RangeMethod } from "../plan/options.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import type { OnProgress } from "../progress.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { RoundingOptions } from "../round/problem.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
@@ -18,8 +17,6 @@ import type { RoundedLayer } from "../layer/round_layer.ts";
 export interface CalibrateOptions extends RoundingOptions {
   /** How ranges of activations are found. */
   readonly range: RangeMethod;
-  /** Decides every random choice. */
-  readonly seed: number;
   /** Learns segments further once their layers are rounded. Default: nobody does. */
   readonly learner?: SegmentLearner;
   /** Rounded embedding tables, by the initializer's name. */
@@ -28,10 +25,6 @@ export interface CalibrateOptions extends RoundingOptions {
   readonly state?: JobState;
   /** Hears of what has been found, after each segment; the next begins once it is done. */
   readonly onState?: (state: JobState) => void | Promise<void>;
-  /** Stops the job. */
-  readonly signal?: AbortSignal;
-  /** Hears of progress. */
-  readonly onProgress?: OnProgress;
 }
 
 /** What is known of a layer after it was rounded. */

@@ -1,0 +1,191 @@
+/**
+ * Calibration in one pass of the float model, for jobs that ask for little: every weight in 8 bits and to
+ * its nearest level.
+ *
+ * Then no layer has anything to repair of those before it, and what it sees in the quantized model is what
+ * it sees in the float one but for rounding errors of 8 bits. So ranges and the moments that scales take
+ * are those of the float model, and layers are rounded side by side. What those errors do to means (noise
+ * has one once it went through a Relu) biases make up for, layer by layer, on a few samples. That is a tenth
+ * of the passes that going from layer to layer takes.
+ *
+ * @module
+ */
+
+import { tensorAsRead } from "../emit/build.ts";
+import { LANES } from "../engine/lanes.ts";
+import { RangeObserver } from "../engine/range.ts";
+import { checkAborted } from "../errors.ts";
+import type { Job } from "../forward/job.ts";
+import { openPart, partsOf, simulatedParts, type Types } from "../forward/open_part.ts";
+import { fitsSession } from "../forward/relay.ts";
+import { partsToSurvey, surveyModel, type Surveys } from "../forward/survey_model.ts";
+import { frontier } from "../graph/extract.ts";
+import { offsetOf } from "../layer/bias.ts";
+import { channelStatistics, inputAxis } from "../layer/channel_moments.ts";
+import { checkMeans, rangeBatches } from "../layer/collect.ts";
+import { settleLayer } from "../layer/settle_layer.ts";
+import { Progress } from "../progress.ts";
+import { methodOf } from "../round/methods.ts";
+import type { LayerPlan } from "../weights/layer.ts";
+import type { CalibrateOptions } from "./calibrated.ts";
+import { Findings } from "./findings.ts";
+import { findSegments, type Segment } from "./segments.ts";
+
+/** Samples that biases are set right on, about. */
+const FEW_SAMPLES = 32;
+/** What is asked of the channels of all samples. */
+const ALL = Infinity;
+
+/** Whether `job` asks for so little that one pass of the float model tells all of it. */
+export function isLittle(
+  { plan }: Pick<Job, "plan">,
+  { rounding, learner }: Pick<CalibrateOptions, "rounding" | "learner">,
+): boolean {
+  return methodOf(rounding).round === undefined && learner === undefined &&
+    fitsSession(plan.graph) &&
+    plan.layers.every(({ grid, bits }) => grid.kind === "uniform" && bits === 8) &&
+    [...plan.activations.bits.values()].every((bits) => bits === 8);
+}
+
+/** A calibration in one pass. */
+export class OnePass {
+  readonly #job: Job;
+  readonly #options: CalibrateOptions;
+  readonly #findings: Findings;
+  readonly #progress: Progress;
+  readonly #lanes: number;
+  /** Batches of each lane that biases are set right on. */
+  readonly #few: number;
+
+  /** The calibration of `job`, which has to ask for little. */
+  constructor(job: Job, options: CalibrateOptions) {
+    const { batches, batchSize } = job.loaded;
+    this.#job = job;
+    this.#options = options;
+    this.#findings = new Findings(job, options.tables);
+    this.#lanes = Math.min(LANES, batches);
+    this.#few = Math.ceil(FEW_SAMPLES / batchSize / this.#lanes);
+    // A unit is a batch in a pass; rounding all layers counts as one, and so does the walk over biases.
+    this.#progress = new Progress(job.onProgress, "quantize", 3 * batches);
+  }
+
+  /** Surveys the float model, and rounds every layer by what was seen. */
+  async run(): Promise<Findings> {
+    const { plan, loaded: { batches } } = this.#job, findings = this.#findings;
+    const surveys = await findings.timed("statistics", () => this.#survey());
+    this.#progress.reach(batches);
+    this.#setGrids(surveys);
+    await findings.timed("rounding", async () => {
+      for (const layer of plan.layers) {
+        await this.#settle(layer, surveys);
+        this.#progress.add(batches / plan.layers.length, layer.target.name);
+      }
+    });
+    this.#progress.reach(batches);
+    await findings.timed("biases", () => this.#setBiases(surveys));
+    this.#progress.reach(batches);
+    return findings;
+  }
+
+  /** Ranges of activations, and moments of what layers read, on all samples and on few. */
+  async #survey(): Promise<Surveys> {
+    const { plan, loaded } = this.#job, ranged = new Set(plan.activations.own);
+    const axes = new Map<string, Set<number>>();
+    for (const { target } of plan.layers) {
+      axes.set(target.input, (axes.get(target.input) ?? new Set()).add(inputAxis(target)));
+    }
+    const parts = partsToSurvey(this.#job, (name) => [
+      ...(ranged.has(name) ? [{ name, batches: rangeBatches(loaded) }] : []),
+      ...[...axes.get(name) ?? []].flatMap((axis) =>
+        [ALL, this.#few].map((batches) => ({ name, axis, batches }))
+      ),
+    ]);
+    const onDone = (batches: number) => this.#progress.add(batches, "one pass");
+    return await surveyModel(this.#job, partsOf(plan.model), parts, onDone);
+  }
+
+  #setGrids(surveys: Surveys): void {
+    const { plan: { activations: { own, bits } }, loaded } = this.#job;
+    for (const name of own) {
+      const { range } = surveys.of({ name, batches: rangeBatches(loaded) });
+      const observer = new RangeObserver();
+      if (range) observer.merge(range);
+      // What no sample shows has no range, and stays in float.
+      if (observer.empty) continue;
+      this.#findings.setGrid(name, observer.grid(this.#options.range, bits.get(name)!));
+    }
+  }
+
+  /** Rounds `layer` by what was seen of the float model; or, once it is rounded, finds its bias anew. */
+  async #settle(layer: LayerPlan, surveys: Surveys, shift?: Float64Array): Promise<void> {
+    const { plan, signal } = this.#job, options = this.#options, findings = this.#findings;
+    checkAborted(signal);
+    const { target } = layer, { centred, ...bias } = offsetOf(plan, layer, options.biasCorrection);
+    const { channels } = surveys.of({ name: target.input, axis: inputAxis(target), batches: ALL });
+    const statistics = channelStatistics(plan, layer, channels, { centred, shift });
+    const seen = {
+      statistics: checkMeans(layer, statistics),
+      offset: { centred, ...bias },
+      grid: findings.inputGrid(layer),
+    };
+    const { warnings, ...settled } = await settleLayer(
+      this.#job,
+      // Only the diagonal of H is known.
+      { ...layer, gram: { kind: "blocks", size: 1 } },
+      seen,
+      findings.settled(layer) ?? findings.sharedWith(layer),
+      options,
+    );
+    findings.setLayer(layer, settled, shift ? [] : warnings);
+  }
+
+  /** Sets the biases right by the means that the quantized model has, from the first layer to the last. */
+  async #setBiases(surveys: Surveys): Promise<void> {
+    const { plan, loaded, pool, signal } = this.#job;
+    if (!this.#options.biasCorrection || plan.activations.own.length === 0) return;
+    const segments = findSegments(plan, loaded.shapes);
+    const source = simulatedParts(plan, this.#findings.parts);
+    for (const segment of segments) {
+      const types = new Map(
+        frontier(plan.graph, segment.start).map((name) => [name, loaded.shapes.get(name)!]),
+      );
+      for (const step of segment.steps) await this.#setBiasesOf(step, types, surveys);
+      this.#progress.add(loaded.batches / segments.length, "biases");
+      if (segment.end === plan.graph.nodes.length) break;
+      const names = frontier(plan.graph, segment.end);
+      await openPart(pool, "segment", source, types, names);
+      const results = pool.perLane(this.#lanes, async (client, lane) => {
+        // The float model is done with: its side of the lanes is the quantized model's from here on.
+        await client.call("advance", [lane, "float", "segment", names, this.#few]);
+        await client.call("nextSegment", [lane]);
+      });
+      for await (const _ of results) checkAborted(signal);
+      await pool.close();
+    }
+  }
+
+  async #setBiasesOf(
+    step: Segment["steps"][number],
+    types: Types,
+    surveys: Surveys,
+  ): Promise<void> {
+    const { plan } = this.#job, { parts } = this.#findings, batches = this.#few;
+    const tensorOf = ({ target }: LayerPlan) => ({
+      name: tensorAsRead(plan, parts, target.input),
+      axis: inputAxis(target),
+      batches,
+    });
+    const tensors = step.map(tensorOf), outputs = tensors.map(({ name }) => name);
+    const part = { key: "step", tensors, crossing: [], types, outputs };
+    const quantized = await surveyModel(this.#job, simulatedParts(plan, parts), [part]);
+    for (const layer of step) {
+      const { target } = layer, axis = inputAxis(target);
+      const float = surveys.of({ name: target.input, axis, batches }).channels;
+      const { channels } = quantized.of(tensorOf(layer));
+      if (float === undefined || channels === undefined) continue;
+      // What quantization adds to the mean of each channel, on the same samples.
+      const shift = channels.sum.map((sum, c) => sum / channels.count - float.sum[c] / float.count);
+      await this.#settle(layer, surveys, shift);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Rounding to the nearest level where only the diagonal of H is known: all that a search for scales
+ * asks.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Problem } from "./problem.ts";
+import { searchGrids, windowErrors } from "./scales.ts";
+import type { Solution } from "./solve.ts";
+import type { Work } from "./work.ts";
+
+/**
+ * Rounds the rows of `problem`, whose `gram` is the diagonal of H (groups × depth) and whose method
+ * is `nearest`. Errors are those of inputs that do not depend on one another.
+ */
+// deno-lint-ignore require-yield
+export function* solveDiagonal(kernel: Kernel, problem: Problem): Work<Solution> {
+  const { groups, rows, depth: d, blockSize: block, weight, windows, oneScale } = problem;
+  const mark = kernel.mark();
+  try {
+    const importance = kernel.f32(damped(problem)), target = kernel.f32(weight);
+    const scale = kernel.f32(groups * rows * Math.ceil(d / block)), lo = kernel.f32(groups * rows);
+    const q = kernel.f32(weight.length), { span } = windows;
+    searchGrids(
+      kernel,
+      { ...problem, windows: { span, lows: windows.lows.slice(0, 1) } },
+      { target, importance, scale, lo },
+    );
+    const search = { target, importance, scale, lo, groups, rows, d, block };
+    kernel.nearest({ ...search, q, span });
+    const error = windowErrors(search, span).reduce((sum, row) => sum + row, 0);
+    const powers = importance.view;
+    const power = weight.reduce(
+      (sum, w, i) => sum + powers[Math.floor(i / (rows * d)) * d + i % d] * w * w,
+      0,
+    );
+    return {
+      levels: Int8Array.from(q.view),
+      scales: oneScale ? scale.view.slice(0, 1) : scale.view.slice(),
+      lows: Int8Array.from(lo.view),
+      error: { nearest: error, final: error },
+      power,
+    };
+  } finally {
+    kernel.reset(mark);
+  }
+}
+
+/** The diagonal of H + λI, with λ relative to the mean of each group. */
+function damped({ groups, depth, gram, damping }: Problem): Float32Array {
+  const diagonal = gram.slice();
+  for (let g = 0; g < groups; g++) {
+    const part = diagonal.subarray(g * depth, (g + 1) * depth);
+    const mean = part.reduce((sum, value) => sum + value, 0) / depth;
+    const lambda = Math.max(damping * mean, 1e-12);
+    part.forEach((value, j) => part[j] = value + lambda);
+  }
+  return diagonal;
+}
