@@ -48,11 +48,11 @@ export function solveKnapsack(
 ): number[] | undefined {
   const least = items.reduce((sum, options) => sum + cheapest(options).cost, 0);
   if (least > budget) return undefined;
-  const { price, loss: reached } = greedy(items, budget);
-  // rest[k]: the least loss plus price × cost of layers k … end.
+  const { multiplier, loss: reached } = greedy(items, budget);
+  // rest[k]: the least loss plus multiplier × cost of layers k … end.
   const rest = [...items.map(() => 0), 0], restCost = [...items.map(() => 0), 0];
   for (let k = items.length - 1; k >= 0; k--) {
-    const priced = items[k].map(({ cost, loss }) => loss + price * cost);
+    const priced = items[k].map(({ cost, loss }) => loss + multiplier * cost);
     rest[k] = rest[k + 1] + Math.min(...priced);
     restCost[k] = restCost[k + 1] + cheapest(items[k]).cost;
   }
@@ -60,7 +60,7 @@ export function solveKnapsack(
   const bound = reached + 1e-9 * Math.abs(reached);
   let states: State[] = [{ cost: 0, loss: 0, choice: -1 }];
   for (const [k, options] of items.entries()) {
-    const lowest = (state: State) => state.loss + rest[k + 1] - price * (budget - state.cost);
+    const lowest = (state: State) => state.loss + rest[k + 1] - multiplier * (budget - state.cost);
     const next = states.flatMap((before) =>
       options.map(({ cost, loss }, choice) => ({
         cost: before.cost + cost,
@@ -91,36 +91,36 @@ function cheapest(options: readonly Option[]): Option {
 }
 
 /**
- * Takes the step that gains most per cost until none fits: the loss that this reaches, and the
- * price of the last such step, which is that of the relaxed problem.
+ * Takes the step that gains most per cost until none fits: the loss that this reaches, and the gain
+ * per cost of the last such step, which is the Lagrange multiplier of the relaxed problem.
  */
 function greedy(
   items: readonly (readonly Option[])[],
   budget: number,
-): { price: number; loss: number } {
+): { multiplier: number; loss: number } {
   const steps = items.flatMap((options, item) =>
     stepsOf(options).map((step) => ({ ...step, item }))
   )
     .sort((a, b) => b.gain / b.cost - a.gain / a.cost || a.item - b.item);
-  let left = budget, loss = 0, price: number | undefined;
+  let unspent = budget, loss = 0, multiplier: number | undefined;
   for (const options of items) {
     const start = cheapest(options);
-    left -= start.cost;
+    unspent -= start.cost;
     loss += start.loss;
   }
   const closed = new Set<number>();
   for (const { item, gain, cost } of steps) {
     if (closed.has(item)) continue;
-    if (cost <= left) {
-      left -= cost;
+    if (cost <= unspent) {
+      unspent -= cost;
       loss -= gain;
       continue;
     }
     // What comes later of this layer builds on this step.
     closed.add(item);
-    price ??= gain / cost;
+    multiplier ??= gain / cost;
   }
-  return { price: price ?? 0, loss };
+  return { multiplier: multiplier ?? 0, loss };
 }
 
 /** The steps along the lower convex hull of a layer's options, from the cheapest on. */

@@ -124,22 +124,22 @@ function measuredFrom(
   { layer, statistics, centred }: CollectedLayer,
   { plain, shaped, errors }: KernelResults,
 ): MeasuredLayer {
-  const { output, weight, power, kept } = joined(errors);
+  const { output, weight, power, rounding } = joined(errors);
   const relative = [...output].map((error) => power > 0 ? error / power : 0);
   const rounded = layerAtWidth(plan, layer, PROBE_BITS);
-  const { bias } = biasOf(plan, rounded, kept, statistics, centred, undefined);
+  const { bias } = biasOf(plan, rounded, rounding, statistics, centred, undefined);
   return {
     layer,
     measures: weightMeasures(layer, plain!, weight),
     eigenvalues: shaped!,
     errors: relative,
     trace: meanDiagonal(statistics.gram, layer),
-    probe: { rounding: { ...kept, bias }, error: relative[WIDTHS.indexOf(PROBE_BITS)] },
+    probe: { rounding: { ...rounding, bias }, error: relative[WIDTHS.indexOf(PROBE_BITS)] },
   };
 }
 
 /** The errors of all shares of a layer. */
-function joined(shares: readonly WidthErrors[]): Required<WidthErrors> & { kept: Rounding } {
+function joined(shares: readonly WidthErrors[]): Required<WidthErrors> & { rounding: Rounding } {
   const output = new Float64Array(WIDTHS.length), weight = new Float64Array(WIDTHS.length);
   for (const share of shares) {
     share.output.forEach((error, i) => output[i] += error);
@@ -149,10 +149,10 @@ function joined(shares: readonly WidthErrors[]): Required<WidthErrors> & { kept:
     output,
     weight,
     power: shares.reduce((sum, share) => sum + share.power, 0),
-    kept: {
-      levels: Int8Array.from(shares.flatMap(({ kept }) => [...kept!.levels])),
-      scales: Float32Array.from(shares.flatMap(({ kept }) => [...kept!.scales])),
-      lows: Int8Array.from(shares.flatMap(({ kept }) => [...kept!.lows])),
+    rounding: {
+      levels: Int8Array.from(shares.flatMap(({ rounding }) => [...rounding!.levels])),
+      scales: Float32Array.from(shares.flatMap(({ rounding }) => [...rounding!.scales])),
+      lows: Int8Array.from(shares.flatMap(({ rounding }) => [...rounding!.lows])),
     },
   };
 }

@@ -20,8 +20,8 @@ export interface WidthErrors {
   readonly weight: Float64Array;
   /** The output's power w H wᵀ, summed over rows. */
   readonly power: number;
-  /** Levels and grids of the width that was to be kept. */
-  readonly kept?: Pick<Solution, "levels" | "scales" | "lows">;
+  /** Levels and grids of the width whose rounding was asked for. */
+  readonly rounding?: Pick<Solution, "levels" | "scales" | "lows">;
 }
 
 /**
@@ -48,15 +48,15 @@ function* blockedErrors(
   keep?: number,
 ): Work<WidthErrors> {
   const output = new Float64Array(problems.length), squares = new Float64Array(problems.length);
-  let kept: WidthErrors["kept"], power = 0;
+  let rounding: WidthErrors["rounding"], power = 0;
   for (const [i, problem] of problems.entries()) {
     const solution = yield* solveBlocked(kernel, { ...problem, method: { kind: "nearest" } });
     squares[i] = squaredError(problem, solution);
     output[i] = solution.error.final;
     power = solution.power;
-    if (i === keep) kept = solution;
+    if (i === keep) rounding = solution;
   }
-  return { output, weight: squares, power, kept };
+  return { output, weight: squares, power, rounding };
 }
 
 /** Where all of H is there, or nothing of it. */
@@ -67,7 +67,7 @@ function* wholeErrors(
 ): Work<WidthErrors> {
   const [{ groups, rows, depth: d, blockSize: block, weight }] = problems, all = groups * rows;
   const output = new Float64Array(problems.length), squares = new Float64Array(problems.length);
-  let kept: WidthErrors["kept"];
+  let rounding: WidthErrors["rounding"];
   const mark = kernel.mark();
   try {
     const metric = metricOf(kernel, problems[0]), plane = kernel.f32(1);
@@ -89,7 +89,7 @@ function* wholeErrors(
       }
       yield 0;
       if (i === keep) {
-        kept = { levels: Int8Array.from(q.view), scales, lows: Int8Array.from(lo.view) };
+        rounding = { levels: Int8Array.from(q.view), scales, lows: Int8Array.from(lo.view) };
       }
     }
     // w H wᵀ is the loss of levels of zero.
@@ -98,7 +98,7 @@ function* wholeErrors(
     const power = metric.h
       ? sum(loss.view)
       : weight.reduce((total, value) => total + value * value, 0);
-    return { output, weight: squares, power, kept };
+    return { output, weight: squares, power, rounding };
   } finally {
     kernel.reset(mark);
   }
