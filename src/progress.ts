@@ -71,7 +71,8 @@ export class Progress {
   }
 
   #tell(done: number, detail: string | undefined): void {
-    this.#done = Math.min(done, this.#total);
+    // Never back: what took more than was foreseen waits for its milestone.
+    this.#done = Math.max(this.#done, Math.min(done, this.#total));
     this.#onProgress?.({ stage: this.#stage, done: this.#done, total: this.#total, detail });
   }
 }

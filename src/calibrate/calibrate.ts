@@ -70,12 +70,12 @@ class Calibration {
   }
 
   /**
-   * Units of progress in `segment`: one is one batch through one pass of the float and the quantized
-   * model; a rounding, or learning a block, counts as one pass.
+   * Units of progress in `segment`: one is one batch through one pass of all sides that there are in a step,
+   * or of two on the way to the next segment; a rounding, or learning a block, counts as one pass.
    */
   #unitsOf({ steps }: Segment): number {
-    const learning = this.#options.learner ? 1 : 0;
-    return this.#job.loaded.batches * ((2 + this.#widths.length) * steps.length + 1 + learning);
+    const sides = 2 + this.#widths.length, learning = this.#options.learner ? 1 : 0;
+    return this.#job.loaded.batches * (sides * steps.length + sides / 2 + learning);
   }
 
   async run(): Promise<Findings> {

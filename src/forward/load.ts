@@ -68,7 +68,8 @@ export async function batchSamples(
 }
 
 /**
- * Streams the samples into the engines' lanes, which hold nothing else afterwards; some stay here to check the result on.
+ * Streams the samples into the engines' lanes, which hold nothing else afterwards; some stay here to check
+ * the result on.
  *
  * @throws {AttuneError} `bad-data` where there are no samples or they do not fit the model.
  */
@@ -78,81 +79,142 @@ export async function loadSamples(
   pool: EnginePool,
   options: LoadOptions,
 ): Promise<LoadedSamples> {
-  const { heldOut: wanted, heldOutEvery = 16, apart = false, signal, onProgress } = options;
+  const { signal, onProgress } = options;
   // A job before this one may have left samples there.
   await Promise.all(pool.clients.map((client) => client.call("clear", [])));
-  const { batching, samples, warnings: found } = await batchSamples(plan, source, pool, options);
-  const fixed = batching.size ?? 1, warnings = [...found];
-  const heldOut: Sample[] = [], sizes: number[] = [], shapesSeen = new Set<string>();
-  const digest = new Digest();
-  let read = 0, full = 0, size = fixed, runs = new Runs(batching, size), first: Sample | undefined;
-  let shapes: LoadedBatches["shapes"] | undefined;
-  const flush = async (run: readonly Sample[]) => {
-    const lane = sizes.length % LANES;
-    sizes.push(run.length);
-    shapesSeen.add(batching.inputs.map(({ name }) => run[0].inputs[name].dims).join("|"));
-    const batch = stackSamples(batching, run);
-    digest.add(batch);
-    await pool.ofLane(lane).call("load", [lane, batch]);
-  };
+  const { batching, samples, warnings } = await batchSamples(plan, source, pool, options);
+  const loader = new Loader(plan, pool, batching, options);
+  let read = 0;
   for await (const sample of samples) {
     checkAborted(signal);
-    read++;
-    onProgress?.({ stage: "read samples", done: read, total: 0, detail: sample.source });
+    onProgress?.({ stage: "read samples", done: ++read, total: 0, detail: sample.source });
+    await loader.add(sample);
+  }
+  return await loader.finish(warnings);
+}
+
+/** Samples on their way into the lanes. */
+class Loader {
+  readonly #plan: Plan;
+  readonly #pool: EnginePool;
+  readonly #batching: Batching;
+  readonly #options: LoadOptions;
+  /** Samples that the model takes in every run, whatever happens. */
+  readonly #fixed: number;
+  readonly #heldOut: Sample[] = [];
+  readonly #digest = new Digest();
+  /** Samples of each batch. */
+  readonly #sizes: number[] = [];
+  /** The shapes of samples, all different. */
+  readonly #sampleShapes = new Set<string>();
+  #runs: Runs;
+  #batchSize: number;
+  /** Samples read, and full runs of a fixed size. */
+  #read = 0;
+  #full = 0;
+  #first: Sample | undefined;
+  #shapes: LoadedBatches["shapes"] | undefined;
+
+  constructor(plan: Plan, pool: EnginePool, batching: Batching, options: LoadOptions) {
+    this.#plan = plan;
+    this.#pool = pool;
+    this.#batching = batching;
+    this.#options = options;
+    this.#batchSize = this.#fixed = batching.size ?? 1;
+    this.#runs = new Runs(batching, this.#fixed);
+  }
+
+  /** Takes `sample` along, or keeps it out. */
+  async add(sample: Sample): Promise<void> {
+    const { heldOut: most, heldOutEvery = 16 } = this.#options, fixed = this.#fixed;
+    this.#read++;
     // Spread over the set, some are not calibrated on.
-    if (fixed === 1 && read % heldOutEvery === 0 && heldOut.length < wanted) {
-      heldOut.push(sample);
-      continue;
+    if (fixed === 1 && this.#read % heldOutEvery === 0 && this.#heldOut.length < most) {
+      this.#heldOut.push(sample);
+      return;
     }
-    if (fixed === 1 && shapes === undefined) {
-      shapes = await profile(plan, stackSamples(batching, [sample]), pool);
-      size = batching.size ?? batchSize(shapes, batching, options);
-      [runs, first] = [new Runs(batching, size), sample];
+    if (fixed === 1 && this.#shapes === undefined) {
+      this.#shapes = await this.#profile([sample]);
+      this.#batchSize = this.#batching.size ??
+        batchSize(this.#shapes, this.#batching, this.#options);
+      [this.#runs, this.#first] = [new Runs(this.#batching, this.#batchSize), sample];
     }
-    const run = runs.add(sample);
-    if (run === undefined) continue;
+    const run = this.#runs.add(sample);
+    if (run === undefined) return;
     // What the model takes together is kept out together: the second run, and then one in so many.
-    const room = heldOut.length === 0 || heldOut.length + fixed <= wanted;
-    if (fixed > 1 && wanted > 0 && ++full % heldOutEvery === 2 && room) {
-      heldOut.push(...run);
-      continue;
+    const room = this.#heldOut.length === 0 || this.#heldOut.length + fixed <= most;
+    if (fixed > 1 && most > 0 && ++this.#full % heldOutEvery === 2 && room) {
+      this.#heldOut.push(...run);
+      return;
     }
-    shapes ??= await profile(plan, stackSamples(batching, run), pool);
-    await flush(run);
+    await this.#load(run);
   }
-  // Runs of a fixed size are never filled up with repetitions.
-  const rest = runs.rest(), left = fixed === 1 ? 0 : rest.reduce((sum, run) => sum + run.length, 0);
-  if (left === 0) { for (const run of rest) await flush(run); }
-  else {warnings.push(
-      `${left} samples were left out: the model takes ${fixed} of one shape at a time`,
-    );}
-  if (shapes === undefined || sizes.length === 0) {
-    throw tooFew(plan.model.name, read, batching);
+
+  /** Loads a batch. */
+  async #load(run: readonly Sample[]): Promise<void> {
+    this.#shapes ??= await this.#profile(run);
+    const batching = this.#batching, lane = this.#sizes.length % LANES;
+    this.#sizes.push(run.length);
+    this.#sampleShapes.add(batching.inputs.map(({ name }) => run[0].inputs[name].dims).join("|"));
+    const batch = stackSamples(batching, run);
+    this.#digest.add(batch);
+    await this.#pool.ofLane(lane).call("load", [lane, batch]);
   }
-  if (fixed > 1 && wanted > 0 && heldOut.length === 0) {
-    warnings.push(
-      `nothing was kept out to check the result on: the model takes ${fixed} samples at a time; ` +
-        `give at least ${2 * fixed}`,
-    );
+
+  #profile(run: readonly Sample[]): Promise<LoadedBatches["shapes"]> {
+    return profile(this.#plan, stackSamples(this.#batching, run), this.#pool);
   }
-  const bySample = apart && batching.size === undefined && isApart(batching)
-    ? tensorsBySample(shapes, await profile(plan, stackSamples(batching, [first!, first!]), pool))
-    : undefined;
-  return {
-    loaded: {
-      batches: sizes.length,
-      samples: sizes.reduce((sum, size) => sum + size, 0),
-      sizes,
-      batchSize: size,
-      shapes,
-      batching,
-      uniform: shapesSeen.size === 1,
-      bySample,
-    },
-    heldOut,
-    digest: digest.value,
-    warnings,
-  };
+
+  /** Loads what still waits for others; `warnings` are those so far. */
+  async finish(warnings: readonly string[]): Promise<LoadedSamples> {
+    const rest = this.#runs.rest(), fixed = this.#fixed;
+    // Runs of a fixed size are never filled up with repetitions.
+    if (fixed === 1) { for (const run of rest) await this.#load(run); }
+    const shapes = this.#shapes, sizes = this.#sizes, batching = this.#batching;
+    if (shapes === undefined || sizes.length === 0) {
+      throw tooFew(this.#plan.model.name, this.#read, batching);
+    }
+    const { apart = false } = this.#options, first = this.#first!;
+    const bySample = apart && batching.size === undefined && isApart(batching)
+      ? tensorsBySample(shapes, await this.#profile([first, first]))
+      : undefined;
+    return {
+      loaded: {
+        batches: sizes.length,
+        samples: sizes.reduce((sum, size) => sum + size, 0),
+        sizes,
+        batchSize: this.#batchSize,
+        shapes,
+        batching,
+        uniform: this.#sampleShapes.size === 1,
+        bySample,
+      },
+      heldOut: this.#heldOut,
+      digest: this.#digest.value,
+      warnings: [
+        ...warnings,
+        ...(fixed > 1 ? this.#warnings(rest.reduce((sum, run) => sum + run.length, 0)) : []),
+      ],
+    };
+  }
+
+  /** What is to be said of runs of a fixed size, for which `excess` samples were too few. */
+  #warnings(excess: number): string[] {
+    const fixed = this.#fixed, { heldOut: most } = this.#options;
+    const warnings: string[] = [];
+    if (excess > 0) {
+      warnings.push(
+        `${excess} samples were left out: the model takes ${fixed} of one shape at a time`,
+      );
+    }
+    if (most > 0 && this.#heldOut.length === 0) {
+      warnings.push(
+        `nothing was kept out to check the result on: the model takes ${fixed} samples at a time; ` +
+          `give at least ${2 * fixed}`,
+      );
+    }
+    return warnings;
+  }
 }
 
 /** How many samples to run at a time. */

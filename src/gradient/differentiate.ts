@@ -9,7 +9,7 @@
 import { AttuneError } from "../errors.ts";
 import { extract, valueInfo } from "../graph/extract.ts";
 import { isControlFlow, isStandard, nodeName, readsOf, tensorNames } from "../graph/graph.ts";
-import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
+import type { GraphProto, NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { DataType, dimsOf, readInts } from "../onnx/tensor.ts";
 import { type Rule, Site } from "./rule.ts";
@@ -164,42 +164,11 @@ export function differentiate(
   };
   const known = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
   const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model), opsetOf(model));
-  const targets = new Map<string, string>(), losses: string[] = [];
-  for (const { name } of graph.output) {
-    const target = tape.fresh(`${name}_target`);
-    targets.set(name, target);
-    const error = tape.node("Sub", [name, target], tape.shape(name));
-    const share = (lossWeights?.get(name) ?? 1) / tape.size(name);
-    const axes = tape.shape(name).map((_, axis) => axis);
-    const squares = tape.map("Mul", error, error);
-    losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), share));
-    if (wanted.has(name)) tape.add(name, tape.times(error, 2 * share));
-  }
-  const loss = tape.total(losses);
+  const { targets, loss } = squaredErrors(tape, graph, wanted, lossWeights);
   for (const node of graph.node.toReversed()) {
     const gradients = node.output.map((name) => wanted.has(name) ? tape.gradient(name) : undefined);
     if (gradients.every((gradient) => gradient === undefined)) continue;
-    const rule = ruleOf(node);
-    try {
-      if (rule === undefined) throw new Error(`${node.opType} has no gradient here`);
-      const further = gradients.findIndex((gradient, i) => i > 0 && gradient !== undefined);
-      if (further > 0 && node.opType !== "Split") {
-        throw new Error(`the gradient of its output ${further} is not known here`);
-      }
-      const terms = node.input.map((name) => tape.terms(name));
-      rule(new Site(tape, node, gradients, wanted, ints));
-      const missed = node.input.findIndex((name, i) =>
-        wanted.has(name) && tape.terms(name) === terms[i]
-      );
-      if (missed >= 0) throw new Error(`the gradient of its input ${missed} is not known here`);
-    } catch (cause) {
-      if (cause instanceof AttuneError) throw cause;
-      throw new AttuneError(
-        "bad-model",
-        `Cannot differentiate node "${nodeName(node)}": ${(cause as Error).message}`,
-        { cause },
-      );
-    }
+    differentiateNode(tape, node, { gradients, wanted, ints });
   }
   const gradients = new Map(wrt.map((name) => {
     const found = tape.gradient(name) ?? tape.expand(tape.scalar(0), tape.shape(name));
@@ -229,4 +198,61 @@ function typedOutputs(model: Model): Model {
   const { graph } = model.proto;
   graph.output = graph.output.map(({ name }) => valueInfo(name, DataType.FLOAT));
   return model;
+}
+
+/** Σ over outputs of weight · mean((y − target)²) as a loss on `tape`, with the gradients of the outputs. */
+function squaredErrors(
+  tape: Tape,
+  graph: GraphProto,
+  wanted: ReadonlySet<string>,
+  lossWeights: GradientOptions["lossWeights"],
+): { targets: Map<string, string>; loss: string } {
+  const targets = new Map<string, string>(), losses: string[] = [];
+  for (const { name } of graph.output) {
+    const target = tape.fresh(`${name}_target`);
+    targets.set(name, target);
+    const error = tape.node("Sub", [name, target], tape.shape(name));
+    const share = (lossWeights?.get(name) ?? 1) / tape.size(name);
+    const axes = tape.shape(name).map((_, axis) => axis);
+    const squares = tape.map("Mul", error, error);
+    losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), share));
+    if (wanted.has(name)) tape.add(name, tape.times(error, 2 * share));
+  }
+  return { targets, loss: tape.total(losses) };
+}
+
+/** Adds to `tape` what `node` makes of the gradients of its outputs. */
+function differentiateNode(
+  tape: Tape,
+  node: NodeProto,
+  { gradients, wanted, ints }: {
+    /** Of its outputs. */
+    readonly gradients: readonly (string | undefined)[];
+    /** Tensors whose gradients are wanted. */
+    readonly wanted: ReadonlySet<string>;
+    /** The integers that a tensor holds, where they are known. */
+    readonly ints: (name: string) => readonly number[] | undefined;
+  },
+): void {
+  const rule = ruleOf(node);
+  try {
+    if (rule === undefined) throw new Error(`${node.opType} has no gradient here`);
+    const further = gradients.findIndex((gradient, i) => i > 0 && gradient !== undefined);
+    if (further > 0 && node.opType !== "Split") {
+      throw new Error(`the gradient of its output ${further} is not known here`);
+    }
+    const terms = node.input.map((name) => tape.terms(name));
+    rule(new Site(tape, node, gradients, wanted, ints));
+    const missed = node.input.findIndex((name, i) =>
+      wanted.has(name) && tape.terms(name) === terms[i]
+    );
+    if (missed >= 0) throw new Error(`the gradient of its input ${missed} is not known here`);
+  } catch (cause) {
+    if (cause instanceof AttuneError) throw cause;
+    throw new AttuneError(
+      "bad-model",
+      `Cannot differentiate node "${nodeName(node)}": ${(cause as Error).message}`,
+      { cause },
+    );
+  }
 }

@@ -96,87 +96,117 @@ function inTurn<T>(ort: OnnxRuntimeModule, work: () => Promise<T>): Promise<T> {
 /** A runtime from an onnxruntime module, already set up by the caller. */
 export function onnxruntime(ort: OnnxRuntimeModule, options: RuntimeOptions = {}): Runtime {
   let { accelerator } = options;
+  const withoutAccelerator = (cause: unknown) => {
+    if (accelerator !== undefined) {
+      options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
+    }
+    accelerator = undefined;
+  };
   return {
     name: options.name ?? "onnxruntime",
     async open(bytes, open = {}) {
-      let session: OnnxSession;
-      const create = () =>
-        ort.InferenceSession.create(bytes, {
-          ...(accelerator && { executionProviders: [accelerator] }),
-          intraOpNumThreads: options.threads ?? 1,
-          interOpNumThreads: 1,
-          graphOptimizationLevel: open.optimization ?? "all",
-          executionMode: "sequential",
-          // What fails is thrown, and need not be printed as well.
-          logSeverityLevel: 4,
-          ...(open.external?.length && { externalData: open.external }),
-          // MatMul with 4-bit weights would otherwise round activations to 8 bits.
-          extra: {
-            session: {
-              qdq_matmulnbits_accuracy_level: "0",
-              ...(open.simulate && { disable_quant_qdq: "1" }),
-            },
-          },
-        });
-      const withoutAccelerator = (cause: unknown) => {
-        if (accelerator !== undefined) {
-          options.onFallback?.(`${accelerator} does not work here: ${firstLine(cause)}`);
-        }
-        accelerator = undefined;
-        return create();
-      };
-      let accelerated = accelerator !== undefined;
-      try {
-        session = await inTurn(ort, () =>
-          create().catch((cause) => {
-            if (!accelerated) throw cause;
-            accelerated = false;
-            return withoutAccelerator(cause);
-          }));
-      } catch (cause) {
-        throw new AttuneError(
-          "bad-model",
-          `Cannot open the model: onnxruntime says "${firstLine(cause)}"`,
-          { cause },
-        );
-      }
-      return {
-        async run(feeds) {
-          // A batch may hold more than this part of the model reads.
-          const tensors = Object.fromEntries(
-            session.inputNames.filter((name) => name in feeds).map((name) => {
-              const { type, data, dims } = feeds[name];
-              return [name, new ort.Tensor(type, data, dims)];
-            }),
-          );
-          let results;
-          try {
-            results = await inTurn(ort, () =>
-              session.run(tensors).catch(async (cause) => {
-                if (!accelerated) throw cause;
-                // Some adapters open a model and fail at its operators, or are lost on the way.
-                accelerated = false;
-                await session.release().catch(() => {});
-                session = await withoutAccelerator(cause);
-                return await session.run(tensors);
-              }));
-          } catch (cause) {
-            throw new AttuneError(
-              "bad-model",
-              `Cannot run the model: onnxruntime says "${firstLine(cause)}"`,
-              { cause },
-            );
-          }
-          return Object.fromEntries(
-            Object.entries(results).map((
-              [name, { type, dims, data }],
-            ) => [name, { type, dims, data }]),
-          );
-        },
-        release: () => inTurn(ort, () => session.release()),
-      };
+      const create = () => createSession(ort, bytes, open, { ...options, accelerator });
+      const session = new FallingBackSession(
+        ort,
+        create,
+        accelerator === undefined ? undefined : withoutAccelerator,
+      );
+      await session.open();
+      return session;
     },
   };
+}
+
+/** Opens `bytes` on the accelerator of `options`, if there is one. */
+function createSession(
+  ort: OnnxRuntimeModule,
+  bytes: Uint8Array,
+  open: OpenOptions,
+  { accelerator, threads = 1 }: RuntimeOptions,
+): Promise<OnnxSession> {
+  return ort.InferenceSession.create(bytes, {
+    ...(accelerator && { executionProviders: [accelerator] }),
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    graphOptimizationLevel: open.optimization ?? "all",
+    executionMode: "sequential",
+    // What fails is thrown, and need not be printed as well.
+    logSeverityLevel: 4,
+    ...(open.external?.length && { externalData: open.external }),
+    // MatMul with 4-bit weights would otherwise round activations to 8 bits.
+    extra: {
+      session: {
+        qdq_matmulnbits_accuracy_level: "0",
+        ...(open.simulate && { disable_quant_qdq: "1" }),
+      },
+    },
+  });
+}
+
+/** A session that is opened again without the accelerator where that fails. */
+class FallingBackSession implements Session {
+  readonly #ort: OnnxRuntimeModule;
+  readonly #create: () => Promise<OnnxSession>;
+  /** Gives the accelerator up; undefined where there is none, or no longer. */
+  #giveUp: ((cause: unknown) => void) | undefined;
+  #session: OnnxSession | undefined;
+
+  constructor(
+    ort: OnnxRuntimeModule,
+    create: () => Promise<OnnxSession>,
+    giveUp: ((cause: unknown) => void) | undefined,
+  ) {
+    this.#ort = ort;
+    this.#create = create;
+    this.#giveUp = giveUp;
+  }
+
+  async open(): Promise<void> {
+    await this.#attempt("open", async () => {
+      this.#session = await this.#create();
+    });
+  }
+
+  async run(feeds: Record<string, Value>): Promise<Record<string, Value>> {
+    // A batch may hold more than this part of the model reads.
+    const names = this.#session!.inputNames.filter((name) => name in feeds);
+    const tensors = Object.fromEntries(names.map((name) => {
+      const { type, data, dims } = feeds[name];
+      return [name, new this.#ort.Tensor(type, data, dims)];
+    }));
+    // Some adapters open a model and fail at its operators, or are lost on the way.
+    const results = await this.#attempt("run", () => this.#session!.run(tensors));
+    return Object.fromEntries(
+      Object.entries(results).map(([name, { type, dims, data }]) => [name, { type, dims, data }]),
+    );
+  }
+
+  release(): Promise<void> {
+    return inTurn(this.#ort, () => this.#session!.release());
+  }
+
+  /** Does `work`; where it fails with the accelerator, once more without. */
+  async #attempt<T>(what: "open" | "run", work: () => Promise<T>): Promise<T> {
+    try {
+      return await inTurn(this.#ort, () =>
+        work().catch(async (cause) => {
+          if (this.#giveUp === undefined) throw cause;
+          this.#giveUp(cause);
+          this.#giveUp = undefined;
+          if (this.#session !== undefined) {
+            await this.#session.release().catch(() => {});
+            this.#session = await this.#create();
+          }
+          return await work();
+        }));
+    } catch (cause) {
+      throw new AttuneError(
+        "bad-model",
+        `Cannot ${what} the model: onnxruntime says "${firstLine(cause)}"`,
+        { cause },
+      );
+    }
+  }
 }
 
 function firstLine(error: unknown): string {

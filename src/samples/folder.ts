@@ -64,54 +64,55 @@ export async function openFolder(path: string, options: FolderOptions): Promise<
     warnings.set(source, { source, message });
     onWarning?.({ source, message });
   };
-  if (labels.size > 0) {
-    const missing = chosen.filter((file) => !labels.has(file));
-    if (missing.length > 0) {
-      warn(
-        "labels",
-        `${missing.length} of ${chosen.length} images without a label, the first is "${
-          missing[0]
-        }"`,
-      );
-    }
+  const unlabelled = chosen.filter((file) => !labels.has(file));
+  if (labels.size > 0 && unlabelled.length > 0) {
+    warn(
+      "labels",
+      `${unlabelled.length} of ${chosen.length} images without a label, the first is ` +
+        `"${unlabelled[0]}"`,
+    );
   }
-
-  async function read(file: string): Promise<Sample | Error> {
+  const read = async (file: string): Promise<Sample | Error> => {
     try {
       checkAborted(signal);
       return await readImage(join(path, file), file, labels.get(file), options);
     } catch (error) {
       return error as Error;
     }
-  }
-
-  async function* samples(): AsyncGenerator<Sample> {
-    let usable = 0;
-    for await (const [file, result] of mapAhead(chosen, ahead, read)) {
-      if (!(result instanceof Error)) {
-        usable++;
-        yield result;
-      } else if (result instanceof AttuneError && result.code !== "bad-data") {
-        throw result;
-      } else {
-        warn(file, result.message);
-      }
-    }
-    if (usable > 0) return;
-    const reason = warnings.get(chosen[0])?.message;
-    throw new AttuneError(
-      "bad-data",
-      `Cannot use any of the ${chosen.length} images in "${path}": ${reason ?? "none was chosen"}`,
-    );
-  }
-
+  };
   return {
     count: chosen.length,
     get warnings() {
       return [...warnings.values()];
     },
-    samples,
+    samples: () => readable(path, mapAhead(chosen, ahead, read), warn),
   };
+}
+
+/** The samples among `results`, what was read of the files in the folder `path`; of others it warns. */
+async function* readable(
+  path: string,
+  results: AsyncIterable<[file: string, result: Sample | Error]>,
+  warn: (file: string, message: string) => void,
+): AsyncGenerator<Sample> {
+  let files = 0, usable = 0, reason = "none was chosen";
+  for await (const [file, result] of results) {
+    files++;
+    if (!(result instanceof Error)) {
+      usable++;
+      yield result;
+    } else if (result instanceof AttuneError && result.code !== "bad-data") {
+      throw result;
+    } else {
+      if (files === 1) reason = result.message;
+      warn(file, result.message);
+    }
+  }
+  if (usable > 0) return;
+  throw new AttuneError(
+    "bad-data",
+    `Cannot use any of the ${files} images in "${path}": ${reason}`,
+  );
 }
 
 async function readImage(
