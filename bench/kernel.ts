@@ -91,7 +91,7 @@ async function products(n: number, rounds: number): Promise<void> {
   const mark = kernel.mark(), relaxedMark = relaxed.mark();
   const a = kernel.f32(values), b = kernel.f32(values), c = kernel.f32(n * n);
   const sum = kernel.f32(n);
-  const others = { a: relaxed.f32(values), b: relaxed.f32(values), c: relaxed.f32(n * n) };
+  const others = { y: relaxed.f32(values), x: relaxed.f32(values), r: relaxed.f32(n * n) };
   const operations = 2 * n ** 3;
   const all: Contestant[] = [
     {
@@ -99,11 +99,15 @@ async function products(n: number, rounds: number): Promise<void> {
       operations,
       work: async () => void await session.run({ a: feed, b: feed }),
     },
-    { name: `gemm ${n}`, operations, work: () => kernel.gemm({ a, b, c, m: n, n, k: n }) },
     {
-      name: `gemm ${n}, relaxed build`,
+      name: `cross ${n}`,
       operations,
-      work: () => relaxed.gemm({ ...others, m: n, n, k: n }),
+      work: () => kernel.cross({ y: a, x: b, r: c, groups: 1, o: n, d: n, p: n }),
+    },
+    {
+      name: `cross ${n}, relaxed build`,
+      operations,
+      work: () => relaxed.cross({ ...others, groups: 1, o: n, d: n, p: n }),
     },
     {
       name: `gram ${n}, ${n} positions (half is computed)`,
@@ -141,9 +145,9 @@ async function lattice(): Promise<void> {
   };
   const all: Contestant[] = [
     {
-      name: `gemm ${n}`,
+      name: `cross ${n}`,
       operations: 2 * n ** 3,
-      work: () => kernel.gemm({ a, b, c, m: n, n, k: n }),
+      work: () => kernel.cross({ y: a, x: b, r: c, groups: 1, o: n, d: n, p: n }),
     },
     {
       name: `cholesky ${d}`,

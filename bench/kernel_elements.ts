@@ -9,7 +9,6 @@
 import { Kernel } from "../src/kernel/kernel.ts";
 import * as elements from "../tests/twins/elements.ts";
 import * as reference from "../tests/twins/kernel.ts";
-import type { Plain } from "../tests/twins/kernel.ts";
 import { adaroundLoop, attentionLoop } from "../tests/twins/gradient.ts";
 
 /** Best milliseconds of `rounds` runs of each of `works`, which take turns, after `setup`. */
@@ -47,14 +46,13 @@ function bandwidth(): void {
   const n = 2 ** 21, rows = 1024, d = n / rows;
   const values = noise(n), x = kernel.f32(values), y = kernel.f32(n), z = kernel.f32(n);
   const m = kernel.f32(n), v = kernel.f32(n), w = kernel.f32(values), gradient = kernel.f32(n);
-  const scale = kernel.f32(new Float32Array(rows).fill(0.1)), zero = kernel.f32(rows);
-  const slopes = kernel.f32(rows), range = kernel.f32(2), counts = new Float64Array(4096);
+  const scale = kernel.f32(new Float32Array(rows).fill(0.1));
+  const slopes = kernel.f32(rows), range = kernel.f32(2);
   const grid = { scale, block: d, rows, d };
   const windows = { lo: kernel.f32(new Float32Array(rows).fill(-8)), span: 15 };
   const step = { m, v, rate: 1e-3, step: 10, gradient };
   const attention = { ...grid, ...windows, ...step, alpha: y, w, slopes };
   const adaround = { ...grid, ...step, soft: y, beta: 8 };
-  const q = new Int8Array(n), bits4 = new Uint8Array(n / 2), bits5 = new Uint8Array(5 * n / 8);
   // Each starts from the same, none of it denormal.
   const setup = () => {
     [x, y, gradient].forEach((buffer) => buffer.view.set(values));
@@ -63,15 +61,7 @@ function bandwidth(): void {
   // What is moved for each value: bytes read and written.
   const works: [name: string, bytes: number, work: () => unknown][] = [
     ["copy", 8, () => z.view.set(x.view)],
-    // Bytes go in and out by a copy more.
-    ["quantize", 7, () => kernel.quantize({ ...grid, x, zero, q, lo: -8, hi: 7 })],
-    ["dequantize", 7, () => kernel.dequantize({ ...grid, q, zero, x: z })],
-    ["pack, 4 bits", 4, () => kernel.pack({ q, bits: 4, lo: -8 })],
-    ["unpack, 4 bits", 4, () => kernel.unpack({ bytes: bits4, bits: 4, lo: -8, q })],
-    ["pack, 5 bits", 4.25, () => kernel.pack({ q, bits: 5, lo: -8 })],
-    ["unpack, 5 bits", 4.25, () => kernel.unpack({ bytes: bits5, bits: 5, lo: -8, q })],
     ["minmax", 4, () => kernel.minmax({ x, n, out: range })],
-    ["histogram", 4, () => kernel.histogram({ x, n, lo: -1, hi: 1, counts })],
     [
       "attentionForward",
       12,
@@ -91,7 +81,6 @@ function bandwidth(): void {
       40,
       () => kernel.adaroundStep({ ...adaround, regularisation: 0.01 }),
     ],
-    ["normals", 4, () => kernel.normals({ out: z, seed: 1, stream: 2 })],
   ];
   const best = race(works.map(([, , work]) => work), 10, setup);
   const rates = works.map(([, bytes], i) => bytes * n / best[i] / 1e6);
@@ -107,56 +96,31 @@ function bandwidth(): void {
   console.log();
 }
 
-/** Every function against its twin on the same arguments. */
-function twins(): void {
-  const d = 96, rows = 24, o = 32, p = 600, n = d * rows;
-  const square = noise(d * d), h = new Float32Array(d * d);
-  reference.gram({ x: noise(d * p), h, sum: new Float32Array(d), groups: 1, d, p });
-  for (let i = 0; i < d; i++) h[i * d + i] += 1;
-  const u = h.slice();
-  reference.cholesky({ h: u, groups: 1, n: d });
-  const target = noise(n), scale = new Float32Array(rows).fill(0.2), zero = new Float32Array(rows);
-  const lo = new Float32Array(rows).fill(-4), span = 7;
+/** A method, its twin, and what both are given, with arrays in the place of buffers. */
+type Case = [method: keyof Kernel, twin: (args: never) => unknown, args: Record<string, unknown>];
+
+/** Sizes of the problem that functions and twins share, and its parts. */
+const d = 96, rows = 24, o = 32, p = 600, n = d * rows;
+const h = new Float32Array(d * d);
+reference.gram({ x: noise(d * p), h, sum: new Float32Array(d), groups: 1, d, p });
+for (let i = 0; i < d; i++) h[i * d + i] += 1;
+const u = h.slice();
+reference.cholesky({ h: u, groups: 1, n: d });
+const target = noise(n), scale = new Float32Array(rows).fill(0.2);
+const lo = new Float32Array(rows).fill(-4), span = 7;
+
+/** Products, factors and rounding. */
+function roundingCases(): Case[] {
   const grid = { target, scale, block: d, lo, span, rows, groups: 1, d };
   const levels = { q: new Float32Array(n), loss: new Float32Array(rows).fill(1e9) };
-  const draws = { seed: 1, stream: 2 };
+  const draws = { seed: 1, stream: 2 }, state = new Float32Array(5 * n);
   const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
-  const values = { scale, block: d, rows, d, lo: -4, hi: 3 };
-  const bytes = new Int8Array(n),
-    state = new Float32Array(5 * n),
-    m = new Float32Array(n),
-    v = new Float32Array(n);
-  const t = noise(2000), e = noise(50_000);
-  type Args = Record<string, unknown>;
-  const cases: [method: keyof Kernel, twin: (args: never) => unknown, args: Args][] = [
-    ["gemm", reference.gemm, {
-      a: square,
-      b: square,
-      c: new Float32Array(d * d),
-      m: d,
-      n: d,
-      k: d,
-    }],
-    ["gram", reference.gram, {
-      x: noise(d * p),
-      h: h.slice(),
-      sum: new Float32Array(d),
-      groups: 1,
-      d,
-      p,
-    }],
-    ["cross", reference.cross, {
-      y: noise(o * p),
-      x: noise(d * p),
-      r: new Float32Array(o * d),
-      groups: 1,
-      o,
-      d,
-      p,
-    }],
+  const x = noise(d * p), y = noise(o * p), r = new Float32Array(o * d);
+  return [
+    ["gram", reference.gram, { x, h: h.slice(), sum: new Float32Array(d), groups: 1, d, p }],
+    ["cross", reference.cross, { y, x, r, groups: 1, o, d, p }],
     ["mirror", reference.mirror, { h: h.slice(), groups: 1, d }],
     ["cholesky", reference.cholesky, { h, groups: 1, n: d }],
-    ["logDet", reference.logDet, { u, n: d }],
     ["solve", reference.solve, { u, b: target, groups: 1, rows, n: d }],
     ["sequential", reference.sequential, {
       ...grid,
@@ -178,49 +142,17 @@ function twins(): void {
     }],
     ["nearest", reference.nearest, { ...grid, ...levels }],
     ["stochastic", reference.stochastic, { ...grid, ...levels, ...draws }],
-    ["codingLength", (args: Plain<Kernel["codingLength"]>) => reference.codingLength(args)(1), {
-      w: target,
-      rows,
-      d,
-    }],
     ["attentionLoop", attentionLoop, { ...steps, state, tau: 0.5 }],
     ["adaroundLoop", adaroundLoop, { ...steps, state, totalSteps: 100, regularisation: 0.01 }],
-    ["normals", reference.normals, { out: e, ...draws }],
-    ["levelProbabilities", elements.levelProbabilities, {
-      t,
-      n: t.length,
-      tau: 0.5,
-      lo: -4,
-      hi: 3,
-      out: new Float32Array(8 * t.length),
-    }],
-    ["sampleLevels", elements.sampleLevels, {
-      t: e,
-      rows: 1,
-      d: e.length,
-      tau: 0.5,
-      lo: -4,
-      hi: 3,
-      ...draws,
-      q: e.slice(),
-    }],
-    ["quantize", elements.quantize, { ...values, x: target, zero, q: bytes.slice() }],
-    ["dequantize", elements.dequantize, { ...values, q: bytes, zero, x: target }],
-    ["pack", elements.pack, { q: bytes, bits: 4, lo: -4 }],
-    ["unpack", elements.unpack, {
-      bytes: new Uint8Array(n / 2),
-      bits: 4,
-      lo: -4,
-      q: bytes.slice(),
-    }],
+  ];
+}
+
+/** What goes element by element. */
+function elementCases(): Case[] {
+  const values = { scale, block: d, rows, d, lo, span };
+  const m = new Float32Array(n), v = new Float32Array(n), e = noise(50_000);
+  return [
     ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(2) }],
-    ["histogram", elements.histogram, {
-      x: e,
-      n: e.length,
-      lo: -1,
-      hi: 1,
-      counts: new Float64Array(4096),
-    }],
     ["attentionForward", elements.attentionForward, {
       ...values,
       alpha: m,
@@ -237,7 +169,7 @@ function twins(): void {
       tau: 0.5,
       rate: 0.01,
       step: 3,
-      slopes: zero,
+      slopes: new Float32Array(rows),
     }],
     ["adaroundForward", elements.adaroundForward, {
       ...values,
@@ -259,39 +191,43 @@ function twins(): void {
     }],
     ["adam", elements.adam, { x: m, m: m.slice(), v, g: target, n, step: 3, rate: 0.01 }],
   ];
-  console.log("functions against their twins in TypeScript");
-  for (const [method, twin, args] of cases) {
-    const mark = kernel.mark();
-    const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
-    const buffers = Object.fromEntries(
-      arrays.map(([name, value]) => [name, kernel.f32(value as Float32Array)]),
-    );
-    const copies = Object.fromEntries(
-      arrays.map(([name, value]) => [name, (value as Float32Array).slice()]),
-    );
-    const restore = () => {
-      for (const [name, value] of arrays) {
-        buffers[name].view.set(value as Float32Array);
-        copies[name].set(value as Float32Array);
-      }
-    };
-    const best = [Infinity, Infinity];
-    const call = kernel[method] as (args: unknown) => unknown;
-    for (let round = 0; round < 8; round++) {
-      restore();
-      const now = race([
-        () => call.call(kernel, { ...args, ...buffers }),
-        () => twin({ ...args, ...copies } as never),
-      ], 1);
-      now.forEach((value, i) => best[i] = Math.min(best[i], value));
+}
+
+/** A function against its twin on the same arguments. */
+function twin([method, plain, args]: Case): void {
+  const mark = kernel.mark();
+  const arrays = Object.entries(args).filter(([, value]) => value instanceof Float32Array);
+  const buffers = Object.fromEntries(
+    arrays.map(([name, value]) => [name, kernel.f32(value as Float32Array)]),
+  );
+  const copies = Object.fromEntries(
+    arrays.map(([name, value]) => [name, (value as Float32Array).slice()]),
+  );
+  const restore = () => {
+    for (const [name, value] of arrays) {
+      buffers[name].view.set(value as Float32Array);
+      copies[name].set(value as Float32Array);
     }
-    kernel.reset(mark);
-    const ratio = (best[1] / best[0]).toFixed(1);
-    console.log(
-      `${String(method).padEnd(20)} ${best[0].toFixed(3).padStart(9)} ms ${ratio.padStart(8)} x`,
-    );
+  };
+  const best = [Infinity, Infinity];
+  const call = kernel[method] as (args: unknown) => unknown;
+  for (let round = 0; round < 8; round++) {
+    restore();
+    const now = race([
+      () => call.call(kernel, { ...args, ...buffers }),
+      () => plain({ ...args, ...copies } as never),
+    ], 1);
+    now.forEach((value, i) => best[i] = Math.min(best[i], value));
   }
+  kernel.reset(mark);
+  const ratio = (best[1] / best[0]).toFixed(1);
+  console.log(
+    `${String(method).padEnd(20)} ${best[0].toFixed(3).padStart(9)} ms ${ratio.padStart(8)} x`,
+  );
 }
 
 if (only !== "twin") bandwidth();
-if (only !== "elements") twins();
+if (only !== "elements") {
+  console.log("functions against their twins in TypeScript");
+  [...roundingCases(), ...elementCases()].forEach(twin);
+}

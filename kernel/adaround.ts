@@ -1,11 +1,11 @@
-// AdaRound (Nagel et al. 2020): ŵ = s · clip(⌊w/s⌋ + h(V)), where h, the rectified sigmoid, lies between
-// 0 and 1 while V is learned, and the regulariser Σ 1 − |2h − 1|^β pushes it to either end.
+// AdaRound (Nagel et al. 2020): ŵ = s · clip(⌊w/s⌋ + h(V)), where h, the rectified sigmoid, lies
+// between 0 and 1 while V is learned, and the regulariser Σ 1 − |2h − 1|^β pushes it to either end.
 
 import { adam } from "./adam";
+import { blockEnd, blocksOf, blockStart } from "./blocks";
 import { clip4 } from "./clip";
 import { exp4, log4 } from "./exponential";
 import { f, put } from "./memory";
-import { blockEnd, blockStart } from "./scale";
 
 /** The sigmoid is stretched to reach from γ to ζ before it is cut to [0, 1]. */
 export const ZETA: f32 = 1.1, GAMMA: f32 = -0.1;
@@ -32,7 +32,9 @@ function rounded(x: v128, w: v128, s: v128, low: v128, high: v128, hard: v128): 
   return f32x4.mul(s, clip4(f32x4.add(f32x4.floor(f32x4.div(w, s)), h), low, high));
 }
 
-/** out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a block. */
+/**
+ * out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a block.
+ */
 export function adaroundForward(
   x: usize,
   w: usize,
@@ -46,7 +48,7 @@ export function adaroundForward(
   out: usize,
 ): void {
   const mask = i32x4.splat(hard ? -1 : 0);
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d), s = f32x4.splat(f(scale, b));
     const least = f(lo, b / blocks);
@@ -84,7 +86,7 @@ export function softSlope(slope: v128, x: v128, beta: f32, weight: f32): v128 {
   return v128.and(f32x4.mul(outer, rate), inside);
 }
 
-/** One step of Adam on V by g = ∂L/∂ŵ times `unit`, which is overwritten; see `softSlope`. */
+/** One step of Adam on V by g = ∂L/∂ŵ times `lossScale`, which is overwritten; see `softSlope`. */
 export function adaroundStep(
   x: usize,
   m: usize,
@@ -94,15 +96,15 @@ export function adaroundStep(
   block: i32,
   rows: i32,
   d: i32,
-  unit: f32,
+  lossScale: f32,
   beta: f32,
   weight: f32,
   rate: f32,
   step: i32,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), factor = f(scale, b) * unit;
+    const end = blockEnd(b, blocks, block, d), factor = f(scale, b) * lossScale;
     let i = blockStart(b, blocks, block, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2, slope = f32x4.mul(f32x4.splat(factor), v128.load(g + at));

@@ -7,7 +7,9 @@ import { axpy } from "./vector";
 
 /** Rows between two updates of all that remains: a matrix product that deep is a fast one. */
 const PANEL: i32 = 128;
-/** Rows within a panel that are worked on one by one: what is no product is about 32/n of the work. */
+/**
+ * Rows within a panel that are worked on one by one: what is no product is about 32/n of the work.
+ */
 const BLOCK: i32 = 32;
 
 /**
@@ -99,11 +101,4 @@ export function solve(u: usize, b: usize, n: i32, rows: i32): void {
       scale(row, 1 / f(u, i * n + i), rows);
     }
   }
-}
-
-/** Σ 2 log U_ii: the log-determinant of H, in float64. */
-export function logDet(u: usize, n: i32): f64 {
-  let sum: f64 = 0;
-  for (let i = 0; i < n; i++) sum += Math.log(<f64> f(u, i * n + i));
-  return 2 * sum;
 }

@@ -1,37 +1,11 @@
-// The error function: exact to the last place of a float32, and fast for gradients.
+// The error function, as gradients need it.
 
 import { clip4 } from "./clip";
 import { madd } from "./memory";
 
 /**
- * erf(x) in float64, error below 1e-12: its Taylor series for |x| < 2.5, erfc's continued fraction
- * beyond. So its rounding to float32 is off by one unit in the last place at most.
- */
-export function erf(x: f64): f64 {
-  const a = Math.abs(x);
-  if (a > 6) return x > 0 ? 1 : -1;
-  const square = a * a;
-  if (a < 2.5) {
-    // 2/√π · Σ (−1)ⁿ x²ⁿ⁺¹ / (n! (2n+1)), as e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!: all terms positive.
-    let term = a, sum = a;
-    for (let n = 1; n < 60; n++) {
-      term *= 2 * square / (2 * <f64> n + 1);
-      sum += term;
-      if (term < sum * 1e-17) break;
-    }
-    const value = 1.1283791670955126 * Math.exp(-square) * sum;
-    return x < 0 ? -value : value;
-  }
-  // erfc(x) = e^(−x²)/√π · 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + …)))), from the inside out.
-  let tail = a;
-  for (let n = 60; n > 0; n--) tail = a + (<f64> n / 2) / tail;
-  const value = 1 - 0.5641895835477563 * Math.exp(-square) / tail;
-  return x < 0 ? -value : value;
-}
-
-/**
- * erf4's coefficients, of the highest powers first: seven above, five below. They are read from memory,
- * since that costs one instruction each, and a constant in the code several.
+ * erf4's coefficients, of the highest powers first: seven above, five below. They are read from
+ * memory, since that costs one instruction each, and a constant in the code several.
  */
 const RATIONAL = memory.data<f32>([
   -2.72614225801306e-10,
@@ -77,11 +51,12 @@ export function erf4(value: v128): v128 {
 
 /**
  * Attention Round's backward rule in four lanes: slopes times ½ + ½ erf(α/(√2 τ)) where they are
- * positive, else times ½ − ½ erf(α/(√2 τ)); `inverse` is 1/(√2 τ). Moving home is easy, away decays.
+ * positive, else times ½ − ½ erf(α/(√2 τ)); `inverse` is 1/(√2 τ). Moving home is easy, away
+ * decays.
  */
 // @ts-ignore: decorator
 @inline
-export function homeward(slope: v128, alpha: v128, inverse: v128): v128 {
+export function erfGradient(slope: v128, alpha: v128, inverse: v128): v128 {
   const half = f32x4.splat(0.5), e = f32x4.mul(half, erf4(f32x4.mul(alpha, inverse)));
   const side = v128.bitselect(e, f32x4.neg(e), f32x4.gt(slope, f32x4.splat(0)));
   return f32x4.mul(slope, f32x4.add(half, side));

@@ -1,8 +1,8 @@
 // The exponential function and the logarithm in four lanes.
 
 /**
- * log x for normal x > 0, error below one unit in the last place: x = 2ᵉ (1 + t), then the series of
- * FreeBSD's logf in z = (t / (2 + t))². Of zero it is about −88.
+ * log x for normal x > 0, error below one unit in the last place: x = 2ᵉ (1 + t), then the series
+ * of FreeBSD's logf in z = (t / (2 + t))². Of zero it is about −88.
  */
 export function log4(x: v128): v128 {
   // e such that 1 + t lies between √½ and √2.
@@ -17,8 +17,8 @@ export function log4(x: v128): v128 {
 }
 
 /**
- * eˣ, relative error below 2e-7, for x cut to [−87, 88]: x = n log 2 + r with |r| ≤ ½ log 2, then the
- * polynomial of Cephes' expf in r. NaN stays NaN.
+ * eˣ, relative error below 2e-7, for x cut to [−87, 88]: x = n log 2 + r with |r| ≤ ½ log 2, then
+ * the polynomial of Cephes' expf in r. NaN stays NaN.
  */
 export function exp4(x: v128): v128 {
   // A comparison with NaN is false, and gives the first operand.

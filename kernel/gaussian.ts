@@ -1,7 +1,7 @@
 // Random numbers by counter: a draw is a pure function of (seed, stream, candidate, index), so that
-// work can be split in any way without a change in any bit. And the normal distribution.
+// work can be split in any way without a change in any bit; and the
+// normal distribution.
 
-import { erf } from "./erf";
 import { cubic, log4 } from "./exponential";
 import { put } from "./memory";
 
@@ -45,7 +45,8 @@ function philox4(a: v128, b: v128, key: v128): v128 {
 
 /**
  * Four standard normal draws of the streams with these keys: Φ⁻¹ of a uniform draw, by algorithm
- * AS 241, PPND7 (Wichura 1988). In float32: error below 4e-6 relative to the larger of 1 and the draw.
+ * AS 241, PPND7 (Wichura 1988). In float32: error below 4e-6 relative to the larger of 1 and the
+ * draw.
  */
 export function normal4(keys: v128, candidates: v128, indices: v128): v128 {
   const bits = philox4(indices, candidates, keys);
@@ -92,52 +93,5 @@ export function normals(out: usize, n: i32, factor: f32, seed: u32, stream: u32)
       if (i + 2 < n) put(out, i + 2, f32x4.extract_lane(draws, 2));
     }
     indices = i32x4.add(indices, i32x4.splat(4));
-  }
-}
-
-/**
- * probabilities[i][q − lo]: that Attention Round takes weight i, at t_i steps of its grid, to level q.
- * With α ~ N(0, τ²) that is the chance of t + α rounding to q, the outermost levels taking the tails:
- * Φ((q + ½ − t)/τ) − Φ((q − ½ − t)/τ).
- */
-export function levelProbabilities(
-  t: usize,
-  n: i32,
-  tau: f64,
-  lo: i32,
-  hi: i32,
-  probabilities: usize,
-): void {
-  const levels = hi - lo + 1, factor = 1 / (tau * Math.SQRT2);
-  for (let i = 0; i < n; i++) {
-    const at = <f64> load<f32>(t + (i << 2));
-    let below: f64 = -1;
-    for (let q = lo; q <= hi; q++) {
-      const upTo = q == hi ? 1 : erf((<f64> q + 0.5 - at) * factor);
-      put(probabilities, i * levels + q - lo, <f32> (0.5 * (upTo - below)));
-      below = upTo;
-    }
-  }
-}
-
-/** Draws those levels: q = clip(round(t + τ · normal draw)), row r from stream + r. */
-export function sampleLevels(
-  t: usize,
-  rows: i32,
-  d: i32,
-  tau: f32,
-  lo: f32,
-  hi: f32,
-  seed: u32,
-  stream: u32,
-  q: usize,
-): void {
-  for (let r = 0; r < rows; r++) {
-    const row = (r * d) << 2;
-    normals(q + row, d, tau, seed, stream + r);
-    for (let i = 0; i < d; i++) {
-      const drawn = nearest<f32>(load<f32>(t + row + (i << 2)) + load<f32>(q + row + (i << 2)));
-      put(q + row, i, max<f32>(lo, min<f32>(hi, drawn)));
-    }
   }
 }

@@ -1,5 +1,5 @@
-// Matrix products. All of them end in one micro-kernel: a 4 × 12 tile of C in twelve registers, fed from
-// panels of A (4 rows) and B (12 columns) that are packed so that it reads them front to back.
+// Matrix products. All of them end in one micro-kernel: a 4 × 12 tile of C in twelve registers, fed
+// from panels of A (4 rows) and B (12 columns) that are packed so that it reads them front to back.
 // V8 has 15 free vector registers: 12 for the tile, the others for B and a broadcast of A. Fewer
 // loads per product make up for the one that does not fit; 4 × 8 was 6 % slower.
 
@@ -17,7 +17,7 @@ import {
   TILE_BYTES,
   WIDTH,
 } from "./memory";
-import { turn } from "./vector";
+import { transpose4x4 } from "./vector";
 
 /** Packs `height` × `depth` of a matrix with strides into panels of `width` rows, zero-padded. */
 export function pack(
@@ -42,12 +42,12 @@ export function pack(
         to += width << 2;
       }
     } else if (count == width && columnStride == 1) {
-      // Four slices at a time, turned in registers.
+      // Four slices at a time, transposed in registers.
       let p = 0;
       for (; p + 4 <= depth; p += 4) {
         for (let r = 0; r < width; r += 4) {
           const at = start + ((r * rowStride + p) << 2);
-          turn(at, rowStride << 2, to + (r << 2), width << 2);
+          transpose4x4(at, rowStride << 2, to + (r << 2), width << 2);
         }
         to += width << 4;
       }
@@ -73,8 +73,8 @@ export function micro(a: usize, b: usize, depth: i32, alpha: v128, c: usize, str
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c22 = f32x4.splat(0);
   let c30 = f32x4.splat(0), c31 = f32x4.splat(0), c32 = f32x4.splat(0);
   let b0: v128, b1: v128, b2: v128, x: v128;
-  // Two slices a turn: the engine checks for interrupts at every turn.
-  for (let turn = depth >> 1; turn > 0; turn--) {
+  // Slices in pairs: the engine checks for interrupts at every one.
+  for (let pair = depth >> 1; pair > 0; pair--) {
     b0 = v128.load(b);
     b1 = v128.load(b, 16);
     b2 = v128.load(b, 32);
@@ -206,10 +206,4 @@ function edge(a: usize, b: usize, k: i32, alpha: v128, c: usize, row: i32, m: i3
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < n; j++) put(c, i * row + j, f(c, i * row + j) + f(tile, i * WIDTH + j));
   }
-}
-
-/** C (m × n) = A (m × k) · B (k × n), or C += where `accumulate`; all row-major. */
-export function gemm(a: usize, b: usize, c: usize, m: i32, n: i32, k: i32, accumulate: bool): void {
-  if (!accumulate) memory.fill(c, 0, (m * n) << 2);
-  product(m, n, k, 1, a, k, 1, b, n, 1, c, n, false);
 }

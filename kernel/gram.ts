@@ -1,5 +1,5 @@
-// Gram and cross matrices of columns of positions. Layers of any depth become products; depthwise ones,
-// with hundreds of groups a few inputs deep, have loops of their own.
+// Gram and cross matrices of columns of positions. Layers of any depth become products; depthwise
+// ones, with hundreds of groups a few inputs deep, have loops of their own.
 
 import { product } from "./gemm";
 import { accumulate, f, put } from "./memory";

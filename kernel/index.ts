@@ -1,19 +1,19 @@
-// What the module exports. All pointers are byte addresses of float32 data; sizes are in elements.
+// What the module exports: what the library calls, and nothing else. All pointers are byte
+// addresses of float32 data; sizes are in elements.
 
 export { adam } from "./adam";
 export { adaroundForward, adaroundStep } from "./adaround";
-export { attentionForward, attentionStep } from "./block";
-export { cholesky, logDet, solve } from "./cholesky";
-export { codesBytes, codesPolish, codesSequential } from "./codes";
-export { tridiagonal } from "./coding";
-export { erf } from "./erf";
-export { levelProbabilities, normals, sampleLevels } from "./gaussian";
-export { gemm } from "./gemm";
+export { adaroundLoop } from "./adaround_loop";
+export { attentionForward, attentionStep } from "./attention";
+export { attentionLoop } from "./attention_loop";
+export { cholesky, solve } from "./cholesky";
+export { codesBytes, codesPolish, codesSequential } from "./codebooks";
 export { cross, gram, mirror } from "./gram";
-export { adaroundLoop, attentionLoop } from "./gradient";
-export { polish, polishBytes, sequential, sequentialBytes } from "./lattice";
+export { sequential, sequentialBytes } from "./lattice";
+export { nearestLevels, stochasticLevels } from "./levels";
 export { heapStart } from "./memory";
-export { histogram, minmax } from "./observe";
-export { dequantize, pack, quantize, unpack } from "./pack";
-export { gridSearch, nearestLevels, refit, stochasticLevels } from "./scale";
+export { minmax } from "./observe";
+export { polish, polishBytes } from "./polish";
+export { gridSearch, refit } from "./scales";
+export { tridiagonal } from "./tridiagonal";
 export { transpose } from "./vector";

@@ -1,14 +1,15 @@
 // Rounding a row under H is a closest-vector problem: minimise (ŵ − w) H (ŵ − w)ᵀ over ŵ = s∘q.
-// With H = UᵀU the loss is Σ_i U_ii² (s_i q_i − c_i)², where c_i = w_i − Σ_{j>i} U_ij/U_ii (ŵ_j − w_j):
-// decided from the last input to the first, each input sees the errors of those before it and makes
-// up for them. Taking the nearest level each time is Babai's nearest plane (GPTQ, in another order);
-// Attention Round draws the level from a Gaussian around c_i and keeps the best of many candidates.
+// With H = UᵀU the loss is Σ_i U_ii² (s_i q_i − c_i)², where c_i = w_i − Σ_{j>i} U_ij/U_ii (ŵ_j −
+// w_j): decided from the last input to the first, each input sees the errors of those before it and
+// makes up for them. Taking the nearest level each time is Babai's nearest plane (GPTQ, in another
+// order); Attention Round draws the level from a Gaussian around c_i and keeps the best of many
+// candidates.
 
-import { micro, pack, product } from "./gemm";
+import { blocksOf } from "./blocks";
+import { micro, pack } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
+import { level } from "./levels";
 import { accumulate, f, KC, madd, packedA, put, WIDTH } from "./memory";
-import { level } from "./scale";
-import { axpy, dot64 } from "./vector";
 
 /** Inputs that are decided between two matrix products. */
 const BLOCK: i32 = 16;
@@ -30,7 +31,10 @@ function rowsAtOnce(candidates: i32): i32 {
   return max(1, LANES / max(1, (candidates + 3) / 4));
 }
 
-/** Candidates of a row that are left once `quarters` quarters of the inputs are decided: 0 and others. */
+/**
+ * Candidates of a row that are left once `quarters` quarters of the inputs are decided: 0 and
+ * others.
+ */
 function survivors(candidates: i32, quarters: i32): i32 {
   return max(min(2, candidates), (candidates + (1 << quarters) - 1) >> quarters);
 }
@@ -44,13 +48,15 @@ export function sequentialBytes(d: i32, candidates: i32): i32 {
 /**
  * Rounds each row by `candidates` passes and keeps the best; ties go to the lowest candidate.
  *
- * What the decided inputs cost is a term of the loss that no later choice changes, and what the rest
- * will cost is much the same for all candidates. So half of them are given up after each quarter of
- * the inputs, of which the first are the cheap ones: 16 candidates cost 4.6 times one, not 16 times.
- * Candidate 0 always stays: the result is never worse than its own.
+ * What the decided inputs cost is a term of the loss that no later choice changes, and what the
+ * rest will cost is much the same for all candidates. So half of them are given up after each
+ * quarter of the inputs, of which the first are the cheap ones: 16 candidates cost four to five
+ * times one, not 16 times (bench/kernel.ts). Candidate 0 always stays: the result is never worse
+ * than its own.
  *
- * Candidate k draws with spread taus[k] · spread[g][i] steps around the conditional target; a spread
- * of 0 takes the nearest level. Candidate k of row r draws from stream + r, so rows can be split.
+ * Candidate k draws with spread taus[k] · spread[g][i] steps around the conditional target; a
+ * spread of 0 takes the nearest level. Candidate k of row r draws from stream + r, so rows can be
+ * split.
  */
 export function sequential(
   target: usize,
@@ -71,7 +77,7 @@ export function sequential(
   loss: usize,
   work: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   const step = rowsAtOnce(candidates);
   for (let g = 0; g < groups; g++) {
     for (let r = 0; r < rows; r += step) {
@@ -119,12 +125,12 @@ function tileOfRows(
   loss: usize,
   work: usize,
 ): void {
-  let panels = panelsOf(rows * candidates), left = candidates, quarters = 0;
+  let panels = panelsOf(rows * candidates), alive = candidates, quarters = 0;
   const lanes = panels * WIDTH;
   // ŵ − w as panels of d × 12, which the micro-kernel reads as they are.
-  const errors = work, panelBytes: usize = (d * WIDTH) << 2;
+  const errors = work, panelBytes = (d * WIDTH) << 2;
   const pulls = errors + panels * panelBytes; // panels of 16 × 12: Σ_j U_ij (ŵ_j − w_j)
-  const pullBytes: usize = (BLOCK * WIDTH) << 2;
+  const pullBytes = (BLOCK * WIDTH) << 2;
   const steps = pulls + panels * pullBytes; // 16 × 12, of one panel: s_i
   const lows = steps + pullBytes; // 12, of one panel: lo
   const keys = lows + (WIDTH << 2); // lanes: of their streams
@@ -144,10 +150,10 @@ function tileOfRows(
     const start = max(0, end - BLOCK), height = end - start;
     while ((quarters + 1) * d <= QUARTERS * (d - end)) {
       const fewer = survivors(candidates, ++quarters);
-      if (fewer == left) continue;
-      keepBest(rows, left, fewer, errors, end, d, keys, counters, sigmas, losses, ranks);
-      left = fewer;
-      panels = panelsOf(rows * left);
+      if (fewer == alive) continue;
+      keepBest(rows, alive, fewer, errors, end, d, keys, counters, sigmas, losses, ranks);
+      alive = fewer;
+      panels = panelsOf(rows * alive);
     }
     memory.fill(pulls, 0, panels * pullBytes);
     for (let p = end; p < d; p += KC) {
@@ -165,8 +171,9 @@ function tileOfRows(
       const at = errors + panel * panelBytes, lane = (panel * WIDTH) << 2;
       for (let l = 0; l < WIDTH; l++) {
         // Lanes behind the last one repeat its row.
-        const r = min(rows - 1, (panel * WIDTH + l) / left);
-        spreadOut(target + ((r * d) << 2), scale + ((r * blocks) << 2), block, start, end, at, steps, l);
+        const r = min(rows - 1, (panel * WIDTH + l) / alive);
+        const row = target + ((r * d) << 2), rowScale = scale + ((r * blocks) << 2);
+        spreadOut(row, rowScale, block, start, end, at, steps, l);
         put(lows, l, f(lo, r));
       }
       decide(
@@ -189,9 +196,9 @@ function tileOfRows(
   }
 
   for (let r = 0; r < rows; r++) {
-    let best = r * left;
-    for (let k = 1; k < left; k++) {
-      if (f(losses, r * left + k) < f(losses, best)) best = r * left + k;
+    let best = r * alive;
+    for (let k = 1; k < alive; k++) {
+      if (f(losses, r * alive + k) < f(losses, best)) best = r * alive + k;
     }
     put(loss, r, f(losses, best));
     const lane = laneOf(errors, best, d), least = f(lo, r), most = least + span;
@@ -210,9 +217,9 @@ function laneOf(errors: usize, lane: i32, d: i32): usize {
 }
 
 /**
- * Of the `from` candidates of each row, keeps the `to` with the lowest losses so far, and candidate 0,
- * in their order; ties go to the lowest. Their lanes move together: errors of inputs end … d − 1, keys,
- * counters, sigmas and losses.
+ * Of the `from` candidates of each row, keeps the `to` with the lowest losses so far, and candidate
+ * 0, in their order; ties go to the lowest. Their lanes move together: errors of inputs end … d −
+ * 1, keys, counters, sigmas and losses.
  */
 function keepBest(
   rows: i32,
@@ -251,11 +258,11 @@ function keepBest(
 
 /** How many of the losses come before loss k. */
 function rank(losses: usize, k: i32, count: i32): i32 {
-  const own = f(losses, k);
+  const value = f(losses, k);
   let before = 0;
   for (let j = 0; j < count; j++) {
     const other = f(losses, j);
-    before += i32(other < own || (other == own && j < k));
+    before += i32(other < value || (other == value && j < k));
   }
   return before;
 }
@@ -351,112 +358,4 @@ function decide(
       v128.store(losses + four, f32x4.add(v128.load(losses + four), change));
     }
   }
-}
-
-/** errors = s∘q − w for `rows` rows. */
-function errorsOf(
-  q: usize,
-  target: usize,
-  scale: usize,
-  block: i32,
-  rows: i32,
-  d: i32,
-  errors: usize,
-): void {
-  const blocks = (d + block - 1) / block;
-  for (let r = 0; r < rows; r++) {
-    for (let j = 0; j < d; j++) {
-      const at = r * d + j;
-      put(errors, at, f(scale, r * blocks + j / block) * f(q, at) - f(target, at));
-    }
-  }
-}
-
-/** Rows whose gradients are made by one product, for which H is packed anew. */
-const ROWS: i32 = 128;
-
-/** Bytes of working memory that `polish` and `losses` need. */
-export function polishBytes(d: i32): i32 {
-  return (2 * ROWS * d) << 2;
-}
-
-/**
- * Coordinate descent: each weight in turn moves to its best level given all others, until no weight
- * moves or after `sweeps` sweeps. No step raises the loss. With sweeps = 0 it only writes the losses.
- */
-export function polish(
-  q: usize,
-  target: usize,
-  scale: usize,
-  block: i32,
-  lo: usize,
-  span: f32,
-  h: usize,
-  rows: i32,
-  groups: i32,
-  d: i32,
-  sweeps: i32,
-  loss: usize,
-  work: usize,
-): void {
-  const blocks = (d + block - 1) / block;
-  const errors = work, gradients = work + ((ROWS * d) << 2);
-  for (let g = 0; g < groups; g++) {
-    const gram = h + ((g * d * d) << 2);
-    for (let r0 = 0; r0 < rows; r0 += ROWS) {
-      const count = min(ROWS, rows - r0), first = g * rows + r0;
-      const levels = q + ((first * d) << 2), wanted = target + ((first * d) << 2);
-      const steps = scale + ((first * blocks) << 2);
-      errorsOf(levels, wanted, steps, block, count, d, errors);
-      memory.fill(gradients, 0, (count * d) << 2);
-      product(count, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
-      for (let r = 0; r < count; r++) {
-        const row = (r * d) << 2, gradient = gradients + row;
-        const step = steps + ((r * blocks) << 2), least = f(lo, first + r);
-        for (let sweep = 0; sweep < sweeps; sweep++) {
-          if (!descend(levels + row, step, block, least, least + span, gram, d, gradient)) break;
-        }
-        if (sweeps > 0) {
-          // Afresh, since small errors add up over the updates.
-          errorsOf(levels + row, wanted + row, step, block, 1, d, errors + row);
-        }
-      }
-      if (sweeps > 0) {
-        memory.fill(gradients, 0, (count * d) << 2);
-        product(count, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
-      }
-      for (let r = 0; r < count; r++) {
-        const row = (r * d) << 2;
-        put(loss, first + r, <f32> dot64(errors + row, gradients + row, d));
-      }
-    }
-  }
-}
-
-/** One sweep over a row; whether any weight moved. `gradient` is half the loss's. */
-function descend(
-  q: usize,
-  scale: usize,
-  block: i32,
-  lo: f32,
-  hi: f32,
-  h: usize,
-  d: i32,
-  gradient: usize,
-): bool {
-  let moved = false;
-  for (let i = 0; i < d; i++) {
-    const s = f(scale, i / block), curvature = f(h, i * d + i), slope = f(gradient, i);
-    const old = f(q, i);
-    const next = level(old - slope / (curvature * s), lo, hi);
-    if (next == old) continue;
-    const change = (next - old) * s;
-    // 2Δg + Δ²H_ii, with a margin for rounding errors so that no cycle is possible.
-    const gain = change * 2 * slope + change * change * curvature;
-    if (!(gain < -1e-6 * change * change * curvature)) continue;
-    put(q, i, next);
-    axpy(change, h + ((i * d) << 2), gradient, d);
-    moved = true;
-  }
-  return moved;
 }

@@ -67,7 +67,8 @@ export function transpose(from: usize, to: usize, rows: i32, columns: i32): void
   for (let i = 0; i < whole; i += 4) {
     let j = 0;
     for (; j + 4 <= columns; j += 4) {
-      turn(from + ((i * columns + j) << 2), columns << 2, to + ((j * rows + i) << 2), rows << 2);
+      const tile = from + ((i * columns + j) << 2);
+      transpose4x4(tile, columns << 2, to + ((j * rows + i) << 2), rows << 2);
     }
     for (; j < columns; j++) {
       for (let r = i; r < i + 4; r++) put(to, j * rows + r, f(from, r * columns + j));
@@ -81,7 +82,7 @@ export function transpose(from: usize, to: usize, rows: i32, columns: i32): void
 /** Transposes a 4 × 4 tile; the strides between rows are in bytes. */
 // @ts-ignore: decorator
 @inline
-export function turn(from: usize, fromStride: usize, to: usize, toStride: usize): void {
+export function transpose4x4(from: usize, fromStride: usize, to: usize, toStride: usize): void {
   const a = v128.load(from), b = v128.load(from + fromStride);
   const c = v128.load(from + 2 * fromStride), d = v128.load(from + 3 * fromStride);
   const ab0 = v128.shuffle<f32>(a, b, 0, 4, 1, 5), ab1 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);

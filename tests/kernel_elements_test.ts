@@ -2,10 +2,6 @@
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
-import { assertThrows } from "std/assert/throws.js";
-import { AttuneError } from "../src/errors.ts";
-import type { LevelBytes } from "../src/kernel/elements.ts";
-import { Kernel } from "../src/kernel/kernel.ts";
 import { erf } from "./twins/kernel.ts";
 import * as reference from "./twins/elements.ts";
 import {
@@ -37,75 +33,8 @@ function problem({ rows, d, block }: { rows: number; d: number; block: number },
   return { x, scale, rows, d, block, lo: -4, hi: 3 };
 }
 
-const emptyLevels = (n: number, lo: number): LevelBytes => new (lo < 0 ? Int8Array : Uint8Array)(n);
-
 const same = (a: Float32Array, b: Float32Array, what: string) =>
   assertEquals(Array.from(a, (v) => v + 0), Array.from(b, (v) => v + 0), what);
-
-Deno.test("quantize, dequantize: as the twins to the last bit; ties, NaN, infinities", () => {
-  for (const size of [...SIZES, { rows: 2, d: 100, block: 37 }]) {
-    for (const [lo, hi] of [[-4, 3], [-128, 127], [0, 255]]) {
-      const args = { ...problem(size), lo, hi }, what = JSON.stringify({ ...size, lo });
-      const zero = args.scale.map((_, i) => i % 3 - Math.min(lo + 1, 1));
-      const q = emptyLevels(args.x.length, lo), twin = q.slice();
-      onKernel("quantize", { ...args, zero, q });
-      reference.quantize({ ...args, zero, q: twin });
-      assertEquals(q, twin, what);
-      const levels = { ...args, zero, q };
-      const back = both("dequantize", reference.dequantize, levels);
-      same(back.kernel.x, back.twin.x, what);
-    }
-  }
-  const one = { rows: 1, scale: Float32Array.of(1), zero: Float32Array.of(1), lo: 0, hi: 15 };
-  const x = Float32Array.of(0.5, 1.5, -0.5, -1.5, 2.5, NaN, Infinity);
-  const levels = (x: Float32Array) => {
-    const q = new Uint8Array(x.length);
-    onKernel("quantize", { ...one, x, d: x.length, block: x.length, q });
-    return [...q];
-  };
-  assertEquals(levels(x), [1, 3, 1, 0, 3, 1, 15]);
-  // Sixteen at a time as one by one.
-  const thrice = Float32Array.from({ length: 21 }, (_, i) => x[i % 7]);
-  assertEquals(levels(thrice), [...levels(x), ...levels(x), ...levels(x)]);
-});
-
-Deno.test("pack, unpack: bit by bit as the twins, and back, for 2 to 8 bits", () => {
-  using kernel = Kernel.create();
-  for (let bits = 2; bits <= 8; bits++) {
-    for (const n of [0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 1001]) {
-      for (const lo of [0, -(2 ** (bits - 1))]) {
-        const levels = Array.from(
-          random(n, bits + n),
-          (value) => Math.min(2 ** bits - 1, Math.floor(Math.abs(value) * 2 ** (bits - 1))) + lo,
-        );
-        const q = emptyLevels(n, lo), what = `${n} of ${bits} bits`;
-        q.set(levels);
-        const { results: [bytes, twin] } = both("pack", reference.pack, { q, bits, lo });
-        assertEquals(bytes, twin, what);
-        for (const unpack of [reference.unpack, kernel.unpack.bind(kernel)]) {
-          const back = emptyLevels(n, lo);
-          unpack({ bytes: bytes as Uint8Array, bits, lo, q: back });
-          assertEquals(back, q, what);
-        }
-      }
-    }
-  }
-});
-
-Deno.test("pack: 4 and 2 bits as ONNX keeps them, and what does not fit is refused", () => {
-  using kernel = Kernel.create();
-  const pack = (q: Int8Array, bits: number) => [...kernel.pack({ q, bits, lo: 0 })];
-  // The first integer in the lowest bits, negative ones as their two's complement.
-  assertEquals(pack(Int8Array.of(1, -1, 7), 4), [0xf1, 0x07]);
-  assertEquals(pack(Int8Array.of(1, -1, -2, 0, 1), 2), [0b00_10_11_01, 0b01]);
-  const whole = Int8Array.from({ length: 66 }, (_, i) => i % 16 - 8);
-  assertEquals(
-    pack(whole, 4),
-    Array.from({ length: 33 }, (_, i) => whole[2 * i] & 15 | (whole[2 * i + 1] & 15) << 4),
-  );
-  const short = { bytes: new Uint8Array(2), bits: 4, lo: 0, q: new Int8Array(5) };
-  assertThrows(() => kernel.unpack(short), AttuneError, "2 bytes, not 3");
-});
 
 Deno.test("minmax: as the twin; what is not finite is counted, wherever it lies", () => {
   for (const length of [0, 1, 3, 4, 15, 16, 17, 1000, 4096, 4097, 9000]) {
@@ -130,73 +59,6 @@ Deno.test("minmax: as the twin; what is not finite is counted, wherever it lies"
   }
 });
 
-Deno.test("histogram: as the twin, in the same bins; ends take what lies outside, NaN is in none", () => {
-  for (const length of [0, 1, 3, 4, 15, 16, 17, 1000]) {
-    const x = random(length, 7);
-    ODD.forEach((value, i) => i < length / 2 && (x[i] = value));
-    for (const [lo, hi, bins] of [[-2, 2, 8], [-0.3, 0.77, 101], [-1e-3, 1e-3, 1], [0, 6, 4096]]) {
-      // Found on both sides of what was there before.
-      const run = (work: (args: Parameters<Kernel["histogram"]>[0]) => void) => {
-        const counts = new Float64Array(bins).fill(2 ** 40);
-        work({ x, n: length, lo, hi, counts } as never);
-        return counts;
-      };
-      const found = run((args) => onKernel("histogram", args as never));
-      assertEquals(found, run((args) => reference.histogram(args as never)), `${length}, ${lo}`);
-      const seen = found.reduce((sum, count) => sum + count - 2 ** 40, 0);
-      assertEquals(seen, length - x.filter(Number.isNaN).length);
-    }
-  }
-  const x = Float32Array.of(-2, 2, -2.0001, 2.6, 0, -0, NaN, Infinity, -Infinity, 1e-42);
-  const counts = new Float64Array(8);
-  onKernel("histogram", { x, n: x.length, lo: -2, hi: 2, counts });
-  assertEquals([...counts], [3, 0, 0, 0, 3, 0, 0, 3]);
-});
-
-Deno.test("levelProbabilities: as the twin, in all 1; samples follow them (chi-squared)", () => {
-  const t = Float32Array.of(0, 0.3, -0.5, 1.49, 7, -9, 2.5), lo = -4, hi = 3, levels = hi - lo + 1;
-  for (const tau of [0.05, 0.5, 2]) {
-    const args = { t, n: t.length, tau, lo, hi, out: new Float32Array(t.length * levels) };
-    const { kernel, twin } = both("levelProbabilities", reference.levelProbabilities, args);
-    assertClose(kernel.out, twin.out, 1e-7);
-    for (let i = 0; i < t.length; i++) {
-      const own = [...kernel.out.subarray(i * levels, (i + 1) * levels)];
-      assert(Math.abs(own.reduce((a, b) => a + b) - 1) < 1e-6);
-      assert(own.every((p) => p >= 0));
-      const d = 20_000, weights = new Float32Array(d).fill(t[i]);
-      const { q } = onKernel("sampleLevels", {
-        t: weights,
-        rows: 1,
-        d,
-        tau,
-        lo,
-        hi,
-        seed: 5,
-        stream: i,
-        q: new Float32Array(d),
-      }).args;
-      let chi = 0, cells = -1;
-      own.forEach((p, level) => {
-        const seen = q.filter((value) => value === level + lo).length;
-        if (p * d < 5) return assert(seen < 25, `level ${level + lo} ${seen} times, p ${p}`);
-        chi += (seen - p * d) ** 2 / (p * d);
-        cells++;
-      });
-      // Eight cells at most: the 99.99th percentile of chi-squared with 7 degrees is 29.9.
-      assert(chi < 30, `t ${t[i]}, tau ${tau}: chi-squared ${chi} over ${cells} degrees`);
-    }
-  }
-});
-
-Deno.test("sampleLevels: as the twin", () => {
-  for (const { rows, d } of SIZES) {
-    const t = random(rows * d, 2).map((value) => 3 * value);
-    const args = { t, rows, d, tau: 0.7, lo: -4, hi: 3, seed: 3, stream: 9, q: t.slice() };
-    const { kernel, twin } = both("sampleLevels", reference.sampleLevels, args);
-    same(kernel.q, twin.q, `${rows} × ${d}`);
-  }
-});
-
 Deno.test("attentionForward, attentionStep: as the twins, for either rule", () => {
   for (const size of SIZES) {
     const { x: w, scale, rows, d, block } = problem(size, false), what = JSON.stringify(size);
@@ -207,10 +69,15 @@ Deno.test("attentionForward, attentionStep: as the twins, for either rule", () =
       out: w.slice(),
     });
     same(forward.kernel.out, forward.twin.out, what);
-    for (const { tau, unit } of [{ tau: 0 }, { tau: 0.5, unit: 1 }, { tau: 0.5, unit: 0.01 }]) {
+    for (
+      const { tau, lossScale } of [{ tau: 0 }, { tau: 0.5, lossScale: 1 }, {
+        tau: 0.5,
+        lossScale: 0.01,
+      }]
+    ) {
       const state = { m: random(w.length, 1), v: random(w.length, 2).map((value) => value ** 2) };
       const gradient = random(w.length, 4), slopes = new Float32Array(scale.length);
-      const args = { ...grid, ...state, gradient, unit, tau, rate: 0.01, step: 7, slopes };
+      const args = { ...grid, ...state, gradient, lossScale, tau, rate: 0.01, step: 7, slopes };
       const { kernel, twin } = both("attentionStep", reference.attentionStep, args);
       for (const name of ["alpha", "m", "v", "gradient", "slopes"] as const) {
         assertClose(kernel[name], twin[name], 1e-5, `${what}, ${name}`);
@@ -285,7 +152,7 @@ Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
     }
     for (const [beta, regularisation] of [[20, 0], [20, 0.5], [3.7, 0.5], [2, 0.5]]) {
       const state = { m: random(w.length, 1), v: random(w.length, 2).map((value) => value ** 2) };
-      const rule = { unit: 0.7, beta, regularisation, rate: 0.01, step: 7 };
+      const rule = { lossScale: 0.7, beta, regularisation, rate: 0.01, step: 7 };
       const args = { ...grid, ...state, ...rule, gradient: random(w.length, 4) };
       const { kernel, twin } = both("adaroundStep", reference.adaroundStep, args);
       for (const name of ["soft", "m", "v", "gradient"] as const) {

@@ -11,7 +11,10 @@ import {
   windows,
 } from "./helpers/kernel_twins.ts";
 
-/** A problem of random weights on a grid of `lo` … `hi`, or one that varies, with scales that clip a few. */
+/**
+ * A problem of random weights on a grid of `lo` … `hi`, or one that varies, with scales that clip a
+ * few.
+ */
 function problem(
   { groups = 1, rows = 1, d = 1, block = d, lo, hi = 3, seed = 1 }: {
     groups?: number;

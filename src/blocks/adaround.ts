@@ -87,7 +87,7 @@ export class SoftRoundingParameter implements RoundingParameter {
       ...this.#moments,
       soft: this.#soft,
       gradient: kernel.f32(slopes),
-      unit: 1 / Math.max(1e-30, Math.sqrt(squares / slopes.length)),
+      lossScale: 1 / Math.max(1e-30, Math.sqrt(squares / slopes.length)),
       beta: 2 + 9 * (1 + Math.cos(Math.PI * progress)),
       regularisation: progress > 0 ? REGULARISATION : 0,
       rate: RATE,

@@ -6,6 +6,7 @@
 
 import { onGrid } from "../layer/bias.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
@@ -108,7 +109,7 @@ function setScales({ scale }: Pick<WeightGrid, "scale">, scales: Float32Array): 
 
 /** The scale of each element of W. */
 export function scalesOf({ scale, block, rows, d }: WeightGrid): Float32Array {
-  const scales = scale.view, blocks = Math.ceil(d / block);
+  const scales = scale.view, blocks = blocksOf(d, block);
   return Float32Array.from(
     { length: rows * d },
     (_, i) => scales[Math.floor(i / d) * blocks + Math.floor(i % d / block)],

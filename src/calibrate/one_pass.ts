@@ -118,11 +118,14 @@ export class OnePass {
 
   /** Rounds `layer` by what was seen of the float model; or, once it is rounded, finds its bias anew. */
   async #settle(layer: LayerPlan, surveys: Surveys, shift?: Float64Array): Promise<void> {
-    const { plan, signal } = this.#job, options = this.#options, findings = this.#findings;
+    const { plan, loaded, signal } = this.#job, options = this.#options, findings = this.#findings;
     checkAborted(signal);
     const { target } = layer, { centred, ...bias } = offsetOf(plan, layer, options.biasCorrection);
     const { channels } = surveys.of({ name: target.input, axis: inputAxis(target), batches: ALL });
-    const statistics = channelStatistics(plan, layer, channels, { centred, shift });
+    const statistics = channelStatistics(plan, layer, channels, loaded.shapes, {
+      centred,
+      shift,
+    });
     const seen = {
       statistics: checkMeans(layer, statistics),
       offset: { centred, ...bias },

@@ -146,7 +146,7 @@ function placesOf(
   yDims: readonly number[],
   positions: readonly number[],
 ): Int32Array {
-  const { transposed, strides, dilations, kernel } = window;
+  const { dilations, kernel } = window;
   const inDims = xDims.slice(2), outDims = yDims.slice(2), axes = inDims.length;
   const pads = window.pads ?? samePads(window, inDims, outDims);
   const area = sizeOf(outDims), sample = xDims[1] * sizeOf(inDims), taps = sizeOf(kernel);
@@ -161,11 +161,7 @@ function placesOf(
     for (let tap = 0; tap < taps; tap++) {
       let offset = 0;
       for (let axis = 0; axis < axes && offset >= 0; axis++) {
-        const distance = reach[tap * axes + axis];
-        // A ConvTranspose turns the relation around: input · stride = output + pad − reach.
-        const i = transposed
-          ? (at[axis] + pads[axis] - distance) / strides[axis]
-          : at[axis] * strides[axis] - pads[axis] + distance;
+        const i = inputAt(window, axis, at[axis], reach[tap * axes + axis], pads);
         const inside = i >= 0 && i < inDims[axis] && Number.isInteger(i);
         offset = inside ? offset * inDims[axis] + i : -1;
       }
@@ -173,6 +169,51 @@ function placesOf(
     }
   });
   return places;
+}
+
+/**
+ * The share of a layer's columns in which each tap meets a value of the input: others meet padding, or the
+ * zeros that a ConvTranspose has between values. One tap where the layer has no windows.
+ *
+ * @param xDims the shape of the layer's input, and `yDims` that of its output.
+ */
+export function tapShares(
+  geometry: Geometry,
+  xDims: readonly number[],
+  yDims: readonly number[],
+): number[] {
+  if (geometry.kind !== "window") return [1];
+  const { kernel } = geometry, inDims = xDims.slice(2), outDims = yDims.slice(2);
+  const pads = geometry.pads ?? samePads(geometry, inDims, outDims);
+  const alongAxis = kernel.map((size, axis) =>
+    Array.from({ length: size }, (_, k) => {
+      let inside = 0;
+      for (let out = 0; out < outDims[axis]; out++) {
+        const i = inputAt(geometry, axis, out, k * geometry.dilations[axis], pads);
+        if (Number.isInteger(i) && i >= 0 && i < inDims[axis]) inside++;
+      }
+      return inside / outDims[axis];
+    })
+  );
+  return Array.from(
+    { length: sizeOf(kernel) },
+    (_, tap) =>
+      alongAxis.reduce((share, shares, axis) => share * shares[coordinate(tap, axis, kernel)], 1),
+  );
+}
+
+/** Which input along `axis` the output `out` meets at a tap that is `reach` away; no whole number between two. */
+function inputAt(
+  { transposed, strides }: Window,
+  axis: number,
+  out: number,
+  reach: number,
+  pads: readonly number[],
+): number {
+  // A ConvTranspose turns the relation around: input · stride = output + pad − reach.
+  return transposed
+    ? (out + pads[axis] - reach) / strides[axis]
+    : out * strides[axis] - pads[axis] + reach;
 }
 
 /** The coordinate along `axis` of element `index` of a tensor of shape `dims`. */

@@ -20,6 +20,11 @@ export interface Grid {
   readonly span: number;
 }
 
+/** Blocks of a row of d weights, `block` of them sharing a scale; the last one may be shorter. */
+export function blocksOf(d: number, block: number): number {
+  return Math.ceil(d / block);
+}
+
 /** Sizes of a problem. */
 export interface Sizes {
   /** Independent matrices. */

@@ -7,16 +7,16 @@
 import { instantiateSync } from "@assemblyscript/loader";
 import { AttuneError } from "../errors.ts";
 import { Arena, type Buffer } from "./arena.ts";
+import type { Exports } from "./exports.ts";
 import { MODULE } from "./module.ts";
 
-/** What the module exports; see kernel/index.ts. */
-interface Exports {
-  readonly memory: WebAssembly.Memory;
-  readonly heapStart: { readonly value: number };
-  [name: string]: unknown;
-}
-
-/** An instance with a memory of its own: what all that the kernel can do stands on. */
+/**
+ * An instance with a memory of its own: what all that the kernel can do stands on.
+ *
+ * The chain Instance ← ElementKernel ← CodebookKernel ← Kernel is a filing cabinet: one class whose
+ * methods lie in several files by what they do. None of them is of use alone, nothing is
+ * overridden.
+ */
 export abstract class Instance implements Disposable {
   #live: { readonly exports: Exports; readonly arena: Arena } | undefined;
 
@@ -36,6 +36,11 @@ export abstract class Instance implements Disposable {
     throw new AttuneError("internal", "The kernel was disposed of");
   }
 
+  /** What the module exports: names and numbers of arguments are checked by the compiler. */
+  protected get exports(): Exports {
+    return this.#parts.exports;
+  }
+
   /** The memory, handed out from front to back. */
   protected get arena(): Arena {
     return this.#parts.arena;
@@ -43,17 +48,12 @@ export abstract class Instance implements Disposable {
 
   /** The memory as it is now: growth detaches it. */
   protected get buffer(): ArrayBuffer {
-    return this.#parts.exports.memory.buffer;
-  }
-
-  /** Calls the export `name`. */
-  protected call(name: string, ...args: number[]): number {
-    return (this.#parts.exports[name] as (...args: number[]) => number)(...args);
+    return this.exports.memory.buffer;
   }
 
   /** Bytes of memory that the instance holds. */
   get bytes(): number {
-    return this.#parts.exports.memory.buffer.byteLength;
+    return this.exports.memory.buffer.byteLength;
   }
 
   /** The end of the arena, for {@linkcode reset}. */

@@ -1,15 +1,16 @@
 /**
  * The numeric kernel: a WebAssembly module of its own with SIMD, and the memory that it works in.
  *
- * Matrices are float32 and row-major. A method takes buffers that this kernel made; sizes are counted
- * in elements. Weights and inputs must be finite: NaN and infinities stay in the rows and groups
- * where they are, but what those rows become is not defined.
+ * Matrices are float32 and row-major. A method takes buffers that this kernel made; sizes are
+ * counted in elements. Weights and inputs must be finite: NaN and infinities stay in the rows and
+ * groups where they are, but what those rows become is not defined.
  *
  * @module
  */
 
 import { align, type Buffer } from "./arena.ts";
 import {
+  blocksOf,
   type Draws,
   GRADIENT_STATE,
   type GradientSteps,
@@ -19,7 +20,7 @@ import {
   type Result,
   type Sizes,
 } from "./arguments.ts";
-import { CodeKernel } from "./codes.ts";
+import { CodebookKernel } from "./codebooks.ts";
 import { at, compile } from "./instance.ts";
 
 export type { Buffer } from "./arena.ts";
@@ -27,7 +28,8 @@ export type { Buffer } from "./arena.ts";
 /**
  * An instance of the kernel with a memory of its own.
  *
- * Buffers come from an arena: `mark()` remembers its end, `reset(mark)` frees all that was made since.
+ * Buffers come from an arena: `mark()` remembers its end, `reset(mark)` frees all that was made
+ * since.
  *
  * @example
  * ```ts
@@ -36,11 +38,11 @@ export type { Buffer } from "./arena.ts";
  * using kernel = Kernel.create();
  * const a = kernel.f32(new Float32Array([1, 2, 3, 4]));
  * const c = kernel.f32(4);
- * kernel.gemm({ a, b: a, c, m: 2, n: 2, k: 2 });
- * if (c.view.join() !== "7,10,15,22") throw new Error("unexpected");
+ * kernel.cross({ y: a, x: a, r: c, groups: 1, o: 2, d: 2, p: 2 });
+ * if (c.view.join() !== "5,11,11,25") throw new Error("unexpected");
  * ```
  */
-export class Kernel extends CodeKernel {
+export class Kernel extends CodebookKernel {
   /**
    * Makes an instance.
    *
@@ -51,24 +53,9 @@ export class Kernel extends CodeKernel {
     return new Kernel(module);
   }
 
-  /** C (m × n) = A (m × k) · B (k × n), or C += A · B. */
-  gemm(
-    { a, b, c, m, n, k, accumulate = false }: {
-      a: Buffer;
-      b: Buffer;
-      c: Buffer;
-      m: number;
-      n: number;
-      k: number;
-      accumulate?: boolean;
-    },
-  ): void {
-    this.call("gemm", at(a, m * k), at(b, k * n), at(c, m * n), m, n, k, Number(accumulate));
-  }
-
   /**
-   * h[g] (d × d) += x[g] · x[g]ᵀ and sum[g] += row sums of x[g]; x is (groups·d) × p, one column per
-   * position. Only the upper triangle of h is right until {@linkcode mirror}.
+   * h[g] (d × d) += x[g] · x[g]ᵀ and sum[g] += row sums of x[g]; x is (groups·d) × p, one column
+   * per position. Only the upper triangle of h is right until {@linkcode mirror}.
    */
   gram(
     { x, h, sum, groups, d, p }: {
@@ -81,12 +68,12 @@ export class Kernel extends CodeKernel {
     },
   ): void {
     const rows = groups * d;
-    this.call("gram", at(x, rows * p), at(h, rows * d), at(sum, rows), groups, d, p);
+    this.exports.gram(at(x, rows * p), at(h, rows * d), at(sum, rows), groups, d, p);
   }
 
   /** Completes the lower triangle of each h[g] (d × d). */
   mirror({ h, groups, d }: { h: Buffer; groups: number; d: number }): void {
-    this.call("mirror", at(h, groups * d * d), groups, d);
+    this.exports.mirror(at(h, groups * d * d), groups, d);
   }
 
   /** r[g] (o × d) += y[g] (o × p) · x[g]ᵀ, with x (groups·d) × p. */
@@ -102,7 +89,7 @@ export class Kernel extends CodeKernel {
     },
   ): void {
     const left = at(y, groups * o * p), right = at(x, groups * d * p);
-    this.call("cross", left, right, at(r, groups * o * d), groups, o, d, p);
+    this.exports.cross(left, right, at(r, groups * o * d), groups, o, d, p);
   }
 
   /**
@@ -111,12 +98,7 @@ export class Kernel extends CodeKernel {
    * @returns −1, or the first row whose pivot is not positive and finite: then h is no more.
    */
   cholesky({ h, groups, n }: { h: Buffer; groups: number; n: number }): number {
-    return this.call("cholesky", at(h, groups * n * n), groups, n);
-  }
-
-  /** log det H from the factor of H, in float64. */
-  logDet({ u, n }: { u: Buffer; n: number }): number {
-    return this.call("logDet", at(u, n * n), n);
+    return this.exports.cholesky(at(h, groups * n * n), groups, n);
   }
 
   /** Replaces each b[g] (rows × n) by b[g] · H[g]⁻¹, u[g] being the factor of H[g]. */
@@ -133,16 +115,17 @@ export class Kernel extends CodeKernel {
     this.arena.borrow(4 * rows * n, (work) => {
       for (let g = 0; g < groups; g++) {
         const matrix = all + 4 * g * rows * n;
-        this.call("transpose", matrix, work, rows, n);
-        this.call("solve", factors + 4 * g * n * n, work, n, rows);
-        this.call("transpose", work, matrix, n, rows);
+        this.exports.transpose(matrix, work, rows, n);
+        this.exports.solve(factors + 4 * g * n * n, work, n, rows);
+        this.exports.transpose(work, matrix, n, rows);
       }
     });
   }
 
   /**
-   * Sequential rounding (kernel/lattice.ts): candidate k draws with spread taus[k] · spread[g][i], in
-   * steps of the grid; the best candidate of each row is kept. `loss` is the loss under the factor.
+   * Sequential rounding (kernel/lattice.ts): candidate k draws with spread taus[k] · spread[g][i],
+   * in steps of the grid; the best candidate of each row is kept. `loss` is the loss under the
+   * factor.
    */
   sequential(
     args: Grid & Sizes & Result & Draws & {
@@ -156,22 +139,24 @@ export class Kernel extends CodeKernel {
   ): void {
     const { u, spread, taus, seed, stream, rows, groups, d } = args;
     const width = groups * d, candidates = taus.length;
-    this.arena.borrow(this.call("sequentialBytes", d, candidates), (work) =>
-      this.call(
-        "sequential",
-        ...grid(args),
-        at(u, width * d),
-        at(spread, width),
-        at(taus, 1),
-        candidates,
-        seed,
-        stream,
-        rows,
-        groups,
-        d,
-        ...result(args),
-        work,
-      ));
+    this.arena.borrow(
+      this.exports.sequentialBytes(d, candidates),
+      (work) =>
+        this.exports.sequential(
+          ...grid(args),
+          at(u, width * d),
+          at(spread, width),
+          at(taus, 1),
+          candidates,
+          seed,
+          stream,
+          rows,
+          groups,
+          d,
+          ...result(args),
+          work,
+        ),
+    );
   }
 
   /** Coordinate descent from the levels in `q`; never raises a loss. */
@@ -184,8 +169,8 @@ export class Kernel extends CodeKernel {
     const { h, rows, groups, d, sweeps } = args;
     const metric = at(h, groups * d * d), [q, loss] = result(args);
     this.arena.borrow(
-      this.call("polishBytes", d),
-      (work) => this.call("polish", q, ...grid(args), metric, rows, groups, d, sweeps, loss, work),
+      this.exports.polishBytes(d),
+      (work) => this.exports.polish(q, ...grid(args), metric, rows, groups, d, sweeps, loss, work),
     );
   }
 
@@ -195,8 +180,8 @@ export class Kernel extends CodeKernel {
   }
 
   /**
-   * Windows of levels and scales of least weighted squared error, written into `lo` and `scale`; see
-   * kernel/scale.ts.
+   * Windows of levels and scales of least weighted squared error, written into `lo` and `scale`;
+   * see kernel/scales.ts.
    */
   gridSearch(
     args: Grid & Sizes & {
@@ -211,9 +196,22 @@ export class Kernel extends CodeKernel {
     },
   ): void {
     const { importance, lows, rows, groups, d, candidates, shrinkFrom } = args;
-    const [target, scale, block, lo, span] = grid(args), weights = at(importance, groups * d);
-    const search = [block, at(lows, 1), lows.length, span, candidates, shrinkFrom];
-    this.call("gridSearch", target, weights, rows, groups, d, ...search, scale, lo);
+    const [target, scale, block, lo, span] = grid(args);
+    this.exports.gridSearch(
+      target,
+      at(importance, groups * d),
+      rows,
+      groups,
+      d,
+      block,
+      at(lows, 1),
+      lows.length,
+      span,
+      candidates,
+      shrinkFrom,
+      scale,
+      lo,
+    );
   }
 
   /** Least-squares scales for fixed levels: one per row, or one for all. */
@@ -224,34 +222,40 @@ export class Kernel extends CodeKernel {
       readonly scale: Buffer;
     },
   ): void {
-    const all = groups * rows, sizes = [rows, groups, d, Number(oneScale)];
-    const levels = [at(q, all * d), at(target, all * d), at(h, groups * d * d)];
-    this.arena.borrow(
-      4 * rows * d,
-      (work) => this.call("refit", ...levels, ...sizes, at(scale, all), work),
-    );
+    const all = groups * rows;
+    this.arena.borrow(4 * rows * d, (work) =>
+      this.exports.refit(
+        at(q, all * d),
+        at(target, all * d),
+        at(h, groups * d * d),
+        rows,
+        groups,
+        d,
+        oneScale,
+        at(scale, all),
+        work,
+      ));
   }
 
   /** The nearest level of every weight; half to even. */
   nearest(args: Grid & Sizes & Levels): void {
     const all = args.groups * args.rows;
-    this.call("nearestLevels", ...grid(args), all, args.d, at(args.q, all * args.d));
+    this.exports.nearestLevels(...grid(args), all, args.d, at(args.q, all * args.d));
   }
 
   /** The level below or above, up with the probability of the fraction. */
   stochastic(args: Grid & Sizes & Draws & Levels): void {
     const { rows, groups, d, seed, stream, q } = args, all = groups * rows;
-    this.call("stochasticLevels", ...grid(args), all, d, seed, stream, at(q, all * d));
+    this.exports.stochasticLevels(...grid(args), all, d, seed, stream, at(q, all * d));
   }
 
   /**
-   * Steps of Attention Round's layer form; see kernel/gradient.ts. `q` and `loss` hold the best
-   * levels so far, and must hold some, with their losses, at the start.
+   * Steps of Attention Round's layer form; see kernel/attention_loop.ts. `q` and `loss` hold the
+   * best levels so far, and must hold some, with their losses, at the start.
    */
   attentionLoop(args: Grid & Sizes & Result & Draws & GradientSteps & { tau: number }): void {
     const { h, rows, groups, d, tau, learningRate, steps, startStep, seed, stream, state } = args;
-    this.call(
-      "attentionLoop",
+    this.exports.attentionLoop(
       ...grid(args),
       at(h, groups * d * d),
       rows,
@@ -269,15 +273,14 @@ export class Kernel extends CodeKernel {
   }
 
   /**
-   * Steps of AdaRound on the Gram matrix; see kernel/gradient.ts. `q` and `loss` as in
+   * Steps of AdaRound on the Gram matrix; see kernel/adaround_loop.ts. `q` and `loss` as in
    * {@linkcode attentionLoop}; they change with the last of `totalSteps`.
    */
   adaroundLoop(
     args: Grid & Sizes & Result & GradientSteps & { totalSteps: number; regularisation: number },
   ): void {
     const { h, rows, groups, d, learningRate, steps, startStep, state } = args;
-    this.call(
-      "adaroundLoop",
+    this.exports.adaroundLoop(
       ...grid(args),
       at(h, groups * d * d),
       rows,
@@ -294,63 +297,33 @@ export class Kernel extends CodeKernel {
   }
 
   /**
-   * The coding length of a matrix w (rows × d) as a function of the distortion ε > 0 that is allowed:
-   * L(ε) = (rows + d)/2 · log₂ det(I + rows/(d ε²) · w wᵀ) bits (Ma, Derksen, Hong, Wright 2007). The
-   * work, of the order n² · (rows + d) with n the smaller side, is done once; the function costs a
-   * loop over n.
-   *
-   * @example
-   * ```ts
-   * import { Kernel } from "./kernel.ts";
-   *
-   * using kernel = Kernel.create();
-   * const bits = kernel.codingLength({ w: kernel.f32(new Float32Array([3])), rows: 1, d: 1 });
-   * if (bits(3) !== 1) throw new Error("unexpected");
-   * ```
-   */
-  codingLength(
-    { w, rows, d }: { w: Buffer; rows: number; d: number },
-  ): (epsilon: number) => number {
-    const { diagonal, beside } = this.tridiagonal({ w, rows, d }), n = diagonal.length;
-    return (epsilon) => {
-      const factor = rows / (d * epsilon ** 2);
-      // det(I + cT) for tridiagonal T, by its pivots: in exact arithmetic all are at least 1.
-      let log = 0, pivot = 1;
-      for (let i = 0; i < n; i++) {
-        const coupling = i === 0 ? 0 : (factor * beside[i - 1]) ** 2 / pivot;
-        pivot = Math.max(1, 1 + factor * diagonal[i] - coupling);
-        log += Math.log2(pivot);
-      }
-      return (rows + d) / 2 * log;
-    };
-  }
-
-  /**
    * A symmetric tridiagonal matrix with the eigenvalues of w wᵀ, or of wᵀw where that is smaller:
    * n = min(rows, d) diagonal elements, and n − 1 beside them (and one more, of no meaning).
    */
   tridiagonal(
     { w, rows, d }: { w: Buffer; rows: number; d: number },
-  ): { diagonal: Float64Array; beside: Float64Array } {
+  ): { diagonal: Float64Array; offDiagonal: Float64Array } {
     const n = Math.min(rows, d);
     const matrix = at(w, rows * d);
     return this.arena.borrow(4 * rows * d + 8 * n * (n + 4) + 16, (work) => {
       const a = align(work + 4 * rows * d), out = a + 8 * n * n;
-      if (d < rows) this.call("transpose", matrix, work, rows, d);
-      this.call("tridiagonal", d < rows ? work : matrix, n, Math.max(rows, d), a, out);
+      if (d < rows) this.exports.transpose(matrix, work, rows, d);
+      this.exports.tridiagonal(d < rows ? work : matrix, n, Math.max(rows, d), a, out);
       return {
         diagonal: new Float64Array(this.buffer, out, n).slice(),
-        beside: new Float64Array(this.buffer, out + 8 * n, n).slice(),
+        offDiagonal: new Float64Array(this.buffer, out + 8 * n, n).slice(),
       };
     });
   }
 }
 
-function grid({ target, scale, block, lo, span, groups, rows, d }: Grid & Sizes): number[] {
-  const all = groups * rows, blocks = Math.ceil(d / block);
-  return [at(target, all * d), at(scale, all * blocks), block, at(lo, all), span];
+type GridArguments = [target: number, scale: number, block: number, lo: number, span: number];
+
+function grid({ target, scale, block, lo, span, groups, rows, d }: Grid & Sizes): GridArguments {
+  const all = groups * rows;
+  return [at(target, all * d), at(scale, all * blocksOf(d, block)), block, at(lo, all), span];
 }
 
-function result({ q, loss, groups, rows, d }: Result & Sizes): number[] {
+function result({ q, loss, groups, rows, d }: Result & Sizes): [q: number, loss: number] {
   return [at(q, groups * rows * d), at(loss, groups * rows)];
 }

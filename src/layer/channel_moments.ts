@@ -1,12 +1,14 @@
 /**
  * The statistics of a layer from the moments of its input's channels alone: as if the inputs of a column did
- * not depend on one another, and windows never reached beyond the border.
+ * not depend on one another, and each tap of a window met the same values.
  *
  * @module
  */
 
+import { tapShares } from "../engine/columns.ts";
 import { type Statistics, unseen } from "../engine/statistics.ts";
 import type { ChannelSums } from "../engine/survey.ts";
+import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { readWeight, type Target } from "../weights/targets.ts";
@@ -22,25 +24,32 @@ export function inputAxis({ geometry }: Target): number {
  * The statistics of `layer`, with the diagonal of H alone (in blocks of 1).
  *
  * @param sums of the channels of its input in the float model; undefined where no sample shows it.
- * @param shift what quantization adds to the mean of each channel. Default: nothing.
+ * @param shapes of tensors, from a run on one batch.
  */
 export function channelStatistics(
   plan: Plan,
   layer: LayerPlan,
   sums: ChannelSums | undefined,
-  { centred, shift }: { readonly centred: boolean; readonly shift?: Float64Array },
+  shapes: LoadedBatches["shapes"],
+  { centred, shift }: {
+    /** Whether means are taken out. */
+    readonly centred: boolean;
+    /** What quantization adds to the mean of each channel. Default: nothing. */
+    readonly shift?: Float64Array;
+  },
 ): Statistics {
-  const { groups, rows, depth } = layer.target, columns = groups * depth;
+  const { geometry, groups, rows, depth, input, output } = layer.target, columns = groups * depth;
   if (sums === undefined || sums.count === 0) return unseen(1, layer.target);
+  const shares = tapShares(geometry, shapes.get(input)!.dims, shapes.get(output)!.dims);
   // A channel's taps follow one another.
-  const channel = (i: number) => Math.floor(i * sums.sum.length / columns);
-  const share = shareOfValues(layer.target);
+  const channel = (i: number) => Math.floor(i / shares.length);
+  const share = (i: number) => shares[i % shares.length];
   const means = Float64Array.from(
     { length: columns },
-    (_, i) => share * sums.sum[channel(i)] / sums.count,
+    (_, i) => share(i) * sums.sum[channel(i)] / sums.count,
   );
   const gram = Float32Array.from(means, (mean, i) => {
-    const square = share * sums.squares[channel(i)] / sums.count;
+    const square = share(i) * sums.squares[channel(i)] / sums.count;
     return centred ? Math.max(0, square - mean * mean) : square;
   });
   const weight = readWeight(plan.graph, layer.target), addend = addendOf(plan, layer);
@@ -53,13 +62,7 @@ export function channelStatistics(
   });
   const inputMean = Float32Array.from(
     means,
-    (mean, i) => mean + (shift ? share * shift[channel(i)] : 0),
+    (mean, i) => mean + (shift ? share(i) * shift[channel(i)] : 0),
   );
   return { count: sums.count, gram, cross: new Float32Array(0), inputMean, outputMean };
-}
-
-/** The share of a column's elements that are values of the input, not the zeros of a ConvTranspose between them. */
-function shareOfValues({ geometry }: Target): number {
-  if (geometry.kind !== "window" || !geometry.transposed) return 1;
-  return 1 / geometry.strides.reduce((a, b) => a * b, 1);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
@@ -75,7 +76,7 @@ function gridsOf(kernel: Kernel, problem: Problem): RowGrids {
   const mark = kernel.mark();
   try {
     const { h } = damped(kernel, { groups: groups * depth / size, depth: size, gram }, damping);
-    const scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+    const scale = kernel.f32(groups * rows * blocksOf(depth, blockSize));
     const lo = kernel.f32(groups * rows);
     const target = kernel.f32(weight), importance = diagonalOf(kernel, h, size);
     searchGrids(kernel, problem, { target, importance, scale, lo });

@@ -10,7 +10,7 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import type { Result } from "../kernel/arguments.ts";
+import { blocksOf, type Result } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { GridSearch, SequentialRounding } from "./search.ts";
 
@@ -161,7 +161,7 @@ export function codebookGrids(
   { lows }: LevelWindows,
   { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
 ): Float64Array {
-  const lookup = new Lookup(codebook), blocks = Math.ceil(d / block);
+  const lookup = new Lookup(codebook), blocks = blocksOf(d, block);
   const weights = target.view, weighting = importance.view, scales = scale.view, places = lo.view;
   const errors = new Float64Array(groups * rows);
   for (let row = 0; row < groups * rows; row++) {
@@ -201,7 +201,7 @@ export function nearestOf(
     readonly q: Buffer;
   },
 ): void {
-  const lookup = new Lookup(levels), blocks = Math.ceil(d / block);
+  const lookup = new Lookup(levels), blocks = blocksOf(d, block);
   const weights = target.view, scales = scale.view, lows = lo.view, out = q.view;
   for (let i = 0; i < out.length; i++) {
     const row = Math.floor(i / d), s = scales[row * blocks + Math.floor(i % d / block)];
@@ -215,7 +215,7 @@ export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: Sequent
   const price = kernel.f32(new Float32Array(all).fill(1));
   const offset = kernel.f32(lo.view.map((low) => low - levels[0]));
   const values = kernel.f32(Float32Array.from(levels));
-  const codes = { ...args, readings: 1, values, offset, price, code: kernel.f32(all * d) };
+  const codes = { ...args, widths: 1, values, offset, price, code: kernel.f32(all * d) };
   /** Writes the levels of the codes, and their losses. */
   const evaluate = (result: Result) => {
     const moved = offset.view, { view } = result.q;

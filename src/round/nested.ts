@@ -16,7 +16,8 @@
  * @module
  */
 
-import type { Codes } from "../kernel/codes.ts";
+import { blocksOf } from "../kernel/arguments.ts";
+import type { Codes } from "../kernel/codebooks.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../weights/grid.ts";
 import { levelWindows } from "../weights/levels.ts";
@@ -146,7 +147,7 @@ class NestedSolver {
     const windows = levelWindows(this.#widths[v], true), { span } = windows;
     const [target, h, u] = [this.#target, this.#h, this.#u].map((all) => this.#part(all, v));
     const q = kernel.f32(this.#rows * d), loss = kernel.f32(this.#rows);
-    const scale = kernel.f32(this.#rows * Math.ceil(d / block)), lo = kernel.f32(this.#rows);
+    const scale = kernel.f32(this.#rows * blocksOf(d, block)), lo = kernel.f32(this.#rows);
     const importance = diagonalOf(kernel, h, d);
     searchGrids(kernel, { ...this.#problem, windows }, { target, importance, scale, lo });
     const args = { target, scale, block, lo, span, h, u, q, loss, groups, rows, d, seed, stream };
@@ -175,7 +176,7 @@ class NestedSolver {
     const scales = this.#widths.map((bits) => tied.map((s) => s * 2 ** (this.#widths[0] - bits)));
     const { groups, depth: d, seed, stream } = this.#problem;
     return this.#find({ scales, price }, (codes) => {
-      const spread = this.#kernel.f32(codes.readings * groups * d);
+      const spread = this.#kernel.f32(codes.widths * groups * d);
       const draws = { spread, tau: 0, candidate: 0, seed, stream };
       this.#kernel.codesSequential({ ...codes, ...draws, u: this.#u });
     });
@@ -209,7 +210,7 @@ class NestedSolver {
       rows,
       d,
       block,
-      readings: this.#widths.length,
+      widths: this.#widths.length,
       values: kernel.f32(joined(books)),
       price: kernel.f32(joined(price)),
       offset: kernel.f32(this.#rows),

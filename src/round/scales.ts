@@ -4,6 +4,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { codebookGrids, codebookProblem } from "./codebook.ts";
 import { gridSolver } from "./grids.ts";
@@ -54,7 +55,7 @@ export function codebookErrors(
     const parts = { groups: groups * depth / gramBlock, depth: gramBlock, gram };
     const importance = diagonalOf(kernel, damped(kernel, parts, damping).h, gramBlock);
     const target = kernel.f32(weight),
-      scale = kernel.f32(groups * rows * Math.ceil(depth / blockSize));
+      scale = kernel.f32(groups * rows * blocksOf(depth, blockSize));
     const lo = kernel.f32(groups * rows);
     const whole = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
     searchGrids(kernel, problem, whole);
@@ -76,7 +77,7 @@ export function codebookErrors(
 export function windowErrors(search: GridSearch, span: number): Float64Array {
   const { target, importance, scale, lo, rows, d, block } = search;
   const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
-  const blocks = Math.ceil(d / block);
+  const blocks = blocksOf(d, block);
   const errors = new Float64Array(lows.length);
   for (let i = 0; i < weights.length; i++) {
     const row = Math.floor(i / d), j = i % d, s = scales[row * blocks + Math.floor(j / block)];

@@ -6,6 +6,7 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
+import { blocksOf } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
 import { type GridSolver, gridSolver } from "./grids.ts";
@@ -80,7 +81,7 @@ class LayerSolver {
     this.#grid = gridSolver(problem.grid);
     const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
     this.#rows = groups * rows;
-    this.#blocks = Math.ceil(depth / blockSize);
+    this.#blocks = blocksOf(depth, blockSize);
     this.#weight = kernel.f32(weight);
     this.#target = shift
       ? shiftTarget(

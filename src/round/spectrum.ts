@@ -42,8 +42,8 @@ export function spectrumOf(kernel: Kernel, problem: SpectrumProblem): Float64Arr
     for (let g = 0; g < groups; g++) {
       const inner = kernel.mark();
       const w = kernel.f32(square.view.subarray(g * rows * depth, (g + 1) * rows * depth));
-      const { diagonal, beside } = kernel.tridiagonal({ w, rows, d: depth });
-      eigenvalues.set(eigenvaluesOf(diagonal, beside), g * n);
+      const { diagonal, offDiagonal } = kernel.tridiagonal({ w, rows, d: depth });
+      eigenvalues.set(eigenvaluesOf(diagonal, offDiagonal), g * n);
       kernel.reset(inner);
     }
     return eigenvalues;

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { ScaleSearch } from "./search.ts";
 
 /**
@@ -45,7 +46,7 @@ export function ternaryScale(weights: Float32Array, importance: Float32Array): n
 export function ternaryScales(
   { target, importance, rows, groups, d, block, scale }: ScaleSearch,
 ): void {
-  const blocks = Math.ceil(d / block);
+  const blocks = blocksOf(d, block);
   const weights = target.view, weighting = importance.view, scales = scale.view;
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows) * d;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { blocksOf } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { solveBlocked } from "./blocked.ts";
 import type { Problem } from "./problem.ts";
@@ -73,7 +74,7 @@ function* wholeErrors(
     const metric = metricOf(kernel, problems[0]), plane = kernel.f32(1);
     const target = kernel.f32(weight), q = kernel.f32(weight.length);
     const { importance } = metric, loss = kernel.f32(all), lo = kernel.f32(all);
-    const scale = kernel.f32(all * Math.ceil(d / block));
+    const scale = kernel.f32(all * blocksOf(d, block));
     const common = { q, target, scale, lo, block, rows, groups, d, loss };
     for (const [i, problem] of problems.entries()) {
       const grid = { ...common, span: problem.windows.span };
@@ -125,7 +126,7 @@ function squaredError(
   { weight, depth, blockSize: block }: Problem,
   { levels, scales }: { readonly levels: ArrayLike<number>; readonly scales: Float32Array },
 ): number {
-  const perRow = Math.ceil(depth / block);
+  const perRow = blocksOf(depth, block);
   let total = 0;
   for (let i = 0; i < weight.length; i++) {
     const at = Math.floor(i / depth) * perRow + Math.floor(i % depth / block);

@@ -1,17 +1,17 @@
 /**
- * Runs a model in float64, node by node: by onnxruntime where it has kernels for doubles, and by plain
- * loops for the operators where it has none. What central differences are taken of.
+ * Runs a model in float64, node by node: by onnxruntime where it has kernels for doubles, and by
+ * plain loops for the operators where it has none. What central differences are taken of.
  */
 
 import { Graph } from "../../src/graph/graph.ts";
 import type { NodeProto } from "../../src/onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, intsAttribute, type Model } from "../../src/onnx/model.ts";
 import { DataType, dimsOf, rawTensor, readTensor } from "../../src/onnx/tensor.ts";
-import { Kernel } from "../../src/kernel/kernel.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
 import type { Session } from "../../src/runtime/session.ts";
 import { sessionBytes } from "../../src/onnx/session_bytes.ts";
 import { windowOf } from "../../src/gradient/rules/window.ts";
+import { erf } from "../twins/kernel.ts";
 import { build } from "./models.ts";
 
 /** A tensor of float64, or of whole numbers. */
@@ -21,8 +21,6 @@ export interface Tensor64 {
 }
 
 type Op = (node: NodeProto, inputs: Tensor64[], places: readonly number[]) => Tensor64;
-const kernel = Kernel.create();
-const erf = (x: number) => kernel.erf(x);
 
 const unary = (f: (x: number, node: NodeProto) => number): Op => (node, [x]) => ({
   dims: x.dims,

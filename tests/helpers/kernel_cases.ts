@@ -1,7 +1,7 @@
 /**
- * Operators over their attributes, each as a layer or other node of a graph that is quantized: all that
- * onnxruntime 1.30 has an integer form for between DequantizeLinear and QuantizeLinear, and what only
- * happens to stand between tensors on grids.
+ * Operators over their attributes, each as a layer or other node of a graph that is quantized: all
+ * that onnxruntime 1.30 has an integer form for between DequantizeLinear and QuantizeLinear, and
+ * what only happens to stand between tensors on grids.
  */
 
 import type { NodeProto, TensorProto } from "../../src/onnx/gen/onnx_pb.ts";

@@ -6,40 +6,42 @@ import { Kernel } from "../../src/kernel/kernel.ts";
 type Args = Record<string, unknown>;
 type Twin<A> = (args: A) => unknown;
 
-/** One kernel for all tests of a file; every call frees what it allocated. */
-const shared = Kernel.create();
+/** What runs methods of `kernel`; every call frees what it allocated. */
+export function runnerOf<K extends Kernel>(kernel: K) {
+  /** Calls `method` of the kernel on `args`, whose arrays are copied in and, afterwards, out. */
+  function onKernel<A extends Args>(method: keyof K, args: A): { args: A; result: unknown } {
+    const mark = kernel.mark();
+    const buffers = Object.entries(args).filter(([, value]) => value instanceof Float32Array)
+      .map(([name, value]) => [name, kernel.f32(value as Float32Array)] as const);
+    const call = kernel[method] as (args: unknown) => unknown;
+    const result = call.call(kernel, { ...args, ...Object.fromEntries(buffers) });
+    const out = buffers.map(([name, buffer]) => [name, buffer.view.slice()]);
+    kernel.reset(mark);
+    return { args: { ...args, ...Object.fromEntries(out) }, result };
+  }
 
-/** Calls `method` of the kernel on `args`, whose arrays are copied in and, afterwards, out. */
-export function onKernel<A extends Args>(
-  method: keyof Kernel,
-  args: A,
-): { args: A; result: unknown } {
-  const mark = shared.mark();
-  const buffers = Object.entries(args).filter(([, value]) => value instanceof Float32Array)
-    .map(([name, value]) => [name, shared.f32(value as Float32Array)] as const);
-  const call = shared[method] as (args: unknown) => unknown;
-  const result = call.call(shared, { ...args, ...Object.fromEntries(buffers) });
-  const out = buffers.map(([name, buffer]) => [name, buffer.view.slice()]);
-  shared.reset(mark);
-  return { args: { ...args, ...Object.fromEntries(out) }, result };
+  /** What the kernel and the twin make of the same arguments. */
+  function both<A extends Args>(
+    method: keyof K,
+    twin: Twin<A>,
+    args: A,
+  ): { kernel: A; twin: A; results: [unknown, unknown] } {
+    const { args: changed, result } = onKernel(method, args);
+    const copy = Object.fromEntries(
+      Object.entries(args).map(([name, value]) => [
+        name,
+        value instanceof Float32Array ? value.slice() : value,
+      ]),
+    ) as A;
+    const expected = twin(copy);
+    return { kernel: changed, twin: copy, results: [result, expected] };
+  }
+
+  return { onKernel, both };
 }
 
-/** What the kernel and the twin make of the same arguments. */
-export function both<A extends Args>(
-  method: keyof Kernel,
-  twin: Twin<A>,
-  args: A,
-): { kernel: A; twin: A; results: [unknown, unknown] } {
-  const kernel = onKernel(method, args);
-  const copy = Object.fromEntries(
-    Object.entries(args).map(([name, value]) => [
-      name,
-      value instanceof Float32Array ? value.slice() : value,
-    ]),
-  ) as A;
-  const result = twin(copy);
-  return { kernel: kernel.args, twin: copy, results: [kernel.result, result] };
-}
+/** On the kernel that travels with the library: one for all tests of a file. */
+export const { onKernel, both } = runnerOf(Kernel.create());
 
 /** Asserts |a − b| ≤ tolerance · max(1, |b|) element by element. */
 export function assertClose(
@@ -55,7 +57,9 @@ export function assertClose(
   }
 }
 
-/** Numbers that look normal, from a generator that shares nothing with the kernel's (mulberry32). */
+/**
+ * Numbers that look normal, from a generator that shares nothing with the kernel's (mulberry32).
+ */
 export function random(length: number, seed: number): Float32Array {
   let state = seed * 0x9E3779B9 | 0;
   const next = () => {

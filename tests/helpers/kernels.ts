@@ -1,6 +1,6 @@
 /**
- * One operator between grids, as a plan puts it there: what onnxruntime makes of it by default, beside
- * what QuantizeLinear, the operator in float and DequantizeLinear give.
+ * One operator between grids, as a plan puts it there: what onnxruntime makes of it by default,
+ * beside what QuantizeLinear, the operator in float and DequantizeLinear give.
  */
 
 import ort from "onnxruntime-node";
@@ -41,7 +41,10 @@ export interface KernelCase {
   readonly constants?: TensorProto[];
   /** What is written. Default: `y`. */
   readonly outputs?: readonly string[];
-  /** Whether layers read what is written, and so put it on grids; otherwise it leaves the graph. Default: true. */
+  /**
+   * Whether layers read what is written, and so put it on grids; otherwise it leaves the graph.
+   * Default: true.
+   */
   readonly inside?: boolean;
   /** The opset of the model. Default: 13. */
   readonly opset?: number;
@@ -67,7 +70,9 @@ export interface Setting {
 export interface Difference {
   /** The tensor. */
   readonly name: string;
-  /** The largest difference, in steps of its grid; relative to the largest value where it has none. */
+  /**
+   * The largest difference, in steps of its grid; relative to the largest value where it has none.
+   */
   readonly most: number;
   /** How many values differ at all, of how many. */
   readonly differing: number;
@@ -76,7 +81,9 @@ export interface Difference {
   readonly onGrid: boolean;
 }
 
-/** The model of `test`: a layer reads every input and, unless they leave the graph, every output. */
+/**
+ * The model of `test`: a layer reads every input and, unless they leave the graph, every output.
+ */
 export function modelOf(test: KernelCase, shapes: ReadonlyMap<string, readonly number[]>): Model {
   const { inputs, nodes, constants = [], outputs = ["y"], inside = true, opset = 13 } = test;
   const read = [...Object.keys(inputs), ...(inside ? outputs : [])].filter((name) =>

@@ -1,11 +1,12 @@
 /**
- * The kernel's element-wise functions once more, in plain TypeScript; see reference.ts.
+ * The kernel's element-wise functions once more, in plain TypeScript; see kernel.ts.
  *
  * @module
  */
 
+import { blocksOf } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
-import { erf, level, normal, type Plain, streamKey } from "./kernel.ts";
+import { erf, level, type Plain } from "./kernel.ts";
 
 /** Half to even, NaN staying NaN. */
 function roundEven(t: number): number {
@@ -17,68 +18,7 @@ function roundEven(t: number): number {
 /** The place of element i's scale. */
 function scaleAt(i: number, d: number, block: number): number {
   const row = Math.floor(i / d);
-  return row * Math.ceil(d / block) + Math.floor((i - row * d) / block);
-}
-
-/** The chance of each level. */
-export function levelProbabilities(
-  { t, n, tau, lo, hi, out }: Plain<Kernel["levelProbabilities"]>,
-): void {
-  const upTo = (x: number) => 0.5 * (1 + erf(x / (tau * Math.SQRT2)));
-  for (let i = 0; i < n; i++) {
-    for (let q = lo; q <= hi; q++) {
-      const above = q === hi ? 1 : upTo(q + 0.5 - t[i]),
-        below = q === lo ? 0 : upTo(q - 0.5 - t[i]);
-      out[i * (hi - lo + 1) + q - lo] = above - below;
-    }
-  }
-}
-
-/** A level for each weight, by chance. */
-export function sampleLevels(args: Plain<Kernel["sampleLevels"]>): void {
-  const { t, rows, d, tau, lo, hi, seed, stream, q } = args;
-  for (let i = 0; i < rows * d; i++) {
-    const key = streamKey(seed, stream + Math.floor(i / d));
-    const drawn = Math.fround(tau) * Math.fround(normal(key, 0, i % d));
-    q[i] = level(Math.fround(t[i] + Math.fround(drawn)), lo, hi);
-  }
-}
-
-/** Levels of values. */
-export function quantize(args: Plain<Kernel["quantize"]>): void {
-  const { x, scale, zero, block, lo, hi, rows, d, q } = args;
-  for (let i = 0; i < rows * d; i++) {
-    const b = scaleAt(i, d, block);
-    const t = roundEven(Math.fround(x[i] / scale[b])) + zero[b];
-    q[i] = Math.max(lo, Math.min(hi, Number.isNaN(t) ? zero[b] : t));
-  }
-}
-
-/** Values of levels. */
-export function dequantize(args: Plain<Kernel["dequantize"]>): void {
-  const { q, scale, zero, block, rows, d, x } = args;
-  for (let i = 0; i < rows * d; i++) {
-    const b = scaleAt(i, d, block);
-    x[i] = Math.fround(q[i] - zero[b]) * scale[b];
-  }
-}
-
-/** Levels as a stream of bits. */
-export function pack({ q, bits, lo }: Plain<Kernel["pack"]>): Uint8Array {
-  const bytes = new Uint8Array(Math.ceil(q.length * bits / 8));
-  for (let i = 0; i < q.length * bits; i++) {
-    const level = q[Math.floor(i / bits)] - lo;
-    bytes[i >> 3] |= (level >> (i % bits) & 1) << (i & 7);
-  }
-  return bytes;
-}
-
-/** And back. */
-export function unpack({ bytes, bits, lo, q }: Plain<Kernel["unpack"]>): void {
-  q.fill(lo);
-  for (let i = 0; i < q.length * bits; i++) {
-    q[Math.floor(i / bits)] += (bytes[i >> 3] >> (i & 7) & 1) << (i % bits);
-  }
+  return row * blocksOf(d, block) + Math.floor((i - row * d) / block);
 }
 
 /** The smallest and largest finite value, and how many are not finite. */
@@ -94,15 +34,6 @@ export function minmax({ x, n, out }: Plain<Kernel["minmax"]>): number {
   return others;
 }
 
-/** Counts per bin. */
-export function histogram({ x, n, lo, hi, counts }: Plain<Kernel["histogram"]>): void {
-  const bins = counts.length, factor = Math.fround(bins / (hi - lo));
-  for (let i = 0; i < n; i++) {
-    const t = Math.fround(Math.fround(x[i] - Math.fround(lo)) * factor);
-    if (!Number.isNaN(t)) counts[Math.max(0, Math.min(bins - 1, Math.floor(t)))]++;
-  }
-}
-
 /** Rounded weights. */
 export function attentionForward(args: Plain<Kernel["attentionForward"]>): void {
   const { alpha, w, scale, block, lo, span, rows, d, out } = args;
@@ -115,13 +46,13 @@ export function attentionForward(args: Plain<Kernel["attentionForward"]>): void 
 /** One step of Adam on α. */
 export function attentionStep(args: Plain<Kernel["attentionStep"]>): void {
   const { alpha, m, v, gradient, w, scale, block, lo, span, rows, d, tau, rate, step } = args;
-  const { unit = 1 } = args;
+  const { lossScale = 1 } = args;
   args.slopes.fill(0);
   for (let i = 0; i < rows * d; i++) {
     const b = scaleAt(i, d, block), s = scale[b];
     const least = lo[Math.floor(i / d)], most = least + span;
     const t = Math.fround(Math.fround(w[i] / s) + alpha[i]);
-    let slope = s * unit * gradient[i];
+    let slope = s * lossScale * gradient[i];
     args.slopes[b] += slope * level(t, least, most);
     const wished = roundEven(t);
     if ((wished > most && slope < 0) || (wished < least && slope > 0)) slope = 0;
@@ -149,11 +80,11 @@ export function adaroundForward(args: Plain<Kernel["adaroundForward"]>): void {
 
 /** One step of Adam on V. */
 export function adaroundStep(args: Plain<Kernel["adaroundStep"]>): void {
-  const { soft, m, v, gradient, scale, block, rows, d, unit = 1, beta, regularisation } = args;
+  const { soft, m, v, gradient, scale, block, rows, d, lossScale = 1, beta, regularisation } = args;
   for (let i = 0; i < rows * d; i++) {
     const raw = sigmoid(soft[i]), h = 1.2 * raw - 0.1, off = 2 * h - 1;
     const pull = 2 * beta * Math.abs(off) ** (beta - 1) * Math.sign(off);
-    const slope = scale[scaleAt(i, d, block)] * unit * gradient[i] - regularisation * pull;
+    const slope = scale[scaleAt(i, d, block)] * lossScale * gradient[i] - regularisation * pull;
     gradient[i] = h > 0 && h < 1 ? slope * 1.2 * raw * (1 - raw) : 0;
   }
   adam({ x: soft, m, v, g: gradient, n: rows * d, step: args.step, rate: args.rate });

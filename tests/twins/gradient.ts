@@ -1,9 +1,10 @@
 /**
- * Gradient rounding once more, in plain TypeScript; see `reference.ts`.
+ * Gradient rounding once more, in plain TypeScript; see kernel.ts.
  *
  * @module
  */
 
+import { blocksOf } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { erf, level, loss, normal, type Plain, streamKey } from "./kernel.ts";
 
@@ -73,7 +74,7 @@ function forRows(args: Args, work: (row: number, ratio: Float64Array) => void): 
 }
 
 function step({ scale, d, block }: Args, row: number, j: number): number {
-  return scale[row * Math.ceil(d / block) + Math.floor(j / block)];
+  return scale[row * blocksOf(d, block) + Math.floor(j / block)];
 }
 
 /** Adam on the variables `x` of a row; levels that `keep` gives are compared with the best. */
@@ -109,7 +110,7 @@ function descend(
 
 /** Takes over `levels` for a row if their loss is below the best so far. */
 function keepBetter(args: Args, row: number, levels: Float64Array): void {
-  const { target, scale, h, rows, d, block } = args, blocks = Math.ceil(d / block);
+  const { target, scale, h, rows, d, block } = args, blocks = blocksOf(d, block);
   const one = {
     ...args,
     q: Float32Array.from(levels),

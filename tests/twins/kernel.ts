@@ -1,13 +1,15 @@
 /**
- * The kernel's functions once more, in plain TypeScript with simple loops and float64 sums: what its
- * tests compare it with. Arguments have the same names as those of {@linkcode Kernel}'s methods, with
- * arrays in the place of buffers.
+ * The kernel's functions once more, in plain TypeScript with simple loops and float64 sums: what
+ * its tests compare it with. Arguments have the same names as those of {@linkcode Kernel}'s
+ * methods, with arrays in the place of buffers.
  *
  * @module
  */
 
 import type { Buffer } from "../../src/kernel/arena.ts";
+import { blocksOf } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
+import type { Internals } from "../helpers/kernel_internals.ts";
 
 /** The arguments of a method of {@linkcode Kernel}, with arrays in the place of buffers. */
 export type Plain<Method extends (args: never) => unknown> = {
@@ -16,7 +18,7 @@ export type Plain<Method extends (args: never) => unknown> = {
 };
 
 /** C (m × n) = A (m × k) · B (k × n), or C += A · B. */
-export function gemm({ a, b, c, m, n, k, accumulate }: Plain<Kernel["gemm"]>): void {
+export function gemm({ a, b, c, m, n, k, accumulate }: Plain<Internals["gemm"]>): void {
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < n; j++) {
       let sum = 0;
@@ -73,13 +75,6 @@ export function cholesky({ h, groups, n }: Plain<Kernel["cholesky"]>): number {
   return -1;
 }
 
-/** log det H from its factor. */
-export function logDet({ u, n }: Plain<Kernel["logDet"]>): number {
-  let sum = 0;
-  for (let i = 0; i < n; i++) sum += 2 * Math.log(u[i * n + i]);
-  return sum;
-}
-
 /** b[g] := b[g] · H[g]⁻¹, by the factor u[g]. */
 export function solve({ u, b, groups, rows, n }: Plain<Kernel["solve"]>): void {
   for (let row = 0; row < groups * rows; row++) {
@@ -129,7 +124,7 @@ export function stochastic(
 
 /** Where the scale of weight `at` lies. */
 function scaleOf(at: number, d: number, block: number): number {
-  return Math.floor(at / d) * Math.ceil(d / block) + Math.floor(at % d / block);
+  return Math.floor(at / d) * blocksOf(d, block) + Math.floor(at % d / block);
 }
 
 /** The exact loss of each row's levels. */
@@ -165,7 +160,8 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
     }));
     for (let i = d - 1; i >= 0; i--) {
       const decided = d - 1 - i, quarters = Math.floor(4 * decided / d);
-      // Half of the candidates are given up after each quarter of the inputs, found out in steps of 16.
+      // Half of the candidates are given up after each quarter of the inputs, found out in steps of
+      // 16.
       const survivors = Math.max(2, Math.ceil(taus.length / 2 ** quarters));
       if (decided % 16 === 0 && survivors < left.length) {
         const others = left.slice(1).sort((a, b) => a.sum - b.sum || a.k - b.k);
@@ -218,7 +214,7 @@ export function polish(args: Plain<Kernel["polish"]>): void {
 /** The best window of levels by every fourth shrink factor, then the best of all shrink factors. */
 export function gridSearch(args: Plain<Kernel["gridSearch"]>): void {
   const { target, rows, groups, d, block, lows, span, candidates, scale, lo } = args;
-  const blocks = Math.ceil(d / block);
+  const blocks = blocksOf(d, block);
   for (let row = 0; row < groups * rows; row++) {
     const w = target.subarray(row * d, (row + 1) * d);
     const h = args.importance.subarray(Math.floor(row / rows) * d);
@@ -284,7 +280,7 @@ export function refit(args: Plain<Kernel["refit"]>): void {
 
 /** L(W) = (o+d)/2 · log₂ det(I + o/(dε²) · W Wᵀ), by the o × o determinant. */
 export function codingLength(
-  { w, rows, d }: Plain<Kernel["codingLength"]>,
+  { w, rows, d }: Plain<Kernel["tridiagonal"]>,
 ): (epsilon: number) => number {
   return (epsilon) => {
     const a = new Float64Array(rows * rows), factor = rows / (d * epsilon ** 2);
@@ -308,7 +304,7 @@ export function codingLength(
 }
 
 /** Draws of the standard normal distribution. */
-export function normals({ out, seed, stream }: Plain<Kernel["normals"]>): void {
+export function normals({ out, seed, stream }: Plain<Internals["normals"]>): void {
   const key = streamKey(seed, stream);
   for (let i = 0; i < out.length; i++) out[i] = normal(key, 0, i);
 }
@@ -364,7 +360,9 @@ export function erf(x: number): number {
   return 2 / Math.sqrt(Math.PI) * sum;
 }
 
-/** 1 − erf(x); by the integral of e^(−x² sec²θ) that Craig found where x > 1, by the series else. */
+/**
+ * 1 − erf(x); by the integral of e^(−x² sec²θ) that Craig found where x > 1, by the series else.
+ */
 export function erfc(x: number): number {
   if (x < 0) return 2 - erfc(-x);
   if (x <= 1) return 1 - erf(x);

@@ -1,11 +1,13 @@
-// Rounding to codes that are read in several ways at once. Every reading b has a codebook of its own,
-// values[b][code], with its own scales, target and metric; one code per weight serves all of them.
-// Nested grids are that (the high bits of a code are a level of fewer bits), and a grid whose levels
-// are not all the integers of a range is the case of one reading.
+// Rounding to codes that are read at several widths at once. Every width b has a codebook of its
+// own, values[b][code], with its own scales, target and metric; one code per weight serves all of
+// them. Nested grids are that (the high bits of a code are a level of fewer bits), and a grid whose
+// levels are not all the integers of a range is the case of one width.
 //
-// As in lattice.ts, reading b's loss is Σ_i U_b,ii² (s_b v_b(code_i) − c_b,i)², c_b,i being what its own
-// errors so far make the best value of input i. The code is the one of least Σ_b price_b · loss_b.
+// As in lattice.ts, width b's loss is Σ_i U_b,ii² (s_b v_b(code_i) − c_b,i)², c_b,i being what its
+// own errors so far make the best value of input i. The code is the one of least
+// Σ_b price_b · loss_b.
 
+import { blocksOf } from "./blocks";
 import { product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
 import { f, madd, put } from "./memory";
@@ -17,24 +19,24 @@ const TILE: i32 = 16;
 const ROWS: i32 = 128;
 
 /** Bytes of working memory that `codesSequential` and `codesPolish` need. */
-export function codesBytes(d: i32, readings: i32): i32 {
-  return (2 * ROWS * d * readings + 2 * readings) << 2;
+export function codesBytes(d: i32, widths: i32): i32 {
+  return (2 * ROWS * d * widths + 2 * widths) << 2;
 }
 
 /**
- * The code of least Σ_b a_b (v_b(code) − t_b)², the lowest of equal ones. `wanted` holds the t_b, then
- * the a_b; `codes` is a multiple of four.
+ * The code of least Σ_b a_b (v_b(code) − t_b)², the lowest of equal ones. `terms` holds the t_b,
+ * then the a_b; `codes` is a multiple of four.
  */
-function choose(values: usize, codes: i32, readings: i32, wanted: usize): i32 {
+function choose(values: usize, codes: i32, widths: i32, terms: usize): i32 {
   let best = f32x4.splat(Infinity), chosen = i32x4.splat(0);
   for (let code = 0; code < codes; code += 4) {
     let cost = f32x4.splat(0);
-    for (let b = 0; b < readings; b++) {
+    for (let b = 0; b < widths; b++) {
       const off = f32x4.sub(
         v128.load(values + ((b * codes + code) << 2)),
-        v128.load_splat<f32>(wanted + (b << 2)),
+        v128.load_splat<f32>(terms + (b << 2)),
       );
-      cost = madd(cost, v128.load_splat<f32>(wanted + ((readings + b) << 2)), f32x4.mul(off, off));
+      cost = madd(cost, v128.load_splat<f32>(terms + ((widths + b) << 2)), f32x4.mul(off, off));
     }
     const better = f32x4.lt(cost, best);
     best = v128.bitselect(cost, best, better);
@@ -54,9 +56,10 @@ function choose(values: usize, codes: i32, readings: i32, wanted: usize): i32 {
 }
 
 /**
- * Decides the codes of each row from the last input to the first. Arrays of all readings lie one after
- * another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread (groups ×
- * d). offset (rows) is what a row adds to the values of all codes. Draws are as in `sequential`, with one normal draw per weight for all readings.
+ * Decides the codes of each row from the last input to the first. Arrays of all widths lie one
+ * after another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread
+ * (groups × d). offset (rows) is what a row adds to the values of all codes. Draws are as in
+ * `sequential`, with one normal draw per weight for all widths.
  */
 export function codesSequential(
   target: usize,
@@ -64,7 +67,7 @@ export function codesSequential(
   block: i32,
   values: usize,
   codes: i32,
-  readings: i32,
+  widths: i32,
   offset: usize,
   price: usize,
   u: usize,
@@ -79,8 +82,8 @@ export function codesSequential(
   code: usize,
   work: usize,
 ): void {
-  const all = groups * rows, blocks = (d + block - 1) / block;
-  const wanted = work, errors = work + ((2 * readings) << 2);
+  const all = groups * rows, blocks = blocksOf(d, block);
+  const terms = work, errors = work + ((2 * widths) << 2);
   for (let first = 0; first < all; first += TILE) {
     const last = min(first + TILE, all);
     for (let i = d - 1; i >= 0; i--) {
@@ -91,22 +94,22 @@ export function codesSequential(
           const keys = i32x4.splat(streamKey(seed, stream + row));
           z = tau * f32x4.extract_lane(normal4(keys, i32x4.splat(candidate), i32x4.splat(i)), 0);
         }
-        for (let b = 0; b < readings; b++) {
+        for (let b = 0; b < widths; b++) {
           const factor = u + (((b * groups + group) * d + i) * d << 2);
-          const error = errors + (((row - first) * readings + b) * d << 2);
+          const error = errors + (((row - first) * widths + b) * d << 2);
           const s = f(scale, (b * all + row) * blocks + i / block), pivot = f(factor, i);
           const pull = dot(factor + ((i + 1) << 2), error + ((i + 1) << 2), d - 1 - i);
           const c = f(target, (b * all + row) * d + i) - pull / pivot, step = pivot * s;
-          put(wanted, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
-          put(wanted, readings + b, f(price, b * all + row) * step * step);
+          put(terms, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
+          put(terms, widths + b, f(price, b * all + row) * step * step);
         }
-        const chosen = choose(values, codes, readings, wanted);
+        const chosen = choose(values, codes, widths, terms);
         put(code, row * d + i, <f32> chosen);
-        for (let b = 0; b < readings; b++) {
+        for (let b = 0; b < widths; b++) {
           const s = f(scale, (b * all + row) * blocks + i / block);
           const value = f(values, b * codes + chosen) + f(offset, row);
           const error = s * value - f(target, (b * all + row) * d + i);
-          put(errors, ((row - first) * readings + b) * d + i, error);
+          put(errors, ((row - first) * widths + b) * d + i, error);
         }
       }
     }
@@ -114,8 +117,8 @@ export function codesSequential(
 }
 
 /**
- * Coordinate descent on Σ_b price_b · loss_b, arrays as in `codesSequential`, h as u: each weight in turn
- * moves to its best code given all others, until none moves or after `sweeps` sweeps.
+ * Coordinate descent on Σ_b price_b · loss_b, arrays as in `codesSequential`, h as u: each weight
+ * in turn moves to its best code given all others, until none moves or after `sweeps` sweeps.
  */
 export function codesPolish(
   target: usize,
@@ -123,7 +126,7 @@ export function codesPolish(
   block: i32,
   values: usize,
   codes: i32,
-  readings: i32,
+  widths: i32,
   offset: usize,
   price: usize,
   h: usize,
@@ -134,14 +137,14 @@ export function codesPolish(
   code: usize,
   work: usize,
 ): void {
-  const all = groups * rows, blocks = (d + block - 1) / block, size = ROWS * d;
-  const wanted = work, errors = wanted + ((2 * readings) << 2);
-  const gradients = errors + ((readings * size) << 2);
+  const all = groups * rows, blocks = blocksOf(d, block), size = ROWS * d;
+  const terms = work, errors = terms + ((2 * widths) << 2);
+  const gradients = errors + ((widths * size) << 2);
   for (let g = 0; g < groups; g++) {
     for (let r0 = 0; r0 < rows; r0 += ROWS) {
       const count = min(ROWS, rows - r0), first = g * rows + r0;
-      memory.fill(gradients, 0, (readings * size) << 2);
-      for (let b = 0; b < readings; b++) {
+      memory.fill(gradients, 0, (widths * size) << 2);
+      for (let b = 0; b < widths; b++) {
         for (let r = 0; r < count; r++) {
           for (let i = 0; i < d; i++) {
             const at = (first + r) * d + i;
@@ -159,27 +162,27 @@ export function codesPolish(
           let moved = false;
           for (let i = 0; i < d; i++) {
             const at = (first + r) * d + i, old = <i32> f(code, at);
-            for (let b = 0; b < readings; b++) {
+            for (let b = 0; b < widths; b++) {
               const curvature = f(h, ((b * groups + g) * d + i) * d + i);
               const s = f(scale, (b * all + first + r) * blocks + i / block);
               const slope = f(gradients, (b * ROWS + r) * d + i);
-              put(wanted, b, f(values, b * codes + old) - slope / (curvature * s));
-              put(wanted, readings + b, f(price, b * all + first + r) * curvature * s * s);
+              put(terms, b, f(values, b * codes + old) - slope / (curvature * s));
+              put(terms, widths + b, f(price, b * all + first + r) * curvature * s * s);
             }
-            const next = choose(values, codes, readings, wanted);
+            const next = choose(values, codes, widths, terms);
             if (next == old) continue;
             // What is gained, and what of the move would be lost to rounding errors.
             let gain: f32 = 0, move: f32 = 0;
-            for (let b = 0; b < readings; b++) {
+            for (let b = 0; b < widths; b++) {
               const from = f(values, b * codes + old), to = f(values, b * codes + next);
-              const t = f(wanted, b), a = f(wanted, readings + b);
+              const t = f(terms, b), a = f(terms, widths + b);
               gain += a * ((from - t) * (from - t) - (to - t) * (to - t));
               move += a * (to - from) * (to - from);
             }
             if (!(gain > 1e-6 * move)) continue;
             put(code, at, <f32> next);
             moved = true;
-            for (let b = 0; b < readings; b++) {
+            for (let b = 0; b < widths; b++) {
               const change = f(values, b * codes + next) - f(values, b * codes + old);
               if (change == 0) continue;
               const s = f(scale, (b * all + first + r) * blocks + i / block);

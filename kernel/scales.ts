@@ -1,38 +1,20 @@
-// Scales, and rounding without regard to other weights.
+// Scales: those of least weighted error before rounding, and of least loss for levels that are
+// fixed.
 
+import { blocksOf } from "./blocks";
 import { product } from "./gemm";
+import { level } from "./levels";
 import { f, madd, put } from "./memory";
-import { philox, streamKey, uniform } from "./gaussian";
 import { dot64 } from "./vector";
-
-// @ts-ignore: decorator
-@inline
-export function level(t: f32, lo: f32, hi: f32): f32 {
-  return max<f32>(lo, min<f32>(hi, nearest<f32>(t)));
-}
-
-/** Where the weights of scale `b` begin: scale b % blocks of row b / blocks. */
-// @ts-ignore: decorator
-@inline
-export function blockStart(b: i32, blocks: i32, block: i32, d: i32): i32 {
-  return (b / blocks) * d + (b % blocks) * block;
-}
-
-/** Where they end. */
-// @ts-ignore: decorator
-@inline
-export function blockEnd(b: i32, blocks: i32, block: i32, d: i32): i32 {
-  return (b / blocks) * d + min(d, (b % blocks + 1) * block);
-}
 
 /** A window of levels is judged by every COARSE-th scale. */
 const COARSE: i32 = 4;
 
 /**
  * Grids of least Σ importance_j (s q_j − w_j)²: for each row the first level lo[row], one of the
- * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A factor
- * of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a block of zeros
- * gets the scale 1.
+ * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A
+ * factor of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a
+ * block of zeros gets the scale 1.
  */
 export function gridSearch(
   target: usize,
@@ -49,14 +31,14 @@ export function gridSearch(
   scale: usize,
   lo: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   for (let row = 0; row < groups * rows; row++) {
     const w = target + ((row * d) << 2), h = importance + (((row / rows) * d) << 2);
     const steps = scale + ((row * blocks) << 2);
     let best = f(lows, 0), least: f64 = Infinity;
     for (let i = 0; windows > 1 && i < windows; i++) {
-      const low = f(lows, i);
-      const error = bestScales(w, h, d, block, low, low + span, candidates / COARSE, shrinkFrom, steps);
+      const low = f(lows, i), few = candidates / COARSE;
+      const error = bestScales(w, h, d, block, low, low + span, few, shrinkFrom, steps);
       if (error < least) {
         least = error;
         best = low;
@@ -125,55 +107,9 @@ function weightedError(w: usize, h: usize, n: i32, s: f32, lo: f32, hi: f32): f6
   return total;
 }
 
-/** The nearest level of every weight; those of row r are lo[r] … lo[r] + span. */
-export function nearestLevels(
-  target: usize,
-  scale: usize,
-  block: i32,
-  lo: usize,
-  span: f32,
-  rows: i32,
-  d: i32,
-  q: usize,
-): void {
-  const blocks = (d + block - 1) / block;
-  for (let row = 0; row < rows; row++) {
-    const least = f(lo, row), most = least + span;
-    for (let j = 0; j < d; j++) {
-      const at = row * d + j;
-      put(q, at, level(f(target, at) / f(scale, row * blocks + j / block), least, most));
-    }
-  }
-}
-
-/** The level below or above, up with the probability of the fraction. */
-export function stochasticLevels(
-  target: usize,
-  scale: usize,
-  block: i32,
-  lo: usize,
-  span: f32,
-  rows: i32,
-  d: i32,
-  seed: u32,
-  stream: u32,
-  q: usize,
-): void {
-  const blocks = (d + block - 1) / block;
-  for (let row = 0; row < rows; row++) {
-    const key = streamKey(seed, stream + row), least = f(lo, row), most = least + span;
-    for (let j = 0; j < d; j++) {
-      const at = row * d + j;
-      const t = f(target, at) / f(scale, row * blocks + j / block);
-      const down = floor<f32>(t), up = uniform(philox(j, 0, key)) < <f64> (t - down);
-      put(q, at, max<f32>(least, min<f32>(most, up ? down + 1 : down)));
-    }
-  }
-}
-
 /**
- * The scale of least loss for fixed levels, s = w H q / q H q, where that is positive: for each row,
- * or one for all. `work` holds rows × d floats.
+ * The scale of least loss for fixed levels, s = w H q / q H q, where that is positive: for each
+ * row, or one for all. `work` holds rows × d floats.
  */
 export function refit(
   q: usize,

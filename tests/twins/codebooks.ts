@@ -1,13 +1,15 @@
 /**
- * The twins of the kernel's functions for codes, in plain TypeScript; see {@linkcode CodeKernel}.
+ * The twins of the kernel's functions for codes, in plain TypeScript; see {@linkcode
+ * CodebookKernel}.
  *
  * @module
  */
 
-import type { CodeKernel } from "../../src/kernel/codes.ts";
+import { blocksOf } from "../../src/kernel/arguments.ts";
+import type { CodebookKernel } from "../../src/kernel/codebooks.ts";
 import { normal, type Plain, streamKey } from "./kernel.ts";
 
-/** What one weight's choice depends on, by reading: values of codes, the best value, its price. */
+/** What one weight's choice depends on, by width: values of codes, the best value, its price. */
 interface Choice {
   readonly values: Float32Array;
   readonly codes: number;
@@ -31,13 +33,13 @@ function choose(choice: Choice): number {
 }
 
 /** Sequential rounding to codes: one row and one input at a time. */
-export function codesSequential(args: Plain<CodeKernel["codesSequential"]>): void {
-  const { groups, rows, d, readings, values, offset, target, scale, block, price, code } = args;
+export function codesSequential(args: Plain<CodebookKernel["codesSequential"]>): void {
+  const { groups, rows, d, widths, values, offset, target, scale, block, price, code } = args;
   const { u, spread, tau, candidate, seed, stream } = args;
-  const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
+  const all = groups * rows, blocks = blocksOf(d, block), codes = values.length / widths;
   for (let row = 0; row < all; row++) {
     const group = Math.floor(row / rows), key = streamKey(seed, stream + row);
-    const errors = Array.from({ length: readings }, () => new Float64Array(d));
+    const errors = Array.from({ length: widths }, () => new Float64Array(d));
     for (let i = d - 1; i >= 0; i--) {
       const z = tau === 0 ? 0 : tau * normal(key, candidate, i);
       const scales = errors.map((_, b) => scale[(b * all + row) * blocks + Math.floor(i / block)]);
@@ -62,13 +64,13 @@ export function codesSequential(args: Plain<CodeKernel["codesSequential"]>): voi
 }
 
 /** Coordinate descent over codes: each weight in turn to its best code given all others. */
-export function codesPolish(args: Plain<CodeKernel["codesPolish"]>): void {
-  const { groups, rows, d, readings, values, offset, target, scale, block, price, code } = args;
+export function codesPolish(args: Plain<CodebookKernel["codesPolish"]>): void {
+  const { groups, rows, d, widths, values, offset, target, scale, block, price, code } = args;
   const { h, sweeps } = args;
-  const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
+  const all = groups * rows, blocks = blocksOf(d, block), codes = values.length / widths;
   for (let row = 0; row < all; row++) {
     const group = Math.floor(row / rows);
-    const each = Array.from({ length: readings }, (_, b) => b);
+    const each = Array.from({ length: widths }, (_, b) => b);
     const scaleOf = (b: number, i: number) =>
       scale[(b * all + row) * blocks + Math.floor(i / block)];
     for (let sweep = 0, moved = true; sweep < sweeps && moved; sweep++) {

@@ -2,10 +2,11 @@
 // block's gradient graph. ŵ = s · clip(round(w/s + α)).
 
 import { adam } from "./adam";
+import { blockEnd, blocksOf, blockStart } from "./blocks";
 import { clip4 } from "./clip";
-import { homeward } from "./erf";
+import { erfGradient } from "./erf";
+import { level } from "./levels";
 import { f, madd, put } from "./memory";
-import { blockEnd, blockStart, level } from "./scale";
 import { sumLanes } from "./vector";
 
 /**
@@ -23,7 +24,7 @@ export function attentionForward(
   d: i32,
   out: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   for (let b = 0; b < rows * blocks; b++) {
     const end = blockEnd(b, blocks, block, d), s = f(scale, b), step = f32x4.splat(s);
     const least = f(lo, b / blocks), most = least + span;
@@ -39,11 +40,12 @@ export function attentionForward(
 }
 
 /**
- * One step of Adam on α by g = ∂L/∂ŵ times `unit`, which is overwritten; and slopes[b] = ∂L/∂ log s =
- * Σ g s q, times `unit`, too.
+ * One step of Adam on α by g = ∂L/∂ŵ times `lossScale`, which is overwritten; and
+ * slopes[b] = ∂L/∂ log s = Σ g s q, times `lossScale`, too.
  *
- * ∂L/∂α = s g, by the erf rule (`tau` > 0) times ½ + ½ erf(α/(√2 τ)) where it is positive, else times
- * ½ − ½ erf(α/(√2 τ)); straight through where `tau` is 0. Beyond the grid only the way back counts.
+ * ∂L/∂α = s g, by the erf rule (`tau` > 0) times ½ + ½ erf(α/(√2 τ)) where it is positive, else
+ * times ½ − ½ erf(α/(√2 τ)); straight through where `tau` is 0. Beyond the grid only the way back
+ * counts.
  */
 export function attentionStep(
   alpha: usize,
@@ -57,17 +59,17 @@ export function attentionStep(
   span: f32,
   rows: i32,
   d: i32,
-  unit: f32,
+  lossScale: f32,
   tau: f32,
   rate: f32,
   step: i32,
   slopes: usize,
 ): void {
-  const blocks = (d + block - 1) / block;
+  const blocks = blocksOf(d, block);
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
   const radius = f32x4.splat(inverse);
   for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), s = f(scale, b), factor = s * unit;
+    const end = blockEnd(b, blocks, block, d), s = f(scale, b), factor = s * lossScale;
     const size = f32x4.splat(s), chain = f32x4.splat(factor);
     const least = f(lo, b / blocks), most = least + span;
     const low = f32x4.splat(least), high = f32x4.splat(most);
@@ -86,15 +88,17 @@ export function attentionStep(
       const wished = nearest<f32>(f(w, i) / s + f(alpha, i)), slope = factor * f(g, i);
       rest += slope * level(wished, least, most);
       const a = f32x4.splat(f(alpha, i));
-      const kept = ruled(f32x4.splat(slope), f32x4.splat(wished), a, low, high, radius, tau);
-      put(g, i, f32x4.extract_lane(kept, 0));
+      const lanes = ruled(f32x4.splat(slope), f32x4.splat(wished), a, low, high, radius, tau);
+      put(g, i, f32x4.extract_lane(lanes, 0));
     }
     put(slopes, b, sumLanes(sums) + rest);
   }
   adam(alpha, m, v, g, rows * d, step, rate);
 }
 
-/** Slopes without those that push a level further beyond the grid, by the erf rule if there is a τ. */
+/**
+ * Slopes without those that push a level further beyond the grid, by the erf rule if there is a τ.
+ */
 // @ts-ignore: decorator
 @inline
 function ruled(
@@ -109,6 +113,6 @@ function ruled(
   const zero = f32x4.splat(0);
   const above = v128.and(f32x4.gt(wished, high), f32x4.lt(slope, zero));
   const below = v128.and(f32x4.lt(wished, low), f32x4.gt(slope, zero));
-  const kept = v128.andnot(slope, v128.or(above, below));
-  return tau > 0 ? homeward(kept, alpha, radius) : kept;
+  const inward = v128.andnot(slope, v128.or(above, below));
+  return tau > 0 ? erfGradient(inward, alpha, radius) : inward;
 }

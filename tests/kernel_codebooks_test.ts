@@ -1,34 +1,34 @@
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { level } from "./twins/kernel.ts";
-import * as reference from "./twins/codes.ts";
+import * as reference from "./twins/codebooks.ts";
 import { both, onKernel, random, spd } from "./helpers/kernel_twins.ts";
 
-/** What 16 codes stand for, read as 4, 3 and 2 bits; unevenly spaced in the second reading. */
+/** What 16 codes stand for, read as 4, 3 and 2 bits; unevenly spaced in the second. */
 const VALUES = [
   Array.from({ length: 16 }, (_, code) => code - 8),
   [-5, -5, -3, -3, -2, -2, -1, -1, 0, 0, 1, 1, 2, 2, 4, 4],
   Array.from({ length: 16 }, (_, code) => Math.min(1, Math.floor((code + 2) / 4) - 2)),
 ];
 
-/** A problem of random weights: targets, scales and metrics of each reading differ. */
+/** A problem of random weights: targets, scales and metrics of each width differ. */
 function problem(
-  { groups = 1, rows = 1, d, block = d, readings = 3, seed = 1 }: {
+  { groups = 1, rows = 1, d, block = d, widths = 3, seed = 1 }: {
     groups?: number;
     rows?: number;
     d: number;
     block?: number;
-    readings?: number;
+    widths?: number;
     seed?: number;
   },
 ) {
   const all = groups * rows, blocks = Math.ceil(d / block);
-  const { h, u } = spd(readings * groups, d, seed + 7);
+  const { h, u } = spd(widths * groups, d, seed + 7);
   const base = random(all * d, seed), steps = random(all * blocks, seed + 1);
-  const target = new Float32Array(readings * all * d),
-    scale = new Float32Array(readings * all * blocks);
+  const target = new Float32Array(widths * all * d),
+    scale = new Float32Array(widths * all * blocks);
   const other = random(target.length, seed + 2);
-  for (let b = 0; b < readings; b++) {
+  for (let b = 0; b < widths; b++) {
     for (let i = 0; i < all * d; i++) {
       target[b * all * d + i] = base[i] + 0.1 * other[b * all * d + i];
     }
@@ -40,18 +40,18 @@ function problem(
     groups,
     rows,
     d,
-    readings,
-    values: Float32Array.from(VALUES.slice(0, readings).flat()),
+    widths,
+    values: Float32Array.from(VALUES.slice(0, widths).flat()),
     target,
     scale,
     block,
-    price: random(readings * all, seed + 3).map((value) => 0.2 + Math.abs(value)),
+    price: random(widths * all, seed + 3).map((value) => 0.2 + Math.abs(value)),
     // Small enough to leave most weights within the levels.
     offset: random(all, seed + 5).map((value) => value > 0.5 ? 1 : value < -0.5 ? -1 : 0),
     code: new Float32Array(all * d),
     h,
     u,
-    spread: random(readings * groups * d, seed + 4).map(Math.abs),
+    spread: random(widths * groups * d, seed + 4).map(Math.abs),
     tau: 0,
     candidate: 0,
     seed: 9,
@@ -64,8 +64,8 @@ const SHAPES = [
   { rows: 0, d: 4 },
   { rows: 3, d: 1 },
   { rows: 5, d: 15, block: 4 },
-  { rows: 2, d: 16, readings: 1 },
-  { rows: 3, d: 17, block: 16, readings: 2 },
+  { rows: 2, d: 16, widths: 1 },
+  { rows: 3, d: 17, block: 16, widths: 2 },
   { groups: 7, rows: 1, d: 9 },
   { groups: 2, rows: 20, d: 33 },
   { rows: 3, d: 70, block: 32 },
@@ -73,11 +73,11 @@ const SHAPES = [
 
 /** Σ price · (ŵ − w) H (ŵ − w)ᵀ of each row. */
 function objective(args: ReturnType<typeof problem>): number[] {
-  const { groups, rows, d, readings, values, offset, target, scale, block, price, code, h } = args;
-  const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / readings;
+  const { groups, rows, d, widths, values, offset, target, scale, block, price, code, h } = args;
+  const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / widths;
   return Array.from({ length: all }, (_, row) => {
     let sum = 0;
-    for (let b = 0; b < readings; b++) {
+    for (let b = 0; b < widths; b++) {
       const error = Float64Array.from({ length: d }, (_, i) => {
         const s = scale[(b * all + row) * blocks + Math.floor(i / block)];
         return s * (values[b * codes + code[row * d + i]] + offset[row]) -
@@ -104,9 +104,9 @@ Deno.test("codesSequential: agrees with the twin, with and without draws", () =>
   }
 });
 
-Deno.test("codesSequential: one reading of all integers is the nearest plane", () => {
+Deno.test("codesSequential: one width of all integers is the nearest plane", () => {
   const args = {
-    ...problem({ groups: 2, rows: 5, d: 40, readings: 1 }),
+    ...problem({ groups: 2, rows: 5, d: 40, widths: 1 }),
     offset: new Float32Array(10),
   };
   const { code } = onKernel("codesSequential", args).args;
@@ -127,7 +127,7 @@ Deno.test("codes: among equal ones the lowest, at ties as elsewhere", () => {
   const one = Float32Array.of(1), identity = new Float32Array(d * d);
   for (let i = 0; i < d; i++) identity[i * d + i] = 1;
   const args = {
-    ...problem({ d, readings: 1 }),
+    ...problem({ d, widths: 1 }),
     target,
     scale: one,
     price: one,
@@ -148,7 +148,7 @@ Deno.test("codes: among equal ones the lowest, at ties as elsewhere", () => {
 Deno.test("codesPolish: agrees with the twin, and never raises the objective", () => {
   for (const shape of SHAPES) {
     const start = problem(shape);
-    // The nearest codes of the first reading.
+    // The nearest codes of the first width.
     const { scale, target, d, block } = start, blocks = Math.ceil(d / block);
     start.code.forEach((_, at) => {
       const s = scale[Math.floor(at / d) * blocks + Math.floor(at % d / block)];
@@ -165,7 +165,7 @@ Deno.test("codesPolish: agrees with the twin, and never raises the objective", (
 
 Deno.test("codes: agree with the twins past a tile of rows and a product's panels", () => {
   for (const shape of [{ rows: 3, d: 300, block: 100 }, { rows: 140, d: 12 }]) {
-    const args = problem({ ...shape, readings: 2 });
+    const args = problem({ ...shape, widths: 2 });
     const rounded = both("codesSequential", reference.codesSequential, args);
     assertEquals(rounded.kernel.code, rounded.twin.code);
     const polished = both("codesPolish", reference.codesPolish, { ...rounded.kernel, sweeps: 3 });
@@ -183,10 +183,10 @@ Deno.test("codes: to the last bit the same, however rows and groups are split", 
     const expected = find(whole), parts = groups > 1 ? groups : rows;
     for (const [from, to] of [[0, 1], [1, 8], [parts - 6, parts]]) {
       const perGroup = groups > 1 ? rows : 1, first = from * perGroup, last = to * perGroup;
-      /** Elements from … to − 1 of each reading's part of an array. */
+      /** Elements from … to − 1 of each width's part of an array. */
       const take = (array: Float32Array, count: number, a: number, b: number) => {
-        const width = array.length / count / whole.readings, out: number[] = [];
-        for (let r = 0; r < whole.readings; r++) {
+        const width = array.length / count / whole.widths, out: number[] = [];
+        for (let r = 0; r < whole.widths; r++) {
           out.push(...array.subarray((r * count + a) * width, (r * count + b) * width));
         }
         return Float32Array.from(out);

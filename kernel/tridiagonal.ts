@@ -1,5 +1,4 @@
-// For coding lengths: log det(I + c·W Wᵀ) is wanted for many factors c. So W Wᵀ is reduced to
-// tridiagonal form once; then each determinant costs a short recurrence (`codingLength` in src/kernel/kernel.ts).
+// W Wᵀ in tridiagonal form: its eigenvalues, and what is a function of them, are cheap from there.
 // All in float64: the small eigenvalues are what long codes are about.
 
 import { dot64 } from "./vector";
@@ -31,14 +30,14 @@ export function tridiagonal(w: usize, n: i32, d: i32, a: usize, out: usize): voi
       set(a, j * n + i, value);
     }
   }
-  const beside = out + (n << 3), v = beside + (n << 3), p = v + (n << 3);
+  const offDiagonal = out + (n << 3), v = offDiagonal + (n << 3), p = v + (n << 3);
   for (let k = 0; k < n - 1; k++) {
     // The reflection that turns column k below the diagonal into (length, 0, …).
     const rest = n - k - 1, column = a + ((k * n + k + 1) << 3);
     set(out, k, g(a, k * n + k));
     const squares = dotDouble(column, column, rest);
     const head = g(column, 0), length = head > 0 ? -Math.sqrt(squares) : Math.sqrt(squares);
-    set(beside, k, length);
+    set(offDiagonal, k, length);
     const norm = squares - head * length; // vᵀv / 2
     if (!(norm > 0)) continue;
     memory.copy(v, column, rest << 3);
@@ -51,7 +50,8 @@ export function tridiagonal(w: usize, n: i32, d: i32, a: usize, out: usize): voi
     const share = dotDouble(p, v, rest) / (2 * norm);
     for (let i = 0; i < rest; i++) set(p, i, g(p, i) - share * g(v, i));
     for (let i = 0; i < rest; i++) {
-      const row = corner + ((i * n) << 3), left = f64x2.splat(g(v, i)), right = f64x2.splat(g(p, i));
+      const row = corner + ((i * n) << 3);
+      const left = f64x2.splat(g(v, i)), right = f64x2.splat(g(p, i));
       let j = 0;
       for (; j + 2 <= rest; j += 2) {
         const at = j << 3;
