@@ -32,27 +32,24 @@ export type { ExternalData } from "./src/onnx/tensor.ts";
 export type { Grid } from "./src/weights/grid.ts";
 export type { GramPlan } from "./src/weights/layer.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
-export { type Plan, plan } from "./src/plan/plan.ts";
+export { makePlan as plan, type Plan } from "./src/plan/plan.ts";
 export type { LayerPlan } from "./src/weights/layer.ts";
 export type { BitBudget, MixedBits } from "./src/plan/bits.ts";
 export type { Strategy } from "./src/strategies/strategies.ts";
 export { chooseBits, type ChooseBitsOptions } from "./src/allocate/choose.ts";
-export type {
-  ActivationBits,
-  Format,
-  Override,
-  PlanOptions,
-  RangeMethod,
-  Width,
-} from "./src/plan/options.ts";
+export type { Override, PlanOptions, RangeMethod, Width } from "./src/plan/options.ts";
 export type { RoundingMethod } from "./src/round/methods.ts";
+export type { FormatName as Format } from "./src/formats/formats.ts";
+export type { ActivationBits } from "./src/weights/rounding.ts";
 export type { Granularity } from "./src/weights/granularity.ts";
-export type { Layout, NBits, PlaneWidth, Storage } from "./src/weights/storage.ts";
-export type { SkippedTable, TablePlan, TableSkipReason } from "./src/plan/tables.ts";
-export type { Geometry, Skipped, SkipReason, Target } from "./src/weights/targets.ts";
+export type { NBits, Storage } from "./src/weights/storage.ts";
+export type { Layout, PlaneWidth } from "./src/formats/planes.ts";
+export type { SkippedTable, TableSkipReason } from "./src/plan/tables.ts";
+export type { TablePlan } from "./src/weights/table.ts";
+export type { Geometry, Skipped, SkipReason, Target } from "./src/weights/target.ts";
 export { quantize, type Quantized, type QuantizeOptions } from "./src/quantize/quantize.ts";
 export { cut, type CutOptions } from "./src/emit/narrow.ts";
-export type { NestedFormat } from "./src/emit/nested.ts";
+export type { NestedFormat } from "./src/formats/format.ts";
 export { sweep, type SweepOptions } from "./src/quantize/sweep.ts";
 export type { SweepPoint, SweepReport } from "./src/report/sweep_report.ts";
 export { renderSweep } from "./src/report/sweep.ts";

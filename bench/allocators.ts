@@ -11,7 +11,7 @@
 import { AttuneError } from "../src/errors.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { STRATEGIES, type Strategy, strategyNames } from "../src/strategies/strategies.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import type { Backend } from "../src/runtime/backends.ts";
 import { startPool } from "../src/workers/start.ts";
 import { openSamples } from "../src/samples/open.ts";
@@ -68,7 +68,7 @@ export async function allocators(options: BenchOptions): Promise<Section> {
 
 /** Every strategy at every average, from one calibration. */
 async function sweepOf(subject: Subject, options: BenchOptions): Promise<string[][]> {
-  const made = plan(readModel(subject.model), { activationBits: "none", format: "float" });
+  const made = makePlan(readModel(subject.model), { activationBits: "none", format: "float" });
   const { inputs } = made.graph;
   const preset = subject.flags[subject.flags.indexOf("--preprocess") + 1] as "imagenet" | "signed";
   const open = (path: string, limit?: number) =>

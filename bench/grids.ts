@@ -12,7 +12,7 @@ import type { Evaluation } from "../src/evaluate/metrics.ts";
 import { raiseOpset } from "../src/graph/raise_opset.ts";
 import { copyModel, type Model } from "../src/onnx/model.ts";
 import { readModel, writeModel } from "../src/onnx/file.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import {
   type BenchOptions,
   evaluateFile,
@@ -87,7 +87,7 @@ function order(name: string): number {
 function highBits({ model }: Subject, path: string, bits: number): Model {
   const made = copyModel(readModel(path));
   raiseOpset(made, 21);
-  const { layers } = plan(readModel(model), { bits, activationBits: "none" });
+  const { layers } = makePlan(readModel(model), { bits, activationBits: "none" });
   const cutter = new Cutter(made, "qdq");
   for (const { target, note } of layers) {
     if (note === undefined) cutter.cutWeight(target.weight, 8, bits);

@@ -19,9 +19,9 @@ import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { typeNamed } from "../src/onnx/tensor.ts";
 import { levelWindows } from "../src/weights/levels.ts";
 import type { RoundingMethod } from "../src/round/methods.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
 import type { LayerPlan } from "../src/weights/layer.ts";
-import { readWeight } from "../src/weights/targets.ts";
+import { readWeight } from "../src/weights/matrix.ts";
 import type { Problem } from "../src/round/problem.ts";
 import type { Solution } from "../src/round/solve.ts";
 import type { EnginePool } from "../src/workers/pool.ts";
@@ -106,7 +106,7 @@ export async function problemsOf(
   pool: EnginePool,
   limit: number,
 ): Promise<MakeProblem[]> {
-  const made = plan(readModel(path), { activationBits: "none", format: "float", edgeBits: 2 });
+  const made = makePlan(readModel(path), { activationBits: "none", format: "float", edgeBits: 2 });
   const preset = flags[flags.indexOf("--preprocess") + 1] as "imagenet" | "signed";
   const preprocess = { preset, resize: "none" } as const;
   const set = await openSamples(calib, { inputs: made.graph.inputs, preprocess, limit });

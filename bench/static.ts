@@ -17,7 +17,7 @@ import { readModel, writeModel } from "../src/onnx/file.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { type DataType, typeNamed } from "../src/onnx/tensor.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
 import { onnxruntime, type OnnxRuntimeModule, type Value } from "../src/runtime/session.ts";
 import { openSamples } from "../src/samples/open.ts";
 import type { PreprocessPreset } from "../src/samples/preprocess.ts";
@@ -48,7 +48,7 @@ function gridOver(least: number, most: number): ActivationGrid {
 }
 
 const [path, data, limit, out, preset = "imagenet"] = Deno.args;
-const made = plan(readModel(path), { bits: 8 }), { inputs } = made.graph;
+const made = makePlan(readModel(path), { bits: 8 }), { inputs } = made.graph;
 const threads = availableParallelism();
 const runtime = onnxruntime(ort as unknown as OnnxRuntimeModule, { threads });
 const session = await runtime.open(sessionBytes(rangeModel(made)));

@@ -19,7 +19,7 @@
 export { AttuneError, type ErrorCode } from "./errors.ts";
 export { type OnProgress, type ProgressEvent } from "./progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
-export { type Plan, plan } from "./plan/plan.ts";
+export { makePlan as plan, type Plan } from "./plan/plan.ts";
 export type { PlanOptions } from "./plan/options.ts";
 export type { MixedBits } from "./plan/bits.ts";
 export { chooseBits, type ChooseBitsOptions } from "./allocate/choose.ts";

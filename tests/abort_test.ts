@@ -9,7 +9,7 @@ import { AttuneError } from "../src/errors.ts";
 import { evaluate } from "../src/evaluate/evaluate.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { serializeModel } from "../src/onnx/model.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import type { OnProgress } from "../src/progress.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { workerPort } from "../src/workers/ports.ts";
@@ -73,8 +73,8 @@ const shapes = join(root, "examples/shapes");
 
 Deno.test("an abort at any moment of any stage ends the job, and the pool can be used further", async () => {
   const model = readModel(join(shapes, "shapes.onnx"));
-  const made = plan(model, { bits: 3 }), { inputs } = made.graph;
-  const mixed = plan(model, {
+  const made = makePlan(model, { bits: 3 }), { inputs } = made.graph;
+  const mixed = makePlan(model, {
     bits: { kind: "budget", budget: { kind: "average", bits: 3 }, strategy: "measured" },
   });
   const set = await openSamples(join(shapes, "calib"), { inputs, limit: 24 });

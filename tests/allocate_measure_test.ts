@@ -14,7 +14,7 @@ import { floatTensor } from "../src/onnx/tensor.ts";
 import type { BitBudget, MixedBits } from "../src/plan/bits.ts";
 import type { Strategy } from "../src/strategies/strategies.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { renderSweep } from "../src/report/sweep.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
@@ -87,7 +87,9 @@ const average = (bits: number, strategy?: Strategy) =>
 
 async function measured(model = network(), gradients = false): Promise<LayerMeasures[]> {
   using pool = inlinePool(await loadBackend("web"));
-  return await measureLayers(plan(model, average(4)), { source: samples(), pool }, { gradients });
+  return await measureLayers(makePlan(model, average(4)), { source: samples(), pool }, {
+    gradients,
+  });
 }
 
 Deno.test("errors fall with the width, and the outputs' share of them adds up to the truth", async () => {
@@ -102,8 +104,10 @@ Deno.test("errors fall with the width, and the outputs' share of them adds up to
     assert(outputs!.trace > 0 && outputs!.sensitivity > 0);
   }
   using pool = inlinePool(await loadBackend("web"));
-  const { allocation } = allocate(plan(network(), average(4)), measures);
-  const { report } = await quantize(plan(network(), average(4)), samples(96), pool, { heldOut: 6 });
+  const { allocation } = allocate(makePlan(network(), average(4)), measures);
+  const { report } = await quantize(makePlan(network(), average(4)), samples(96), pool, {
+    heldOut: 6,
+  });
   assertEquals(report.allocation!.layers.map(({ bits }) => bits).length, 5);
   // Errors of layers add up, about: six samples and repairs of later layers make it no equation.
   const ratio = allocation!.loss! / report.check!.mseToFloat;
@@ -133,7 +137,7 @@ Deno.test("every strategy meets every budget, and more budget never means more l
   for (const strategy of strategies) {
     let before = Infinity;
     for (const bits of [2, 2.7, 3, 4, 5.5, 8]) {
-      const { allocation, layers } = allocate(plan(model, average(bits, strategy)), measures);
+      const { allocation, layers } = allocate(makePlan(model, average(bits, strategy)), measures);
       const used = layers.filter((layer) => layer.note === undefined)
         .reduce((sum, { bits, target: t }) => sum + bits * t.groups * t.rows * t.depth, 0);
       assertAlmostEquals(allocation!.averageBits, used / total, 1e-9);
@@ -142,17 +146,17 @@ Deno.test("every strategy meets every budget, and more budget never means more l
       if (strategy === "measured") {
         assert(allocation!.loss! <= before);
         before = allocation!.loss!;
-        const even = allocateUniform(plan(model, average(bits)), measures, Math.floor(bits));
+        const even = allocateUniform(makePlan(model, average(bits)), measures, Math.floor(bits));
         assert(allocation!.loss! <= even.allocation!.loss!, "worse than one width for all");
       }
     }
-    const first = allocate(plan(model, average(8, strategy)), measures).layers;
+    const first = allocate(makePlan(model, average(8, strategy)), measures).layers;
     assertEquals(first.map(({ bits }) => bits), [8, 8, 8, 8, 8]);
   }
   // First and last keep their width, overrides theirs, and neither counts.
   const overrides = [{ pattern: "wide", bits: 5 }];
   const kept = allocate(
-    plan(model, { ...average(3), edgeBits: 6, overrides }),
+    makePlan(model, { ...average(3), edgeBits: 6, overrides }),
     measures.map((own) => own.layer.target.name === "wide" ? { ...own, free: false } : own),
   );
   assertEquals(kept.layers[0].bits, 6);
@@ -165,7 +169,7 @@ Deno.test("sizes and losses are predicted, and kept", async () => {
   using pool = inlinePool(await loadBackend("web"));
   for (const activationBits of ["none", 8] as const) {
     for (const bits of [4, 8]) {
-      const open = plan(network(), { bits, activationBits });
+      const open = makePlan(network(), { bits, activationBits });
       const { model } = await quantize(open, samples(), pool, { heldOut: 0 });
       const predicted = allocateUniform(open, measures, bits).allocation!.bytes;
       const size = serializeModel(model).length;
@@ -174,12 +178,12 @@ Deno.test("sizes and losses are predicted, and kept", async () => {
     }
   }
   const size = (bytes: number) => budgeted({ kind: "size", bytes });
-  const { allocation } = allocate(plan(network(), size(5000)), measures);
+  const { allocation } = allocate(makePlan(network(), size(5000)), measures);
   assert(allocation!.bytes <= 5000, `${allocation!.bytes}`);
-  const few = assertThrows(() => allocate(plan(network(), size(500)), measures), AttuneError);
+  const few = assertThrows(() => allocate(makePlan(network(), size(500)), measures), AttuneError);
   assert(/500 bytes small: with 2 bits it has/.test(few.message), few.message);
   const loss = (error: number) =>
-    allocate(plan(network(), budgeted({ kind: "loss", error })), measures);
+    allocate(makePlan(network(), budgeted({ kind: "loss", error })), measures);
   const [loose, tight] = [0.05, 0.001].map((error) => loss(error).allocation!);
   assert(loose.loss! <= 0.05 && tight.loss! <= 0.001 && tight.averageBits > loose.averageBits);
   const none = assertThrows(() => loss(1e-9), AttuneError);
@@ -189,7 +193,7 @@ Deno.test("sizes and losses are predicted, and kept", async () => {
 Deno.test("the number of engines changes no width and no figure", async () => {
   const figures = async (threads: number) => {
     using pool = await startPool({ threads });
-    const open = plan(network(), average(3));
+    const open = makePlan(network(), average(3));
     const measures = await measureLayers(open, { source: samples(), pool });
     return JSON.stringify([
       measures.map(({ outputs, weightErrors }) => [outputs, weightErrors]),
@@ -200,7 +204,7 @@ Deno.test("the number of engines changes no width and no figure", async () => {
 });
 
 Deno.test("without samples weights decide, and what needs samples says so", async () => {
-  const chosen = await chooseBits(plan(network(), average(3)));
+  const chosen = await chooseBits(makePlan(network(), average(3)));
   const { allocation, layers } = chosen;
   assertEquals([allocation!.basis, allocation!.loss], ["weights", undefined]);
   // The largest layer gets the fewest bits: each of them would cost most.
@@ -208,14 +212,14 @@ Deno.test("without samples weights decide, and what needs samples says so", asyn
   assertEquals(await chooseBits(chosen), chosen);
   for (const strategy of ["gradient", "hessian-trace", "measured"] as const) {
     const error = await assertRejects(
-      () => chooseBits(plan(network(), average(3, strategy))),
+      () => chooseBits(makePlan(network(), average(3, strategy))),
       AttuneError,
     );
     assertEquals(error.code, "bad-option");
     assert(error.message.includes(strategy) && error.message.includes("--data"), error.message);
   }
   const clusters: MixedBits = { kind: "clusters", widths: [2, 4, 8] };
-  const grouped = await chooseBits(plan(network(), { ...floats, bits: clusters }));
+  const grouped = await chooseBits(makePlan(network(), { ...floats, bits: clusters }));
   for (const { bits } of grouped.layers) assert([2, 4, 8].includes(bits));
   assertEquals(new Set(grouped.layers.slice(1, 4).map(({ bits }) => bits)).size, 3);
   assertEquals(grouped.allocation!.strategy, "clusters");
@@ -231,7 +235,7 @@ Deno.test("options that make no sense are refused by their value", () => {
     [{ kind: "clusters", widths: [2, 9] }, "the widths 2, 9"],
   ];
   for (const [bits, text] of cases) {
-    const error = assertThrows(() => plan(network(), { bits }), AttuneError);
+    const error = assertThrows(() => makePlan(network(), { bits }), AttuneError);
     assertEquals(error.code, "bad-option");
     assert(error.message.includes(text), error.message);
   }
@@ -241,12 +245,12 @@ Deno.test("an operator without a gradient is named, and only that strategy needs
   using pool = inlinePool(await loadBackend("web"));
   const source = { source: samples(), pool }, model = network("Softsign");
   const error = await assertRejects(
-    () => chooseBits(plan(model, average(3, "gradient")), source),
+    () => chooseBits(makePlan(model, average(3, "gradient")), source),
     AttuneError,
   );
   assertEquals(error.code, "bad-option");
   assert(/relu0.*Softsign/.test(error.message), error.message);
-  const { allocation } = await chooseBits(plan(model, average(3)), { source: samples(), pool });
+  const { allocation } = await chooseBits(makePlan(model, average(3)), { source: samples(), pool });
   assertEquals(allocation!.basis, "outputs");
 });
 
@@ -272,7 +276,7 @@ Deno.test("layers that share a weight get one width, and pay once", async () => 
     outputs: ["y"],
   });
   using pool = inlinePool(await loadBackend("web"));
-  const { report } = await quantize(plan(model, average(3)), samples(), pool);
+  const { report } = await quantize(makePlan(model, average(3)), samples(), pool);
   const [, one, two] = report.allocation!.layers;
   assertEquals(one.bits, two.bits);
   assert(one.loss! > 0 && two.loss === 0);
@@ -285,7 +289,7 @@ Deno.test("a batch that the model fixes is measured, gradients included", async 
 });
 
 Deno.test("the weights tell the same with and without an engine", () => {
-  const measures = measureWeights(plan(network(), average(3)));
+  const measures = measureWeights(makePlan(network(), average(3)));
   for (const { spectrum, weights } of measures) {
     assertEquals(spectrum.groups * spectrum.rows * spectrum.depth, weights);
     assert(spectrum.eigenvalues.every((value) => value >= 0));
@@ -295,7 +299,7 @@ Deno.test("the weights tell the same with and without an engine", () => {
 Deno.test("a sweep compares budgets on samples that it was not calibrated on", async () => {
   using pool = inlinePool(await loadBackend("web"));
   const stages = new Set<string>(), written: number[] = [];
-  const report = await sweep(plan(network(), {}), samples(64), pool, {
+  const report = await sweep(makePlan(network(), {}), samples(64), pool, {
     averages: [2, 3, 4.5, 8],
     strategies: ["coding-length", "measured"],
     onProgress: ({ stage }) => stages.add(stage),
@@ -321,6 +325,6 @@ Deno.test("a sweep compares budgets on samples that it was not calibrated on", a
   assertEquals([...stages], ["read samples", "measure", "compare"]);
   const page = renderSweep(report);
   assertEquals(page.match(/<circle/g)!.length, 11);
-  const few = await assertRejects(() => sweep(plan(network()), samples(3), pool), AttuneError);
+  const few = await assertRejects(() => sweep(makePlan(network()), samples(3), pool), AttuneError);
   assertEquals(few.code, "bad-data");
 });

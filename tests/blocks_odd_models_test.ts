@@ -7,7 +7,7 @@ import { assertEquals } from "std/assert/equals.js";
 import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import type { BlockReport } from "../src/report/report.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
@@ -67,7 +67,7 @@ async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
     }
   }
   using pool = inlinePool(await loadBackend("web"));
-  const made = plan(model, { bits: 2, edgeBits: 2, activationBits: "none" });
+  const made = makePlan(model, { bits: 2, edgeBits: 2, activationBits: "none" });
   const { report } = await quantize(made, samples(), pool, {
     reconstruction: { kind: "blocks", iterations: 12 },
     heldOut: 4,

@@ -17,7 +17,7 @@ import {
 import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -85,19 +85,19 @@ async function run(
   activationBits: 4 | 8 | "none" = "none",
 ) {
   using pool = inlinePool(await loadBackend("web"));
-  return await quantize(plan(model, { bits: 2, activationBits }), samples(400), pool, options);
+  return await quantize(makePlan(model, { bits: 2, activationBits }), samples(400), pool, options);
 }
 
 const namesOf = (model: Model) =>
-  cutBlocks(plan(model)).map(({ steps }) => steps.flat().map((layer) => layer.target.name));
+  cutBlocks(makePlan(model)).map(({ steps }) => steps.flat().map((layer) => layer.target.name));
 
 Deno.test("cutBlocks: residual blocks stay whole, runs of layers are joined, all nodes are in one", () => {
   assertEquals(namesOf(residual()), [
     ["stem", "block1/one", "block1/two"],
     ["block2/one", "block2/two", "head"],
   ]);
-  const { graph } = plan(residual());
-  const blocks = cutBlocks(plan(residual()));
+  const { graph } = makePlan(residual());
+  const blocks = cutBlocks(makePlan(residual()));
   assertEquals(blocks.map(({ start }) => start), [0, ...blocks.slice(0, -1).map(({ end }) => end)]);
   assertEquals(blocks.at(-1)!.end, graph.nodes.length);
   assertEquals(blocks.map(({ inputs, outputs }) => [inputs, outputs]), [
@@ -119,7 +119,7 @@ Deno.test("cutBlocks: a chain is cut into threes where its tensors are small", (
     ),
     outputs: ["t7"],
   });
-  const made = plan(model);
+  const made = makePlan(model);
   const shapes = new Map(
     ["x", "t1", "t2", "t3", "t4", "t5", "t6", "t7"].map((name, i) => [
       name,
@@ -156,7 +156,7 @@ Deno.test("cutBlocks: long skips make one block of what cannot be cut cleanly, u
     initializers: Array.from({ length: n }, (_, i) => scaled(`w${i}`, [4, 4, 1, 1], i)),
     outputs: ["y"],
   });
-  const blocks = cutBlocks(plan(model));
+  const blocks = cutBlocks(makePlan(model));
   assertEquals(blocks.reduce((sum, { steps }) => sum + steps.length, 0), n);
   assert(blocks.every(({ steps }) => steps.length <= 12));
   // What only passes a block is not its output.
@@ -182,7 +182,7 @@ Deno.test("blocks: learning makes the model better, the same for any number of w
   for (const threads of [2, 3]) {
     using pool = await startPool({ threads });
     assertEquals(pool.clients.length, threads);
-    const made = plan(residual(), { bits: 2, activationBits: "none" });
+    const made = makePlan(residual(), { bits: 2, activationBits: "none" });
     const { model } = await quantize(made, samples(400), pool, learning);
     assertEquals(serializeModel(model), serializeModel(learned.model));
   }
@@ -229,7 +229,7 @@ Deno.test("blocks: a fixed batch, and what stays as it was rounded", async () =>
     'node "running" (CumSum) has no gradient here',
   ]);
   const few = await quantize(
-    plan(residual(), { bits: 2 }),
+    makePlan(residual(), { bits: 2 }),
     samples(6),
     inlinePool(await loadBackend("web")),
     learning,
@@ -291,7 +291,12 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
     using pool = inlinePool({ ...await loadBackend("web"), name: "other" });
     await assertRejects(
       () =>
-        quantize(plan(residual(), { bits: 2, activationBits: "none" }), samples(400), pool, again),
+        quantize(
+          makePlan(residual(), { bits: 2, activationBits: "none" }),
+          samples(400),
+          pool,
+          again,
+        ),
       AttuneError,
       'backend was "web", is "other"',
     );
@@ -302,7 +307,7 @@ Deno.test("checkpoint: an interrupted job goes on to the same bytes, blocks or n
     await assertRejects(
       () =>
         quantize(
-          plan(residual(), { bits: 2, activationBits: "none" }),
+          makePlan(residual(), { bits: 2, activationBits: "none" }),
           samples(392),
           inline,
           again,

@@ -198,7 +198,8 @@ Deno.test("a packed file has the size of its bits, computes what was simulated, 
     const job = [model, "--bits", "3", "--format", "packed", "--activation-bits", "none"];
     const planned = JSON.parse((await attune(...job, "--dry-run", "--json")).stdout);
     assertEquals(planned.layers[3].storage, {
-      kind: "packed",
+      format: "packed",
+      bits: 3,
       layout: { kind: "planes", widths: [2, 1] },
     });
     const shown = await attune(model, "--format", "matmulnbits", "--dry-run");

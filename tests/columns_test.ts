@@ -4,7 +4,8 @@ import { gatherColumns, positionCount } from "../src/engine/columns.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { type AttributeValue, makeNode } from "../src/onnx/model.ts";
 import { floatTensor, readFloats } from "../src/onnx/tensor.ts";
-import { findTargets, readWeight, toTensorOrder } from "../src/weights/targets.ts";
+import { findTargets } from "../src/weights/targets.ts";
+import { readWeight, toTensorOrder } from "../src/weights/matrix.ts";
 import { build, noise, runModel, value } from "./helpers/models.ts";
 
 interface Case {

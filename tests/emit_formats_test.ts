@@ -9,16 +9,17 @@ import { join } from "node:path";
 import { buildModel, dequantize, type Parts } from "../src/emit/build.ts";
 import { extract } from "../src/graph/extract.ts";
 import { type Model, parseModel, serializeModel } from "../src/onnx/model.ts";
-import type { Format, PlanOptions } from "../src/plan/options.ts";
+import type { PlanOptions } from "../src/plan/options.ts";
+import type { FormatName } from "../src/formats/formats.ts";
 import type { Granularity } from "../src/weights/granularity.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
-import { toTensorOrder } from "../src/weights/targets.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
+import { toTensorOrder } from "../src/weights/matrix.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import type { OpenOptions, Runtime, Value } from "../src/runtime/session.ts";
 import { everyLayer, LAYER_NAMES, layerFeeds, madeUpParts } from "./helpers/layers.ts";
 
 const RUNTIMES: readonly Runtime[] = [await loadBackend("web"), await loadBackend("node")];
-const FILES: readonly Format[] = ["qdq", "packed", "matmulnbits"];
+const FILES: readonly FormatName[] = ["qdq", "packed", "matmulnbits"];
 const GRANULARITIES: readonly Granularity[] = [
   { kind: "tensor" },
   { kind: "channel" },
@@ -60,7 +61,7 @@ for (const granularity of GRANULARITIES) {
       const options = { bits, edgeBits: bits, granularity, format };
 
       Deno.test(`weights only are what was rounded, level by level: ${name}`, async () => {
-        const made = plan(everyLayer(), { ...options, activationBits: "none" });
+        const made = makePlan(everyLayer(), { ...options, activationBits: "none" });
         for (const windows of ["usual", "second", "turns"] as const) {
           const parts = madeUpParts(made, { windows });
           const file = buildModel(made, parts, format);
@@ -82,7 +83,7 @@ for (const granularity of GRANULARITIES) {
       });
 
       Deno.test(`integer activations agree with the simulation: ${name}`, async () => {
-        const made = plan(everyLayer(), { ...options, activationBits: 8 });
+        const made = makePlan(everyLayer(), { ...options, activationBits: 8 });
         const parts = madeUpParts(made, { windows: "turns" });
         const file = buildModel(made, parts, format);
         // One level of an output, where integer kernels round the other way.
@@ -97,7 +98,7 @@ for (const format of ["qdq", "packed"] as const) {
     Deno.test(`4-bit activations agree with the simulation: ${format}, ${granularity.kind}`, async () => {
       for (const bits of [3, 8]) {
         const options = { bits, edgeBits: bits, granularity, format };
-        const made = plan(everyLayer(), { ...options, activationBits: 4 });
+        const made = makePlan(everyLayer(), { ...options, activationBits: 4 });
         const parts = madeUpParts(made, { windows: "turns", activationBits: 4 });
         const file = buildModel(made, parts, format);
         // Half the way between two levels either is right.
@@ -109,7 +110,7 @@ for (const format of ["qdq", "packed"] as const) {
 
 /** Whether a layer of `made` has an operator of its own. */
 function hasNBits({ layers }: Plan): boolean {
-  return layers.some(({ storage }) => storage.kind === "matmulnbits");
+  return layers.some(({ storage }) => storage.format === "matmulnbits");
 }
 
 /** Asserts that every output of `file` is within `most` of the simulation's, and few are off at all. */
@@ -151,7 +152,7 @@ async function optimized(model: Model, level: "basic" | "all"): Promise<string[]
 
 /** A packed file of the layers `names`. */
 function packed(names: readonly string[], options: PlanOptions): Model {
-  const made = plan(everyLayer(names), { bits: 3, edgeBits: 3, format: "packed", ...options });
+  const made = makePlan(everyLayer(names), { bits: 3, edgeBits: 3, format: "packed", ...options });
   return buildModel(made, madeUpParts(made, { windows: "turns" }), "packed");
 }
 
@@ -197,7 +198,7 @@ Deno.test("packed weights beside integer activations reach the integer kernels",
 
 Deno.test("MatMulNBits is written where it is asked for, and nowhere else", () => {
   const operators = (options: PlanOptions) => {
-    const made = plan(everyLayer(), options);
+    const made = makePlan(everyLayer(), options);
     const { node } = buildModel(made, madeUpParts(made), made.options.format).proto.graph;
     return node.filter(({ opType }) => opType === "MatMulNBits").map(({ name }) => name);
   };

@@ -13,8 +13,8 @@ import {
 } from "../src/formats/packing.ts";
 import { AttuneError } from "../src/errors.ts";
 import { planeBytes, planesOf } from "../src/formats/planes.ts";
-import type { Layout, PlaneWidth } from "../src/weights/storage.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
+import type { Layout, PlaneWidth } from "../src/formats/planes.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { serializeModel } from "../src/onnx/model.ts";
 import { everyLayer, LAYER_NAMES, layerFeeds, madeUpParts } from "./helpers/layers.ts";
@@ -99,10 +99,10 @@ Deno.test("rows are moved into the range of their width", () => {
 
 /** A plan whose layers are kept in `layout`. */
 function planIn(layout: Layout, bits: number, activationBits: 8 | "none"): Plan {
-  const made = plan(everyLayer(), { bits, edgeBits: bits, format: "packed", activationBits });
+  const made = makePlan(everyLayer(), { bits, edgeBits: bits, format: "packed", activationBits });
   return {
     ...made,
-    layers: made.layers.map((layer) => ({ ...layer, storage: { kind: "packed", layout } })),
+    layers: made.layers.map((layer) => ({ ...layer, storage: { ...layer.storage, layout } })),
   };
 }
 

@@ -9,7 +9,7 @@ import { tensorBytes } from "../src/plan/size.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { type Model, serializeModel } from "../src/onnx/model.ts";
 import type { Override, PlanOptions } from "../src/plan/options.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
 import { everyLayer, madeUpParts } from "./helpers/layers.ts";
 
 const models = fileURLToPath(new URL("../../shared/models/", import.meta.url));
@@ -51,10 +51,10 @@ for (const path of [shapes, ...shared]) {
     const name = `${path.split("/").at(-1)}, activations ${activationBits}`;
     Deno.test(`a packed file is at most 3 % and 20 kB, or its graph, above its bits: ${name}`, () => {
       const model = readModel(path);
-      const layers = plan(model).layers.map(({ target }) => target.name);
+      const layers = makePlan(model).layers.map(({ target }) => target.name);
       const cases: PlanOptions[] = [2, 3, 4, 6].map((bits) => ({ bits }));
       for (const options of [...cases, { overrides: mixed(layers) }]) {
-        const made = plan(model, { ...options, activationBits, format: "packed" });
+        const made = makePlan(model, { ...options, activationBits, format: "packed" });
         const file =
           serializeModel(buildModel(made, madeUpParts(made, { windows: "turns" }), "packed"))
             .length;
@@ -73,7 +73,7 @@ for (const format of ["qdq", "packed", "matmulnbits"] as const) {
     for (const bits of [2, 3, 4, 5, 6, 7, 8]) {
       for (const activationBits of ["none", 8] as const) {
         for (const granularity of [{ kind: "channel" }, { kind: "block", size: 16 }] as const) {
-          const made = plan(everyLayer(), {
+          const made = makePlan(everyLayer(), {
             bits,
             edgeBits: bits,
             activationBits,

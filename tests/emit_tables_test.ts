@@ -4,7 +4,7 @@ import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -48,7 +48,7 @@ async function* sentences(count: number): AsyncGenerator<Sample> {
 
 for (const bits of [2, 3, 4, 8]) {
   Deno.test(`embedding and products are quantized faithfully: ${bits} bits`, async () => {
-    const made = plan(language(), { bits, edgeBits: bits, format: "matmulnbits" });
+    const made = makePlan(language(), { bits, edgeBits: bits, format: "matmulnbits" });
     const width = bits === 3 ? 4 : bits;
     // A row of 32 values has one scale.
     assertEquals(
@@ -87,7 +87,7 @@ for (const bits of [2, 3, 4, 8]) {
 
 Deno.test("a table that the operator cannot hold stays in float, and the plan says why", () => {
   const skipped = (model: Model, options = {}) => {
-    const made = plan(model, { format: "matmulnbits", ...options });
+    const made = makePlan(model, { format: "matmulnbits", ...options });
     assertEquals(made.tables, []);
     return made.skipped;
   };
@@ -100,7 +100,7 @@ Deno.test("a table that the operator cannot hold stays in float, and the plan sa
   ]);
   // Formats without such an operator leave every table.
   for (const format of ["qdq", "packed", "float"] as const) {
-    const made = plan(language(), { format });
+    const made = makePlan(language(), { format });
     assertEquals(made.tables, []);
     assertEquals(made.skipped, [{ ...table, reason: "embedding table", bytes: 4 * 50 * 32 }]);
   }

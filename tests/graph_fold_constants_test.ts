@@ -6,7 +6,7 @@ import { prepare } from "../src/graph/prepare.ts";
 import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import { type AttributeValue, copyModel, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor, rawTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { tensorBytes } from "../src/plan/size.ts";
 import { assertSameValues, build, ints, noise, runModel, value } from "./helpers/models.ts";
 
@@ -205,7 +205,7 @@ for (const [name, [nodes, made]] of Object.entries(WEIGHTS)) {
       ],
       outputs: ["y"],
     });
-    const found = plan(model, { bits: 8, activationBits: "none" });
+    const found = makePlan(model, { bits: 8, activationBits: "none" });
     assertEquals(found.layers.map(({ target }) => target.weight), made);
     const prepared = copyModel(model), feeds = { x: value([4, 32]), ids: ints([4], [1, 31, 0, 7]) };
     prepare(prepared);
@@ -228,7 +228,7 @@ Deno.test("what a caller may feed is not computed with, a weight that is listed 
     initializers: [floatTensor("w", [32, 32], noise(1024)), floatTensor("gain", [32], noise(32))],
     outputs: ["y"],
   });
-  const { model: prepared, layers } = plan(model);
+  const { model: prepared, layers } = makePlan(model);
   assertEquals(layers.map(({ target }) => target.weight), ["t"]);
   assertEquals(prepared.proto.graph.input.map(({ name }) => name), ["x", "gain"]);
   assert(prepared.proto.graph.node.some(({ opType }) => opType === "Sqrt"));
@@ -250,7 +250,7 @@ Deno.test("a 16-bit table that only a Gather reads is not blown up", () => {
     ],
     outputs: ["y"],
   });
-  const { skipped, model: prepared } = plan(model);
+  const { skipped, model: prepared } = makePlan(model);
   assertEquals(skipped, [
     { name: "embed", op: "Gather", reason: "embedding table", weight: "table", bytes: 4096 },
   ]);

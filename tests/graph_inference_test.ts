@@ -5,7 +5,7 @@ import { forInference } from "../src/graph/inference.ts";
 import type { NodeProto } from "../src/onnx/gen/onnx_pb.ts";
 import { copyModel, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import {
   assertSameValues,
   bodyAttribute,
@@ -110,13 +110,13 @@ Deno.test("nodes whose results are not their own are refused by name", () => {
   const random = ["RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"];
   for (const op of random) {
     const found = after(makeNode(op, "drawn", ["a"], ["y"]));
-    assertThrows(() => plan(found), AttuneError, `node "drawn" (${op}) draws`);
+    assertThrows(() => makePlan(found), AttuneError, `node "drawn" (${op}) draws`);
   }
   const norm = makeNode("BatchNormalization", "norm", ["a", "w", "w", "w", "w"], ["y"], {
     training_mode: 1n,
   });
   assertThrows(
-    () => plan(after(norm)),
+    () => makePlan(after(norm)),
     AttuneError,
     'node "norm" (BatchNormalization) is in train',
   );
@@ -128,5 +128,5 @@ Deno.test("nodes whose results are not their own are refused by name", () => {
     outputs: ["out"],
   });
   choice.attribute.push(bodyAttribute("then_branch", body), bodyAttribute("else_branch", body));
-  assertThrows(() => plan(after(choice)), AttuneError, 'node "inside" (RandomNormalLike)');
+  assertThrows(() => makePlan(after(choice)), AttuneError, 'node "inside" (RandomNormalLike)');
 });

@@ -13,7 +13,7 @@ import {
 } from "../src/onnx/gen/onnx_pb.ts";
 import { copyModel, makeAttribute, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import {
   assertSameValues,
   bodyAttribute,
@@ -109,7 +109,7 @@ Deno.test("local functions are written out, of functions, too", async () => {
   assertEquals(written.proto.functions, []);
   const feeds = { x: value([2, 8]) };
   assertSameValues(await runModel(written, feeds), await runModel(original, feeds));
-  assertEquals(plan(original).layers.map(({ target }) => target.name), [
+  assertEquals(makePlan(original).layers.map(({ target }) => target.name), [
     "one/mm",
     "same/mm",
     "three/mm",
@@ -140,7 +140,7 @@ Deno.test("a function of another opset stays, and its weights are listed", () =>
   });
   made.proto.opsetImport.push(opset("local", 1));
   made.proto.functions = [old];
-  const { skipped, model: prepared } = plan(made);
+  const { skipped, model: prepared } = makePlan(made);
   assertEquals(prepared.proto.functions.length, 1);
   assertEquals(skipped, [
     { name: "Old", op: "Old", reason: "local function", weight: "k", bytes: 1600 },
@@ -153,7 +153,7 @@ Deno.test("functions that call themselves, or grow without end, are refused", ()
     output: ["d"],
     node: [call("Linear", "again", ["a", "b", "c"], ["d"])],
   });
-  assertThrows(() => plan(model([outer(), loop])), AttuneError, "calls itself");
+  assertThrows(() => makePlan(model([outer(), loop])), AttuneError, "calls itself");
   const levels = Array.from({ length: 40 }, (_, i) =>
     local(`F${i}`, {
       input: ["a"],
@@ -165,5 +165,5 @@ Deno.test("functions that call themselves, or grow without end, are refused", ()
     }));
   const grown = model([outer(), linear(), ...levels]);
   grown.proto.graph.node.push(call("F39", "bomb", ["r"], ["boom"]));
-  assertThrows(() => plan(grown), AttuneError, "nodes");
+  assertThrows(() => makePlan(grown), AttuneError, "nodes");
 });

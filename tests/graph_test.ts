@@ -10,7 +10,7 @@ import {
   isControlFlow,
   nodeName,
   readsOf,
-  sweep,
+  removeUnused,
   tensorNames,
 } from "../src/graph/graph.ts";
 import type { NodeProto } from "../src/onnx/gen/onnx_pb.ts";
@@ -135,7 +135,7 @@ Deno.test("sweep: removes what nothing reads, captures count", () => {
   graph.initializer.push(floatTensor("deep2", [1], Float32Array.of(1)));
   graph.input.push({ ...graph.input[0], name: "fed" });
   graph.node[0].input[0] = "deep2";
-  sweep(model);
+  removeUnused(model);
   assertEquals(graph.initializer.map((tensor) => tensor.name), ["deep2"]);
   // An input that callers feed stays, read or not.
   assertEquals(graph.input.map((input) => input.name), ["x", "c", "fed"]);
@@ -209,7 +209,7 @@ Deno.test("inputs with a default stay inputs and are no constants, unless they a
   assertEquals([index.constant("gain"), index.constant("w")?.name], [undefined, "w"]);
   // A default that nothing reads is still one that a caller may feed.
   graph.node.pop();
-  sweep(model);
+  removeUnused(model);
   assertEquals(graph.initializer.some(({ name }) => name === "gain"), true);
 });
 

@@ -7,7 +7,7 @@ import { prepare } from "../src/graph/prepare.ts";
 import type { TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import { copyModel, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, rawTensor, sizeOf } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { float16ToNumber } from "../src/samples/convert.ts";
 import type { Value } from "../src/runtime/session.ts";
 import { bodyAttribute, build, graphOf, noise, runModel, value } from "./helpers/models.ts";
@@ -90,7 +90,7 @@ for (const ends of [DataType.FLOAT, DataType.FLOAT16] as const) {
     );
     const casts = prepared.proto.graph.node.filter(({ opType }) => opType === "Cast");
     assertEquals(casts.length, is16 ? 2 : 0);
-    const made = plan(original, { activationBits: "none" });
+    const made = makePlan(original, { activationBits: "none" });
     assertEquals(made.layers.map(({ target }) => target.name), ["one", "two"]);
     assertEquals(made.graph.inputs.map(({ type }) => type), [is16 ? "float16" : "float32"]);
     assert(made.skipped.some(({ name, bytes }) => name === "choice" && bytes === 2048));
@@ -110,7 +110,7 @@ Deno.test("a float16 input with a default keeps both", async () => {
     initializers: [half("w", [32, 32]), half("shift", [32], 3)],
     outputs: ["y"],
   });
-  const { model: prepared, layers } = plan(original, { activationBits: "none" });
+  const { model: prepared, layers } = makePlan(original, { activationBits: "none" });
   assertEquals(layers.length, 1);
   assertEquals(prepared.proto.graph.input.map(({ name }) => name), ["x", "shift"]);
   const bits = (seed: number, ...dims: number[]) => ({
@@ -130,5 +130,5 @@ Deno.test("a custom operator in a float16 model is refused by name", () => {
   const custom = makeNode("Spin", "spun", ["y"], ["z"]);
   custom.domain = "elsewhere";
   made.proto.graph.node.push(custom);
-  assertThrows(() => plan(made), AttuneError, 'Spin of the domain elsewhere (node "spun")');
+  assertThrows(() => makePlan(made), AttuneError, 'Spin of the domain elsewhere (node "spun")');
 });

@@ -255,8 +255,8 @@ async function* samples() {
 
 Deno.test("a piecewise plan: bytes, all widths but 8, nothing nested", () => {
   const layers = (options: PlanOptions) =>
-    plan(model(), { grid: "piecewise", ...options }).layers.map(({ bits, grid, storedBits }) =>
-      `${bits} ${grid.kind} in ${storedBits}`
+    plan(model(), { grid: "piecewise", ...options }).layers.map(({ bits, grid, storage }) =>
+      `${bits} ${grid.kind} in ${storage.bits}`
     );
   assertEquals(layers({}), ["8 uniform in 8", "4 piecewise in 8", "8 uniform in 8"]);
   assertEquals(layers({ overrides: [{ pattern: "two", bits: "ternary" }] })[1], "2 ternary in 4");

@@ -122,7 +122,7 @@ for (
 
 Deno.test("packed ternary levels take five to a byte", () => {
   const made = plan(model(), { bits: "ternary", edgeBits: 2, format: "packed" });
-  assertEquals(made.layers.map(({ storedBits, bytesAfter }) => [storedBits, bytesAfter]), [
+  assertEquals(made.layers.map(({ storage, bytesAfter }) => [storage.bits, bytesAfter]), [
     [1.6, Math.ceil(432 / 5) + 32],
     [1.6, 8 + 20],
   ]);

@@ -20,7 +20,7 @@ import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../src/o
 import { makeNode, type Model, parseModel, serializeModel } from "../src/onnx/model.ts";
 import { bytesOf, DataType, floatTensor, rawTensor, readTensor } from "../src/onnx/tensor.ts";
 import { matchesPattern } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -184,7 +184,7 @@ Deno.test({
       }
       refused(() => checkpointFile(at("o.onnx")).load(), "bad-option", "it is a pipe");
       // Among good images, it is one that is left out.
-      const set = await openSamples(images, { inputs: plan(readModel(shapes)).graph.inputs });
+      const set = await openSamples(images, { inputs: makePlan(readModel(shapes)).graph.inputs });
       await assertRejects(() => Array.fromAsync(set.samples()), AttuneError, "it is a pipe");
     }),
 });
@@ -425,7 +425,7 @@ Deno.test("tensors called like members of every object work, __proto__ is refuse
     }
   }
   const made = async (name: string) =>
-    (await quantize(plan(named(name)), samples(), pool)).report.check!;
+    (await quantize(makePlan(named(name)), samples(), pool)).report.check!;
   const [{ name, ...figures }] = (await made("hasOwnProperty")).outputs;
   assertEquals(name, "hasOwnProperty");
   assertEquals({ name: "y", ...figures }, (await made("y")).outputs[0]);

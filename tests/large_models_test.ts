@@ -17,7 +17,7 @@ import { makeNode, type Model, parseModel, serializeModel } from "../src/onnx/mo
 import { sessionParts } from "../src/onnx/session_bytes.ts";
 import { DataType, externalEntries, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -58,7 +58,7 @@ async function* images(count: number) {
 Deno.test("a part of the quantized model computes the same as the whole of it", async () => {
   const cases: PlanOptions[] = [{ bits: 4 }, { bits: 4, activationBits: "none" }, { bits: 3 }];
   for (const options of cases) {
-    const made = plan(everyLayer(), options), { graph } = made;
+    const made = makePlan(everyLayer(), options), { graph } = made;
     const parts = madeUpParts(made), whole = buildModel(made, parts, "float");
     // Everything is an output, so that all that crosses into a part is known.
     const all = whole.proto.graph.node.flatMap((node) => node.output).filter((name) => name !== "");
@@ -86,7 +86,7 @@ Deno.test("a part of the quantized model computes the same as the whole of it", 
 });
 
 Deno.test("only the layers of a part are dequantized", () => {
-  const made = plan(convs(32), { bits: 4, activationBits: "none" });
+  const made = makePlan(convs(32), { bits: 4, activationBits: "none" });
   const parts = madeUpParts(made);
   let dequantized = 0;
   const counted = [...parts.roundings].map(([name, rounding]) => {
@@ -119,7 +119,7 @@ Deno.test("twice the layers open twice the weights", async () => {
       },
     };
     using pool = inlinePool(runtime);
-    await quantize(plan(convs(count), { bits: 4, activationBits: "none" }), images(20), pool);
+    await quantize(makePlan(convs(count), { bits: 4, activationBits: "none" }), images(20), pool);
     return weights;
   };
   const few = await opened(16), many = await opened(32);
@@ -128,8 +128,8 @@ Deno.test("twice the layers open twice the weights", async () => {
 
 Deno.test("tensors beside the message give the same values, on web and node", async () => {
   const model = convs(3), feeds = { x: value([2, 8, 8, 8]) };
-  const int4 = buildModel(plan(model, { bits: 4, activationBits: "none" }), {
-    ...madeUpParts(plan(model, { bits: 4, activationBits: "none" })),
+  const int4 = buildModel(makePlan(model, { bits: 4, activationBits: "none" }), {
+    ...madeUpParts(makePlan(model, { bits: 4, activationBits: "none" })),
     grids: new Map(),
   }, "qdq");
   for (const backend of ["web", "node"] as const) {
@@ -187,8 +187,8 @@ Deno.test("a model in parts: weights within bounds, values as in one session", a
     convs(7),
     everyLayer(),
     // Weights that nodes unpack belong to the parts that read them.
-    buildModel(plan(convs(7), { bits: 4, activationBits: "none", format: "packed" }), {
-      ...madeUpParts(plan(convs(7), { bits: 4, activationBits: "none", format: "packed" })),
+    buildModel(makePlan(convs(7), { bits: 4, activationBits: "none", format: "packed" }), {
+      ...madeUpParts(makePlan(convs(7), { bits: 4, activationBits: "none", format: "packed" })),
       grids: new Map(),
     }, "packed"),
   ];
@@ -245,13 +245,13 @@ function huge(rows: number, depth: number, count: number): Model {
 
 Deno.test("what no session holds is refused by the plan, with its bytes", () => {
   assertThrows(
-    () => plan(huge(2 ** 16, 2 ** 13, 1)),
+    () => makePlan(huge(2 ** 16, 2 ** 13, 1)),
     AttuneError,
     `node "product0" of test.onnx: its weights have ${2 ** 31} bytes`,
   );
   const stack = huge(4096, 4096, 36);
   assertThrows(
-    () => plan(stack, { bits: { kind: "budget", budget: { kind: "average", bits: 4 } } }),
+    () => makePlan(stack, { bits: { kind: "budget", budget: { kind: "average", bits: 4 } } }),
     AttuneError,
     `have ${36 * 2 ** 26} bytes`,
   );

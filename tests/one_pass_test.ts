@@ -10,7 +10,7 @@ import { channelStatistics, inputAxis } from "../src/layer/channel_moments.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor, sizeOf } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import type { Runtime } from "../src/runtime/session.ts";
@@ -70,7 +70,7 @@ Deno.test("only what asks for little is done in one pass", () => {
   const asks = (
     options: PlanOptions,
     rounding: QuantizeOptions["rounding"] = { kind: "nearest" },
-  ) => isLittle({ plan: plan(network(), options) }, { rounding });
+  ) => isLittle({ plan: makePlan(network(), options) }, { rounding });
   assert(asks(EIGHT));
   assert(asks({ bits: 8, activationBits: "none" }));
   assert(!asks({ bits: 4 }));
@@ -100,7 +100,7 @@ Deno.test("one pass is as good as going from layer to layer, and runs a fraction
       },
     };
     using pool = inlinePool(counting);
-    const { model: small } = await quantize(plan(model, EIGHT), samples(0, 64), pool, options);
+    const { model: small } = await quantize(makePlan(model, EIGHT), samples(0, 64), pool, options);
     const runs = images;
     const { mse } = await evaluate(small, model, samples(500, 64), pool);
     return { mse, runs };
@@ -117,7 +117,7 @@ Deno.test("biases are worth it in one pass, too", async () => {
   using pool = inlinePool(await loadBackend("web"));
   const errorOf = async (biasCorrection: boolean) => {
     const options = { ...NEAREST, biasCorrection };
-    const { model } = await quantize(plan(network(), EIGHT), samples(0, 64), pool, options);
+    const { model } = await quantize(makePlan(network(), EIGHT), samples(0, 64), pool, options);
     return (await evaluate(model, network(), samples(500, 64), pool)).mse;
   };
   assert(await errorOf(true) < await errorOf(false));
@@ -126,14 +126,14 @@ Deno.test("biases are worth it in one pass, too", async () => {
 Deno.test("one pass gives the same bytes for any number of workers", async () => {
   const bytesBy = async (threads: number) => {
     using pool = await startPool({ threads });
-    const { model } = await quantize(plan(network(), EIGHT), samples(0, 70), pool, NEAREST);
+    const { model } = await quantize(makePlan(network(), EIGHT), samples(0, 70), pool, NEAREST);
     return serializeModel(model);
   };
   assertEquals(await bytesBy(1), await bytesBy(3));
 });
 
 Deno.test("moments of channels are those of columns", async () => {
-  const model = network(), made = plan(model, EIGHT), count = 64;
+  const model = network(), made = makePlan(model, EIGHT), count = 64;
   for (const layer of made.layers) {
     const { target } = layer, { geometry, groups, rows, depth } = target;
     // Values of the layer's input, whatever computes them: other than zero in the mean.

@@ -6,7 +6,7 @@ import { Graph } from "../src/graph/graph.ts";
 import { ModelProtoSchema } from "../src/onnx/gen/onnx_pb.ts";
 import { makeNode, type Model, parseModel } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import {
   assertSameValues,
   bodyAttribute,
@@ -45,7 +45,7 @@ Deno.test("nodes in any order are read, and those in order keep it", async () =>
   for (const order of [[3, 2, 1, 0], [2, 0, 3, 1], [1, 0, 2, 3]]) {
     const model = read(chain(order));
     assertSameValues(await runModel(model, feeds), expected);
-    assertEquals(plan(model).layers.map(({ target }) => target.name), ["first", "second"]);
+    assertEquals(makePlan(model).layers.map(({ target }) => target.name), ["first", "second"]);
   }
 });
 
@@ -84,10 +84,14 @@ Deno.test("what a body reads comes before it, and the body is sorted, too", asyn
 Deno.test("a cycle and a missing tensor are refused by what is wrong", () => {
   const cycle = chain([0, 1, 2, 3]);
   cycle.proto.graph.node[0].input[0] = "b";
-  assertThrows(() => plan(read(cycle)), AttuneError, "the nodes form a cycle");
+  assertThrows(() => makePlan(read(cycle)), AttuneError, "the nodes form a cycle");
   const missing = chain([3, 2, 1, 0]);
   missing.proto.graph.node[1].input[1] = "lost";
-  assertThrows(() => plan(read(missing)), AttuneError, 'reads "lost", which nothing in the file');
+  assertThrows(
+    () => makePlan(read(missing)),
+    AttuneError,
+    'reads "lost", which nothing in the file',
+  );
 });
 
 Deno.test("a chain of 50,000 nodes from last to first is sorted", () => {

@@ -15,7 +15,7 @@ import { floatTensor } from "../src/onnx/tensor.ts";
 import type { NodeProto, TensorProto } from "../src/onnx/gen/onnx_pb.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import type { Granularity } from "../src/weights/granularity.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -55,7 +55,7 @@ async function run(
   options: QuantizeOptions & { count?: number } = {},
 ) {
   using pool = inlinePool(await loadBackend("web"));
-  return await quantize(plan(model, planOptions), samples(shape, options.count ?? 48), pool, {
+  return await quantize(makePlan(model, planOptions), samples(shape, options.count ?? 48), pool, {
     heldOut: 3,
     ...options,
   });
@@ -305,7 +305,7 @@ Deno.test("no samples, wrong samples and a fired signal are told apart", async (
   };
   await refused(run(classifier(), [3, 8, 8], {}, { count: 0 }), "bad-data", "0 samples");
   using pool = inlinePool(await loadBackend("web"));
-  const named = quantize(plan(classifier()), samples([3, 8, 8], 4, "other"), pool);
+  const named = quantize(makePlan(classifier()), samples([3, 8, 8], 4, "other"), pool);
   await refused(named, "bad-data", `"x"`);
   const signal = AbortSignal.abort();
   await refused(run(classifier(), [3, 8, 8], {}, { signal }), "aborted", "Stopped");

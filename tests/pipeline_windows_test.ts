@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { quantize } from "../src/quantize/quantize.ts";
 import { makeNode } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
 import { build, noise } from "./helpers/models.ts";
@@ -37,7 +37,7 @@ async function run(bits: number, backend: "web" | "node", symmetric = false) {
     }
   }
   const options = { bits, edgeBits: bits, activationBits: "none", symmetric } as const;
-  return await quantize(plan(leaning(), options), samples(), pool);
+  return await quantize(makePlan(leaning(), options), samples(), pool);
 }
 
 for (const backend of ["web", "node"] as const) {

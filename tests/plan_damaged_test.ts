@@ -8,8 +8,8 @@ import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../src/o
 import { type AttributeValue, makeNode, type Model } from "../src/onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
 import { gramPlan } from "../src/plan/memory.ts";
-import { plan } from "../src/plan/plan.ts";
-import type { Target } from "../src/weights/targets.ts";
+import { makePlan } from "../src/plan/plan.ts";
+import type { Target } from "../src/weights/target.ts";
 import { build, noise } from "./helpers/models.ts";
 
 /** Two layers, the second of which has a weight that says `dims`. */
@@ -30,7 +30,7 @@ function claimed(dims: (number | bigint)[], type = DataType.FLOAT, bytes = 0): M
 
 /** Asserts that a plan of `model` is refused as damaged, naming `words`. */
 function refused(model: Model, ...words: string[]): void {
-  const error = assertThrows(() => plan(model), AttuneError);
+  const error = assertThrows(() => makePlan(model), AttuneError);
   assertEquals(error.code, "bad-model");
   for (const word of words) assertStringIncludes(error.message, word);
 }
@@ -74,7 +74,7 @@ Deno.test("external data is compared with its shape, and with the file, without 
   refused(given({ offset: "100" }), "it has 300");
   refused(entries(claimed([8, 8]), { location: "data" }), "which was not given");
   assertEquals(read, 0);
-  assertEquals(plan(given({ offset: "44" })).size.before, 512);
+  assertEquals(makePlan(given({ offset: "44" })).size.before, 512);
 });
 
 Deno.test("attributes that no convolution has are refused", () => {
@@ -103,7 +103,7 @@ Deno.test("weights that are not finite are named, and can be left in float", () 
     values[7] = bad;
     model.proto.graph.initializer[1] = floatTensor("bad", [8, 8], values);
     refused(model, 'node "two"', 'weight "bad"', String(bad));
-    const { layers } = plan(model, { overrides: [{ pattern: "two", bits: "skip" }] });
+    const { layers } = makePlan(model, { overrides: [{ pattern: "two", bits: "skip" }] });
     assertEquals(layers.length, 1);
   }
 });

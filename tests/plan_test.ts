@@ -11,7 +11,7 @@ import {
 } from "../src/onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../src/onnx/tensor.ts";
 import { matchesPattern, type PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { build, noise } from "./helpers/models.ts";
 
 /** Three convolutions after one another, with a residual sum around the second. */
@@ -39,7 +39,7 @@ function residual(): Model {
 }
 
 const bitsOf = (options: PlanOptions) =>
-  Object.fromEntries(plan(residual(), options).layers.map((l) => [l.target.name, l.bits]));
+  Object.fromEntries(makePlan(residual(), options).layers.map((l) => [l.target.name, l.bits]));
 
 Deno.test("first and last layers get 8 bits, the others what is asked for", () => {
   assertEquals(bitsOf({ bits: 3 }), { "block/one": 8, "block/two": 3, "head/three": 8 });
@@ -53,7 +53,9 @@ Deno.test("first and last layers get 8 bits, the others what is asked for", () =
 Deno.test("overrides go by name, weight or glob, and the last one wins", () => {
   const overrides = [{ pattern: "block/*", bits: 5 }, { pattern: "block/two_w", bits: 2 }];
   assertEquals(bitsOf({ overrides }), { "block/one": 5, "block/two": 2, "head/three": 8 });
-  const { layers, skipped } = plan(residual(), { overrides: [{ pattern: "*/two", bits: "skip" }] });
+  const { layers, skipped } = makePlan(residual(), {
+    overrides: [{ pattern: "*/two", bits: "skip" }],
+  });
   assertEquals(layers.map(({ target }) => target.name), ["block/one", "head/three"]);
   assertEquals(skipped, [{ name: "block/two", op: "Conv", reason: "override" }]);
   assert(matchesPattern("a.b*[1]", "a.b/c[1]") && !matchesPattern("a.b", "axb"));
@@ -71,7 +73,7 @@ Deno.test("options out of range are refused, each by its value", () => {
     [{ overrides: [{ pattern: "nothing", bits: 4 }] }, `"nothing"`],
   ];
   for (const [options, text] of cases) {
-    const error = assertThrows(() => plan(residual(), options), AttuneError);
+    const error = assertThrows(() => makePlan(residual(), options), AttuneError);
     assertEquals(error.code, "bad-option");
     assert(error.message.includes(text), error.message);
   }
@@ -79,22 +81,22 @@ Deno.test("options out of range are refused, each by its value", () => {
 
 Deno.test("a plan changes nothing in the model, and raises the opset only as needed", () => {
   const model = residual(), before = serializeModel(model);
-  assertEquals(opsetOf(plan(model, { bits: 4 }).model), 21);
-  assertEquals(opsetOf(plan(model, { bits: 8 }).model), 13);
-  assertEquals(opsetOf(plan(model, { bits: 8, activationBits: 4 }).model), 13);
+  assertEquals(opsetOf(makePlan(model, { bits: 4 }).model), 21);
+  assertEquals(opsetOf(makePlan(model, { bits: 8 }).model), 13);
+  assertEquals(opsetOf(makePlan(model, { bits: 8, activationBits: 4 }).model), 13);
   assertEquals(serializeModel(model), before);
 });
 
 Deno.test("activations are quantized between layers, moved values share their grid", () => {
-  const { activations } = plan(residual());
+  const { activations } = makePlan(residual());
   // Relu merges into the quantization of b; the pooled values lie on the grid of the sum.
   assertEquals(activations.own, ["x", "b", "c", "d"]);
   assertEquals([...activations.shared], [["e", "d"]]);
-  assertEquals(plan(residual(), { activationBits: "none" }).activations.own, []);
+  assertEquals(makePlan(residual(), { activationBits: "none" }).activations.own, []);
 });
 
 Deno.test("sizes count levels and scales", () => {
-  const { layers, size } = plan(residual(), { bits: 4, edgeBits: 4 });
+  const { layers, size } = makePlan(residual(), { bits: 4, edgeBits: 4 });
   // 16 weights in 4 bits and 4 scales of 4 bytes.
   assertEquals(layers.map(({ bytesBefore, bytesAfter }) => [bytesBefore, bytesAfter]), [
     [64, 24],
@@ -129,7 +131,7 @@ Deno.test("each layer that stays in float has its reason", () => {
       ],
       outputs: ["a", "y"],
     });
-    assertEquals(plan(model).skipped, [{ name: "left", op, reason }]);
+    assertEquals(makePlan(model).skipped, [{ name: "left", op, reason }]);
   }
 });
 
@@ -142,7 +144,7 @@ Deno.test("a model that is quantized, or has nothing to quantize, is refused", (
       initializers: [floatTensor("s", [], new Float32Array([1]))],
       outputs: ["y"],
     });
-    const error = assertThrows(() => plan(model), AttuneError);
+    const error = assertThrows(() => makePlan(model), AttuneError);
     assertEquals(error.code, "bad-model");
     assert(error.message.includes(text), error.message);
   };

@@ -12,7 +12,7 @@ import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import type { OnProgress, ProgressEvent } from "../src/progress.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { sweep } from "../src/quantize/sweep.ts";
@@ -96,7 +96,7 @@ async function assertComplete(
 
 async function job(planned: PlanOptions, options: QuantizeOptions) {
   using pool = inlinePool(await loadBackend("web"));
-  return await quantize(plan(network(), planned), samples(), pool, { heldOut: 16, ...options });
+  return await quantize(makePlan(network(), planned), samples(), pool, { heldOut: 16, ...options });
 }
 
 const QUANTIZE = ["read samples", "quantize", "check"];
@@ -169,7 +169,7 @@ Deno.test("progress reaches its total: sweep", async () => {
   await assertComplete(
     ["read samples", "measure", "compare"],
     (onProgress) =>
-      sweep(plan(network()), samples(), pool, {
+      sweep(makePlan(network()), samples(), pool, {
         averages: [3, 4],
         strategies: ["coding-length", "measured", "gradient"],
         onProgress,

@@ -15,7 +15,7 @@ const LAYER: LayerReport = {
   bits: 2,
   grid: "2",
   storedBits: 4,
-  storage: "integer",
+  storage: "qdq",
   granularity: "channel",
   bytesBefore: 4608,
   bytesAfter: 640,

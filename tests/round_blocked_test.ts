@@ -10,8 +10,8 @@ import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { gramPlan } from "../src/plan/memory.ts";
 import { levelWindows } from "../src/weights/levels.ts";
-import { plan } from "../src/plan/plan.ts";
-import type { Target } from "../src/weights/targets.ts";
+import { makePlan } from "../src/plan/plan.ts";
+import type { Target } from "../src/weights/target.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { solveBlocked } from "../src/round/blocked.ts";
 import type { Problem } from "../src/round/problem.ts";
@@ -138,7 +138,7 @@ function deep(): Model {
 }
 
 Deno.test("a layer too deep for its Gram matrix is planned and rounded in blocks", async () => {
-  const made = plan(deep(), { bits: 3, edgeBits: 3, activationBits: "none" });
+  const made = makePlan(deep(), { bits: 3, edgeBits: 3, activationBits: "none" });
   assertEquals(made.layers[0].gram, { kind: "blocks", size: 1920 });
   using pool = inlinePool(await loadBackend("web"));
   async function* samples() {

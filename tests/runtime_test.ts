@@ -8,7 +8,7 @@ import { AttuneError } from "../src/errors.ts";
 import { makeNode, serializeModel } from "../src/onnx/model.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { startPool } from "../src/workers/start.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
@@ -110,7 +110,11 @@ Deno.test("where no worker starts, or none loads, all work is done in this threa
   }
   const run = async (threads: number) => {
     using pool = await startPool({ threads });
-    const { model: made } = await quantize(plan(model, { edgeBits: 3, bits: 3 }), samples(), pool);
+    const { model: made } = await quantize(
+      makePlan(model, { edgeBits: 3, bits: 3 }),
+      samples(),
+      pool,
+    );
     return { workers: pool.clients.length, bytes: serializeModel(made) };
   };
   const two = await run(2);

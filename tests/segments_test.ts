@@ -14,13 +14,13 @@ import type { TensorInfo } from "../src/forward/batches.ts";
 import type { NodeProto } from "../src/onnx/gen/onnx_pb.ts";
 import { makeNode } from "../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
-import { type Plan, plan } from "../src/plan/plan.ts";
+import { makePlan, type Plan } from "../src/plan/plan.ts";
 import type { GramPlan, LayerPlan } from "../src/weights/layer.ts";
 import { build, noise } from "./helpers/models.ts";
 
 /** A plan of `nodes` on an input x of `width` columns; all layers read the same zeros. */
 function planOf(nodes: NodeProto[], output: string, width = 4): Plan {
-  return plan(build({
+  return makePlan(build({
     opset: 17,
     inputs: { x: ["N", width] },
     nodes,

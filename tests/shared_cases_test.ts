@@ -7,7 +7,7 @@ import { evaluate } from "../src/evaluate/evaluate.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { readModel } from "../src/onnx/file.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -48,7 +48,7 @@ for (const [name, { layers, plan: options = {}, warning, error }] of Object.entr
     ignore: !existsSync(CASES),
     async fn() {
       const model = readModel(`${CASES}${name}.onnx`);
-      const made = plan(model, { bits: 8, ...options });
+      const made = makePlan(model, { bits: 8, ...options });
       const { inputs } = new Graph(model);
       for (const backend of ["web", "node"] as const) {
         using pool = inlinePool(await loadBackend(backend));

@@ -11,7 +11,7 @@ import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor, int64Tensor } from "../src/onnx/tensor.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { unpairedTensors } from "../src/plan/pairing.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan } from "../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -33,7 +33,7 @@ async function* samples(dims: number[], count = 48): AsyncGenerator<Sample> {
 
 async function run(model: Model, dims: number[], options: QuantizeOptions = {}, made = FLOAT) {
   using pool = inlinePool(await loadBackend("web"));
-  const { report } = await quantize(plan(model, made), samples(dims), pool, {
+  const { report } = await quantize(makePlan(model, made), samples(dims), pool, {
     heldOut: 3,
     ...options,
   });
@@ -166,7 +166,7 @@ function choosing(op: "TopK" | "NonZero"): Model {
 
 Deno.test("rows that values choose have no partners in the float model", async () => {
   for (const op of ["TopK", "NonZero"] as const) {
-    const made = plan(choosing(op), FLOAT), unpaired = unpairedTensors(made);
+    const made = makePlan(choosing(op), FLOAT), unpaired = unpairedTensors(made);
     assert(unpaired.has("rows") && unpaired.has("y"), op);
     assert(!unpaired.has("s") && !unpaired.has("x"), op);
     const { layers, check, warnings } = await run(choosing(op), [12, 8], { batch: 1 });
@@ -202,7 +202,7 @@ Deno.test("choices that quantization does not touch leave rows where they are", 
     ],
     outputs: ["y", "n"],
   });
-  assertEquals([...unpairedTensors(plan(model, FLOAT))], []);
+  assertEquals([...unpairedTensors(makePlan(model, FLOAT))], []);
 });
 
 Deno.test("a layer that no sample reaches is rounded by its weights, and named", async () => {
@@ -271,7 +271,7 @@ Deno.test("the last check says what is wrong, and never takes the work away", as
       ],
       outputs: ["t", "y", "z"],
     });
-  const made = plan(model, FLOAT), heldOut: Sample[] = [];
+  const made = makePlan(model, FLOAT), heldOut: Sample[] = [];
   for await (const sample of samples(dims, 4)) heldOut.push(sample);
   const good = nearestParts(made, {
     roundings: new Map(made.layers.map(({ target }) => [target.output, {} as Rounding])),

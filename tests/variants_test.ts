@@ -14,7 +14,7 @@ import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { type PlanOptions, resolvePlanOptions } from "../src/plan/options.ts";
-import { plan } from "../src/plan/plan.ts";
+import { makePlan as plan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { sweep } from "../src/quantize/sweep.ts";
 import { METHODS, type RoundingMethod } from "../src/round/methods.ts";

@@ -14,7 +14,7 @@ import { problemOf, sharesOf } from "../round/problem.ts";
 import type { WidthErrors } from "../round/width_errors.ts";
 import { WIDTHS } from "../strategies/measures.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import {
   type LayerMeasures,

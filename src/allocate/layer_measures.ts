@@ -9,7 +9,7 @@ import { Kernel } from "../kernel/kernel.ts";
 import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import { type Problem, problemOf, sharesOf } from "../round/problem.ts";
 import { widthErrors } from "../round/width_errors.ts";
 import { MOST_ROWS, spectrumOf, type SpectrumProblem } from "../round/spectrum.ts";

@@ -11,7 +11,7 @@
 import type { Rounding } from "../emit/build.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { toMatrixOrder, toTensorOrder } from "../weights/targets.ts";
+import { toMatrixOrder, toTensorOrder } from "../weights/matrix.ts";
 import type { Value } from "../runtime/session.ts";
 import {
   levelsOf,

@@ -23,7 +23,7 @@ import { differentiate, shapeValues } from "../gradient/differentiate.ts";
 import type { Model } from "../onnx/model.ts";
 import { gridSource } from "../plan/activations.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { BlockReport } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
 import type { Job } from "../forward/job.ts";

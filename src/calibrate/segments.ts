@@ -1,8 +1,9 @@
 /**
- * The order of work. Layers that do not depend on one another are calibrated together, in one *step*;
- * consecutive steps form a *segment*. Between two segments the tensors that cross are spooled, once
- * from the float model and once from the quantized one, so that no segment is ever run again from the
- * model's inputs. Within a segment each step recomputes from the segment's start.
+ * The order of work. Layers that do not depend on one another are calibrated together, in one
+ * *step*; consecutive steps form a *segment*. Between two segments the tensors that cross are
+ * spooled, once from the float model and once from the quantized one, so that no segment is ever
+ * run again from the model's inputs. Within a segment each step recomputes from the segment's
+ * start.
  *
  * Short segments spool much, long ones recompute much; where to cut is found by dynamic programming
  * over the sum of both.
@@ -17,6 +18,7 @@ import { readsOf } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
+import { operatorOf } from "../weights/operators.ts";
 import type { TensorInfo } from "../forward/batches.ts";
 
 /** A run of nodes whose layers are calibrated from one set of spooled tensors. */
@@ -144,14 +146,10 @@ export function secondsOf(
   plan: Plan,
   shapes: ReadonlyMap<string, TensorInfo>,
 ): number {
-  const elements = node.output.reduce(
-    (sum, name) => sum + (sizeOf(shapes.get(name)?.dims ?? [0])),
-    0,
-  );
-  const layer = plan.layers.find((l) => l.target.node === node)?.target;
-  if (layer === undefined) return elements / ELEMENTS_PER_SECOND;
-  const macs = layer.geometry.kind === "window" && layer.geometry.transposed
-    ? sizeOf(shapes.get(layer.input)?.dims ?? []) * layer.rows * layer.depth
-    : elements * layer.depth;
-  return macs / (layer.groups > 1 ? GROUPED_MACS_PER_SECOND : MACS_PER_SECOND);
+  const elements = (name: string) => sizeOf(shapes.get(name)?.dims ?? [0]);
+  const output = node.output.reduce((sum, name) => sum + elements(name), 0);
+  const target = plan.layers.find((layer) => layer.target.node === node)?.target;
+  if (target === undefined) return output / ELEMENTS_PER_SECOND;
+  const macs = operatorOf(target).macs(target, { input: elements(target.input), output });
+  return macs / (target.groups > 1 ? GROUPED_MACS_PER_SECOND : MACS_PER_SECOND);
 }

@@ -20,13 +20,13 @@ import { table } from "./table.ts";
 export function describePlan(plan: Plan): string {
   const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
   const rows = layers.map((layer, i) => {
-    const { target, bits, storage, storedBits, granularity, gram, bytesBefore, bytesAfter } = layer;
+    const { target, bits, storage, granularity, gram, bytesBefore, bytesAfter } = layer;
     return [
       target.name,
       target.op,
       target.shape.join("×"),
       gridName(layer),
-      storedBits === bits ? "" : `stored in ${storedBits}`,
+      storage.bits === bits ? "" : `stored in ${storage.bits}`,
       granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
       bytes(bytesBefore),
       bytes(bytesAfter),
@@ -85,8 +85,8 @@ export function describeBlocks(blocks: readonly Block[]): string {
 }
 
 /** What a plan says of a layer that is not kept as the format asks for. */
-function storageNote(storage: Storage): string {
-  return storage.kind === "packed" && storage.fallback ? `packed: ${storage.fallback}` : "";
+function storageNote({ format, fallback }: Storage): string {
+  return fallback === undefined ? "" : `${format}: ${fallback}`;
 }
 
 /** What a plan says of a layer whose Gram matrix does not fit into the kernel's memory. */

@@ -38,7 +38,7 @@ function planJson(plan: Plan): string {
   const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
   return JSON.stringify({
     layers: layers.map((
-      { target, bits, grid, storage, storedBits, granularity, gram, bytesBefore, bytesAfter, note },
+      { target, bits, grid, storage, granularity, gram, bytesBefore, bytesAfter, note },
     ) => ({
       name: target.name,
       op: target.op,
@@ -47,7 +47,6 @@ function planJson(plan: Plan): string {
       bits,
       grid,
       storage,
-      storedBits,
       granularity,
       gram,
       bytesBefore,

@@ -15,7 +15,7 @@ import { opsetOf } from "../onnx/model.ts";
 import { sizeOf, typeNamed, zerosOf } from "../onnx/tensor.ts";
 import { measureLayers } from "../allocate/choose.ts";
 import type { LayerMeasures } from "../allocate/layer_measures.ts";
-import { type Plan, plan } from "../plan/plan.ts";
+import { makePlan, type Plan } from "../plan/plan.ts";
 import { loadBackend } from "../runtime/backends.ts";
 import { inlinePool } from "../workers/pool.ts";
 import { type Command, type Context, modelPath, type Parsed } from "./command.ts";
@@ -41,7 +41,7 @@ export const inspectCommand: Command = {
   },
   async run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
-    const found = plan(model), blocks = await blocksOf(found);
+    const found = makePlan(model), blocks = await blocksOf(found);
     const bits = bitsOfLayers(found, await measured(found, parsed, context));
     if (parsed.on("json")) {
       context.print(JSON.stringify({

@@ -11,7 +11,7 @@ import type { CheckpointStore } from "../calibrate/checkpoint.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
 import { readModel, writeModel } from "../onnx/file.ts";
-import { type Plan, plan as makePlan } from "../plan/plan.ts";
+import { makePlan, type Plan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
 import { quantize, type Quantized, type QuantizeOptions } from "../quantize/quantize.ts";
 import { renderReport } from "../report/html.ts";
@@ -20,7 +20,7 @@ import { describeResult } from "./describe.ts";
 import { dryRun } from "./dry_run.ts";
 import { bitsFlags } from "./options/bits.ts";
 import { BLOCK_FLAGS, GRAPH_FLAGS, reconstructionOf } from "./options/blocks.ts";
-import { FORMAT_FLAGS, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
+import { formatFlags, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
 import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
 import { createProgress } from "./progress.ts";
@@ -75,7 +75,7 @@ export const quantizeCommand: Command = {
       "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
       refit: { help: "scales are fitted to the levels [on; --no-refit]" },
       damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
-      ...FORMAT_FLAGS,
+      ...formatFlags(),
       resume: { help: "go on where an interrupted run with the same output stopped" },
       ...GRAPH_FLAGS,
       "dry-run": { help: "print the plan and stop" },

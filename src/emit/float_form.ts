@@ -9,19 +9,26 @@ import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { makeNode } from "../onnx/model.ts";
 import { isStandard } from "../graph/graph.ts";
 import { hasWrongIntegerForm } from "../plan/activations.ts";
-import type { Draft } from "./draft.ts";
+import { operatorFor } from "../weights/operators.ts";
+import type { QuantizedModelWriter } from "./quantized_model_writer.ts";
 
-/** Operators through which onnxruntime carries a DequantizeLinear on, or that keep a grid in our graphs. */
+/**
+ * Operators through which onnxruntime carries a DequantizeLinear on, or that keep a grid in our
+ * graphs.
+ */
 const CARRIERS = new Set(["MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice"]);
 
 /**
- * Parts the nodes of `draft` that must stay in float from the DequantizeLinear before them by a Max of
- * one tensor, a copy: nothing that onnxruntime looks for then begins there.
+ * Parts the nodes of `writer` that must stay in float from the DequantizeLinear before them by a
+ * Max of one tensor, a copy: nothing that onnxruntime looks for then begins there.
  */
-export function putFloatForms(draft: Draft): void {
-  const { graph } = draft.model.proto;
+export function putFloatForms(writer: QuantizedModelWriter): void {
+  const { graph } = writer.model.proto;
   const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node])));
-  const weights = floatWeights(draft);
+  const weights = floatWeights(writer);
+  // Layers whose float weights onnxruntime rounds to 8 bits, with one scale for all of a tensor.
+  const isRounded = (node: NodeProto) =>
+    operatorFor(node)?.integer.roundsFloatWeights === true && weights.has(node.input[1]);
   const isDequantized = (name: string): boolean => {
     const node = producers.get(name);
     if (node === undefined || !isStandard(node)) return false;
@@ -29,23 +36,17 @@ export function putFloatForms(draft: Draft): void {
       (CARRIERS.has(node.opType) && isDequantized(node.input[0]));
   };
   graph.node = graph.node.flatMap((node): NodeProto[] => {
-    const [from, weight] = node.input;
-    const inFloat = isStandard(node) &&
-      (hasWrongIntegerForm(node) || (isLayer(node) && weights.has(weight)));
+    const [from] = node.input;
+    const inFloat = isRounded(node) || (isStandard(node) && hasWrongIntegerForm(node));
     if (!inFloat || !isDequantized(from)) return [node];
-    const copy = draft.name(`${from}_float`);
+    const copy = writer.name(`${from}_float`);
     node.input = [copy, ...node.input.slice(1)];
-    return [makeNode("Max", draft.name(`${copy}_copy`), [from], [copy]), node];
+    return [makeNode("Max", writer.name(`${copy}_copy`), [from], [copy]), node];
   });
 }
 
-/** The layers whose float weights onnxruntime rounds to 8 bits, with one scale for all of a tensor. */
-function isLayer({ opType }: NodeProto): boolean {
-  return opType === "Conv" || opType === "ConvTranspose" || opType === "Gemm";
-}
-
 /** The initializers, none of them the weight of a layer that is quantized. */
-function floatWeights({ model, plan, parts }: Draft): Set<string> {
+function floatWeights({ model, plan, parts }: QuantizedModelWriter): Set<string> {
   const weights = new Set(model.proto.graph.initializer.map(({ name }) => name));
   for (const { target } of plan.layers) {
     if (parts.roundings.has(target.output)) weights.delete(target.weight);

@@ -1,13 +1,13 @@
 /**
- * Cuts a file with nested levels to fewer bits, without data: levels are shifted, scales multiplied by
- * powers of two, and the biases put in that belong to the width.
+ * Cuts a file with nested levels to fewer bits, without data: levels are shifted, scales multiplied
+ * by powers of two, and the biases put in that belong to the width.
  *
  * @module
  */
 
 import { create } from "@bufbuild/protobuf";
 import { AttuneError } from "../errors.ts";
-import { sweep } from "../graph/graph.ts";
+import { removeUnused } from "../graph/graph.ts";
 import {
   type NodeProto,
   StringStringEntryProtoSchema,
@@ -27,30 +27,26 @@ import {
 import { cutLevel } from "../weights/grid.ts";
 import { planesOf } from "../formats/planes.ts";
 import { ModelWriter } from "../formats/writer.ts";
-import {
-  biasOfCut,
-  NESTED_KEY,
-  type NestedFormat,
-  type NestedLayer,
-  readNested,
-} from "./nested.ts";
+import { biasOfCut, NESTED_KEY, type NestedLayer, readNested } from "./nested.ts";
 import { putPlanes } from "../formats/packed.ts";
 import { PACKED_DOMAIN } from "../formats/packed_functions.ts";
 import { unpackLevels } from "../formats/packing.ts";
-import { integerBytes } from "../formats/qdq.ts";
+import { integerBytes } from "../formats/dequantize.ts";
+import type { NestedFormat } from "../formats/format.ts";
+import { OPSETS } from "../formats/opsets.ts";
 
 /** How {@linkcode cut} writes. */
 export interface CutOptions {
   /**
-   * `qdq`: integers of 4 or 8 bits; `packed`: as many bits as levels have. A packed file stays packed.
-   * Default: as the file is.
+   * `qdq`: integers of 4 or 8 bits; `packed`: as many bits as levels have. A packed file stays
+   * packed. Default: as the file is.
    */
   format?: NestedFormat;
 }
 
 /**
- * The model of `bits` bits in `model`, a file of `quantize` with nested grids. Layers that are never cut
- * (the first and the last) keep their levels.
+ * The model of `bits` bits in `model`, a file of `quantize` with nested grids. Layers that are
+ * never cut (the first and the last) keep their levels.
  *
  * @throws {AttuneError} `bad-model` where the file has no nested levels or does not fit its own
  * description; `bad-option` where it does not hold that width.
@@ -70,25 +66,25 @@ export interface CutOptions {
  * ```
  */
 export function cut(model: Model, bits: number, options: CutOptions = {}): Model {
-  const { format: own, widths, layers } = readNested(model);
-  const { format = own } = options;
+  const { format: fileFormat, widths, layers } = readNested(model);
+  const { format = fileFormat } = options;
   if (!widths.includes(bits)) {
     throw new AttuneError(
       "bad-option",
       `Cannot cut ${model.name} to ${bits} bits: it holds ${widths.join(", ")}`,
     );
   }
-  if (own === "packed" && format === "qdq") {
+  if (fileFormat === "packed" && format === "qdq") {
     throw new AttuneError(
       "bad-option",
       `Cannot cut ${model.name} to qdq: it is packed; leave the format out, or quantize to qdq`,
     );
   }
-  if (format === "packed" && opsetOf(model) < OPSET_BITWISE) {
+  if (format === "packed" && opsetOf(model) < OPSETS.bitwise) {
     throw new AttuneError(
       "bad-model",
       `Cannot cut ${model.name} to packed: its opset is ${opsetOf(model)}, unpacking takes ` +
-        `${OPSET_BITWISE}; quantize the float model anew`,
+        `${OPSETS.bitwise}; quantize the float model anew`,
     );
   }
   const cutter = new Cutter(copyModel(model), format), done = new Set<string>();
@@ -105,8 +101,6 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
   return made;
 }
 
-/** The first opsets with BitwiseOr and with 4-bit integers. */
-const OPSET_BITWISE = 18, OPSET_INT4 = 21;
 /** Nodes that only move values, or change their type, or repeat them. */
 const MOVES = ["Reshape", "Transpose", "Cast", "Gather"];
 
@@ -130,8 +124,8 @@ export class Cutter {
 
   /** The model, complete. */
   finish(): Model {
-    this.#model.proto.graph.node.unshift(...this.#writer.front);
-    sweep(this.#model);
+    this.#model.proto.graph.node.unshift(...this.#writer.constantNodes);
+    removeUnused(this.#model);
     return this.#model;
   }
 
@@ -148,7 +142,7 @@ export class Cutter {
     const scales = readFloats(scale, this.#model.external).map((s) => s * 2 ** (from - to));
     this.#put(floatTensor(scale.name, dimsOf(scale), scales));
     const packed = this.#format === "packed";
-    const bits = packed || to > 4 || opsetOf(this.#model) < OPSET_INT4 ? 8 : 4;
+    const bits = packed || to > 4 || opsetOf(this.#model) < OPSETS.int4 ? 8 : 4;
     const type = bits === 4 ? DataType.INT4 : DataType.INT8;
     const zeros = integerBytes(new Int8Array(scales.length), bits);
     if (zero !== undefined) this.#put(rawTensor(zero, type, dimsOf(scale), zeros));
@@ -164,8 +158,8 @@ export class Cutter {
 
   /** Sets the bias of `layer`, whose weight's scales were multiplied by `factor`. */
   setBias({ bias: name = "" }: NestedLayer, bias: Float32Array, factor: number): void {
-    const checkLength = (own: readonly number[]) => {
-      if (sizeOf(own) !== bias.length) throw this.#damaged(name);
+    const checkLength = (dims: readonly number[]) => {
+      if (sizeOf(dims) !== bias.length) throw this.#damaged(name);
     };
     if (this.#initializers.has(name)) {
       checkLength(dimsOf(this.#initializer(name)));
@@ -179,8 +173,8 @@ export class Cutter {
     let steps: Float32Array;
     if (product?.opType === "Mul" && product.input.length === 2) {
       // The weight's scales, cut by now, times the input's.
-      const [input, own] = product.input.map((name) => this.#floats(name));
-      steps = own.map((s) => s * input[0]);
+      const [input, weight] = product.input.map((name) => this.#floats(name));
+      steps = weight.map((s) => s * input[0]);
     } else {
       steps = this.#floats(scale).map((s) => s * factor);
       this.#put(floatTensor(scale, dimsOf(this.#initializer(scale)), steps));
@@ -194,7 +188,10 @@ export class Cutter {
     this.#put(rawTensor(levels, DataType.INT32, [bias.length], bytesOf(stored)));
   }
 
-  /** Where the levels, scales and zero points of `weight` are: initializers, or levels being unpacked. */
+  /**
+   * Where the levels, scales and zero points of `weight` are: initializers, or levels being
+   * unpacked.
+   */
   #placeOf(weight: string): { levels: string; scale: TensorProto; zero?: string } {
     const node = this.#producers.get(this.#sourceOf(weight));
     if (node?.opType !== "DequantizeLinear" && node?.opType !== "Mul") throw this.#damaged(weight);

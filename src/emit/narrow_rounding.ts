@@ -8,7 +8,10 @@ import { cutBits, cutLevel } from "../weights/grid.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { Rounding } from "../weights/rounding.ts";
 
-/** The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its own. */
+/**
+ * The rounding of `layer` in a model that is cut to `width` bits: levels, scales and bias of its
+ * own.
+ */
 export function narrowRounding(layer: LayerPlan, rounding: Rounding, width: number): Rounding {
   const bits = cutBits(layer, width),
     bias = rounding.cuts?.find((cut) => cut.width === width)?.bias;

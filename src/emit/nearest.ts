@@ -7,33 +7,33 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { Parts, Rounding } from "../weights/rounding.ts";
 
 /** Shares of the largest weight that levels may reach to. */
 const REACHES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5];
 
 /**
- * `parts` with the weights of the layers among `nodes` rounded to nearest by themselves, and with the layers'
- * own biases.
+ * `parts` with the weights of the layers among `nodes` rounded to nearest by themselves, and with
+ * the layers' own biases.
  */
 export function nearestParts(
   plan: Plan,
   { roundings, grids, tables }: Parts,
   nodes: ReadonlySet<NodeProto> = new Set(plan.graph.nodes),
 ): Parts {
-  const wanted = plan.layers.filter(({ target: { node, output } }) =>
+  const layers = plan.layers.filter(({ target: { node, output } }) =>
     nodes.has(node) && roundings.has(output)
   );
-  const rounded = wanted.map((layer) =>
+  const rounded = layers.map((layer) =>
     [layer.target.output, nearestRounding(layer, readWeight(plan.graph, layer.target))] as const
   );
   return { roundings: new Map(rounded), grids, tables };
 }
 
 /**
- * The weights of `layer`, (groups·rows) × depth, at their nearest levels: symmetric, a scale for each row and
- * block, that of least squared error among a few.
+ * The weights of `layer`, (groups·rows) × depth, at their nearest levels: symmetric, a scale for
+ * each row and block, that of least squared error among a few.
  */
 export function nearestRounding(layer: LayerPlan, weight: Float32Array): Rounding {
   const { target: { groups, rows, depth }, bits, blockSize, blocksPerRow } = layer;

@@ -1,7 +1,8 @@
 /**
- * What a file says of its nested layers, so that it can be cut to fewer bits: an entry of the model's
- * metadata. Levels of narrower widths are in the levels themselves, and their scales are those of the
- * widest times a power of two; but what enters a layer differs between the models, and so do the biases.
+ * What a file says of its nested layers, so that it can be cut to fewer bits: an entry of the
+ * model's metadata. Levels of narrower widths are in the levels themselves, and their scales are
+ * those of the widest times a power of two; but what enters a layer differs between the models, and
+ * so do the biases.
  *
  * @module
  */
@@ -11,7 +12,8 @@ import { AttuneError } from "../errors.ts";
 import { StringStringEntryProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import type { Model } from "../onnx/model.ts";
 import { bytesOf } from "../onnx/tensor.ts";
-import type { Draft } from "./draft.ts";
+import type { NestedFormat } from "../formats/format.ts";
+import type { QuantizedModelWriter } from "./quantized_model_writer.ts";
 
 /** The key of the entry. */
 export const NESTED_KEY = "attune.nested";
@@ -20,16 +22,15 @@ export const NESTED_KEY = "attune.nested";
 export interface NestedLayer {
   /** The weight's tensor, dequantized. */
   readonly weight: string;
-  /** The widths that its levels serve, falling; the first is their own. One, where it is never cut. */
+  /**
+   * The widths that its levels serve, falling; the first is their own. One, where it is never cut.
+   */
   readonly widths: readonly number[];
   /** The bias's tensor; undefined where the layer has none of its own. */
   readonly bias?: string;
   /** Its values, float32 in base64, by the width that the model is cut to. */
   readonly biases: Readonly<Record<number, string>>;
 }
-
-/** How a file keeps levels that can be cut. */
-export type NestedFormat = "qdq" | "packed";
 
 /** The entry. */
 export interface Nested {
@@ -41,18 +42,20 @@ export interface Nested {
   readonly layers: readonly NestedLayer[];
 }
 
-/** Writes the entry into the model of `draft`, if that becomes a file and its grids are nested. */
-export function putNested({ model, plan, parts, format, biases }: Draft): void {
-  if (format === "float" || format === "learnable") return;
-  const known = plan.layers.flatMap((layer) => {
+/** Writes the entry into the model of `writer`, if that becomes a file and its grids are nested. */
+export function putNested(writer: QuantizedModelWriter): void {
+  const { model, plan, parts, biases } = writer;
+  const format = writer.formatFor(plan.options.format).cutAs;
+  if (format === undefined) return;
+  const rounded = plan.layers.flatMap((layer) => {
     const rounding = parts.roundings.get(layer.target.output);
     return rounding?.cuts === undefined ? [] : [{ layer, cuts: rounding.cuts }];
   });
-  if (known.length === 0) return;
+  if (rounded.length === 0) return;
   const nested: Nested = {
-    format: format === "qdq" ? format : "packed",
-    widths: known[0].cuts.map(({ width }) => width),
-    layers: known.map(({ layer: { target, grid, bits }, cuts }) => ({
+    format,
+    widths: rounded[0].cuts.map(({ width }) => width),
+    layers: rounded.map(({ layer: { target, grid, bits }, cuts }) => ({
       weight: target.weight,
       widths: grid.kind === "nested" ? grid.widths : [bits],
       bias: biases.get(target.output),

@@ -1,6 +1,6 @@
 /**
- * Short names for the tensors inside a model, where a file is written for its size: in a small model
- * names are a quarter of it.
+ * Short names for the tensors inside a model, where a file is written for its size: in a small
+ * model names are a quarter of it.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { bodiesOf, namesIn } from "../graph/graph.ts";
 export function shortenNames(model: Model, original: Model): void {
   const { graph } = model.proto;
   const nodeNames = new Set(original.proto.graph.node.map((node) => node.name));
-  const kept = new Set([
+  const fixed = new Set([
     "",
     ...[...graph.input, ...graph.output].map((value) => value.name),
     ...graph.node.flatMap(bodiesOf).flatMap(namesIn),
@@ -24,13 +24,13 @@ export function shortenNames(model: Model, original: Model): void {
   const short = new Map<string, string>();
   let count = 0;
   const rename = (name: string): string => {
-    if (kept.has(name)) return name;
-    let found = short.get(name);
-    if (found === undefined) {
-      do found = (count++).toString(36); while (kept.has(found));
-      short.set(name, found);
+    if (fixed.has(name)) return name;
+    let label = short.get(name);
+    if (label === undefined) {
+      do label = (count++).toString(36); while (fixed.has(label));
+      short.set(name, label);
     }
-    return found;
+    return label;
   };
   graph.initializer = graph.initializer.map((tensor) =>
     Object.assign(copyMessage(tensor), { name: rename(tensor.name), docString: "" })

@@ -8,7 +8,7 @@
 
 import { sizeOf } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
-import type { Geometry } from "../weights/targets.ts";
+import type { Geometry } from "../weights/target.ts";
 
 /** Columns that a layer's statistics are made of, over all samples: this many per unknown… */
 const COLUMNS_PER_INPUT = 64;

@@ -2,18 +2,21 @@
  * A weight as bytes that standard operators unpack. onnxruntime runs them once, when it opens the
  * model (constant folding, at any optimization level), and then sees int8 levels or float weights.
  *
- * A table look-up turns a byte into its levels: Gather of 256 × levels-per-byte. Shifts and masks do
- * the same with two to four times the time and memory at load.
+ * A table look-up turns a byte into its levels: Gather of 256 × levels-per-byte. Shifts and masks
+ * do the same with two to four times the time and memory at load.
  *
  * @module
  */
 
 import { bytesOf, DataType, floatTensor, int64Tensor, rawTensor } from "../onnx/tensor.ts";
-import type { LayerPlan } from "../weights/layer.ts";
-import { levelsAtOnce, planesOf } from "./planes.ts";
-import { toTensorOrder } from "../weights/targets.ts";
-import type { WeightWriter } from "./writer.ts";
-import type { ModelWriter } from "./writer.ts";
+import { type LayerPlan, scaleCount } from "../weights/layer.ts";
+import { toTensorOrder } from "../weights/matrix.ts";
+import { operatorOf } from "../weights/operators.ts";
+import type { Rounding } from "../weights/rounding.ts";
+import type { Storage } from "../weights/storage.ts";
+import { putDequantize, putTensorOrder, staysMatrix } from "./dequantize.ts";
+import type { Format, LayerGrid, Stored } from "./format.ts";
+import { OPSETS } from "./opsets.ts";
 import { putShift, putTable, putUnpack } from "./packed_functions.ts";
 import {
   codebookOffsets,
@@ -24,15 +27,53 @@ import {
   windowOffsets,
   withoutOffsets,
 } from "./packing.ts";
-import type { Rounding } from "../weights/rounding.ts";
-import { putDequantize, putTensorOrder, staysMatrix } from "./qdq.ts";
+import { bitsIn, type Layout, levelsAtOnce, planeBytes, planesOf } from "./planes.ts";
+import type { ModelWriter, WeightWriter } from "./writer.ts";
 
-/** Puts the weight of `layer` into `writer` as packed bytes. */
-export function putPacked(writer: WeightWriter, layer: LayerPlan, rounding: Rounding): void {
-  const { target, bits, storage } = layer;
+/** Bytes that standard operators unpack when the file is opened. */
+export interface PackedStorage extends Storage {
+  /** Where the levels are in them. */
+  readonly layout: Layout;
+}
+
+/** Levels in as many bits as they have. */
+export const packed: Format<PackedStorage> = {
+  name: "packed",
+  doc: "as many bits as levels have, unpacked when the file is opened",
+  storage: packedStorage,
+  opset({ grid, blocksPerRow }, { activationBits }) {
+    // What is cut from nested levels may have 4-bit integers.
+    const isFine = grid.kind === "nested" || (blocksPerRow > 1 && activationBits !== "none");
+    return isFine ? OPSETS.int4 : OPSETS.bitwise;
+  },
+  bytes(layer, { activationBits }) {
+    const { target: { groups, rows, depth }, storage, windows, granularity } = layer;
+    const planes = planeBytes(storage.layout, groups * rows * depth);
+    const zeroPoints = activationBits !== "none" && hasZeroPoints(layer) ? scaleCount(layer) : 0;
+    // Where rows begin their levels: a byte each.
+    const offsets = windows.lows.length > 1 && granularity.kind !== "tensor" ? groups * rows : 0;
+    return { levels: planes.reduce((a, b) => a + b, 0), zeros: zeroPoints + offsets };
+  },
+  put: putPacked,
+  biasScales: "computed",
+  shortNames: true,
+  cutAs: "packed",
+};
+
+/** How `layer` is packed. */
+export function packedStorage({ bits, grid }: LayerGrid): PackedStorage {
+  const layout: Layout = grid.kind === "ternary" ? { kind: "trits" } : planesOf(bits);
+  return { format: "packed", bits: bitsIn(layout), layout };
+}
+
+function putPacked(
+  writer: WeightWriter,
+  layer: LayerPlan & Stored<PackedStorage>,
+  rounding: Rounding,
+): void {
+  const { target, bits, storage: { layout } } = layer;
   const { weight, shape, axis, groups, rows, depth } = target;
   const { levels, lows, codebook } = rounding;
-  const layout = storage.kind === "packed" ? storage.layout : planesOf(bits);
   const coding = { layout, signed: codebook === undefined };
   const offsets = codebook
     ? codebookOffsets(lows, codebook)
@@ -65,8 +106,8 @@ export function putPacked(writer: WeightWriter, layer: LayerPlan, rounding: Roun
 
 /**
  * Whether the levels of `layer` go through a DequantizeLinear: to reach integer kernels, or because
- * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside activations
- * on a grid.
+ * onnxruntime would round a float weight to 8 bits with one scale for all, as it does beside
+ * activations on a grid.
  */
 function needsIntegers(writer: WeightWriter, { target: { input } }: LayerPlan): boolean {
   return writer.inputGrid(input) !== undefined;
@@ -93,7 +134,10 @@ function putCodes(
   });
 }
 
-/** Puts `codes` into `writer` as planes, and a node that unpacks them into `output`, int8 of shape `dims`. */
+/**
+ * Puts `codes` into `writer` as planes, and a node that unpacks them into `output`, int8 of shape
+ * `dims`.
+ */
 export function putPlanes(
   writer: ModelWriter,
   codes: Int8Array,
@@ -159,7 +203,9 @@ function putOffsets(
   return putShift(writer, name, offset, writer.name(`${weight}_shifted`), to);
 }
 
-/** The shape of one value per row beside the matrix W, or beside the weight; a scalar serves all. */
+/**
+ * The shape of one value per row beside the matrix W, or beside the weight; a scalar serves all.
+ */
 function rowDims(
   { target: { shape, axis } }: LayerPlan,
   count: number,
@@ -169,25 +215,27 @@ function rowDims(
   return inMatrix ? [count, 1] : [count, ...shape.slice(axis + 1).map(() => 1)];
 }
 
-/**
- * The zero points, all 0, that onnxruntime wants to see before it runs a Gemm on integers; other
- * layers need none.
- */
+/** Whether onnxruntime wants to see zero points of `layer`, all 0, before it runs on integers. */
+function hasZeroPoints({ target, blocksPerRow }: LayerGrid): boolean {
+  return operatorOf(target).integer.needsZeroPoints && blocksPerRow === 1;
+}
+
+/** The zero points of `layer`, if it has any. */
 function zeroPoints(
   writer: WeightWriter,
   layer: LayerPlan,
   { scales }: Rounding,
 ): string | undefined {
-  const { op, weight } = layer.target;
-  if (op !== "Gemm" || layer.blocksPerRow > 1) return undefined;
+  if (!hasZeroPoints(layer)) return undefined;
+  const { weight } = layer.target;
   const dims = scales.length === 1 ? [] : [scales.length];
   const name = writer.name(`${weight}_zero_point`);
   return writer.put(rawTensor(name, DataType.INT8, dims, new Uint8Array(scales.length)));
 }
 
 /**
- * Nodes that multiply float `levels` with their scales. Those are folded into a float weight when the
- * model is opened; a DequantizeLinear would run at every call.
+ * Nodes that multiply float `levels` with their scales. Those are folded into a float weight when
+ * the model is opened; a DequantizeLinear would run at every call.
  */
 function putFloatWeight(
   writer: WeightWriter,

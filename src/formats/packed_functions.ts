@@ -1,7 +1,7 @@
 /**
- * The operators that unpack a packed file, as functions of the model: one that makes tables, one per
- * number of planes, and one that moves levels. A call takes a third of the room of a copy of the nodes,
- * and loads as fast: onnxruntime inlines functions before it folds.
+ * The operators that unpack a packed file, as functions of the model: one that makes tables, one
+ * per number of planes, and one that moves levels. A call takes a third of the room of a copy of
+ * the nodes, and loads as fast: onnxruntime inlines functions before it folds.
  *
  * @module
  */
@@ -75,9 +75,9 @@ export function putTable(writer: ModelWriter, { base, each, half, unit }: Digits
 }
 
 /**
- * Unpacks `count` codes from `planes`, each a tensor of bytes and its table, into `output`: int8 of the
- * shape `dims`. `cut` takes off the codes that fill up the last bytes; without it there are half as many
- * nodes to fold.
+ * Unpacks `count` codes from `planes`, each a tensor of bytes and its table, into `output`: int8 of
+ * the shape `dims`. `cut` takes off the codes that fill up the last bytes; without it there are
+ * half as many nodes to fold.
  */
 export function putUnpack(
   writer: ModelWriter,

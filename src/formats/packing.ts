@@ -1,26 +1,27 @@
 /**
- * Levels as bytes and back, in the layouts of plan/storage.ts. What a file's operators do when it is
+ * Levels as bytes and back, in the layouts of planes.ts. What a file's operators do when it is
  * loaded, `unpackLevels` does here.
  *
  * @module
  */
 
 import { AttuneError } from "../errors.ts";
-import { planeBytes } from "./planes.ts";
-import type { Layout } from "../weights/storage.ts";
+import { bitsIn, type Layout, planeBytes } from "./planes.ts";
 
 /** How codes become levels. */
 export interface Coding {
   /** Where codes lie in bytes. */
   readonly layout: Layout;
-  /** Whether the highest bit of a code is a sign; not where codes number the levels of a codebook. */
+  /**
+   * Whether the highest bit of a code is a sign; not where codes number the levels of a codebook.
+   */
   readonly signed: boolean;
 }
 
 /**
  * What a byte of a plane holds: `each` digits of `base`, the lowest first. A digit d stands for
- * ((d + half) mod base − half) · unit, a two's complement where half is ⌊base / 2⌋; digits of all planes
- * put together by a bitwise or are the code.
+ * ((d + half) mod base − half) · unit, a two's complement where half is ⌊base / 2⌋; digits of all
+ * planes put together by a bitwise or are the code.
  */
 export interface Digits {
   /** Values of a digit. */
@@ -36,7 +37,7 @@ export interface Digits {
 /** The digits of each plane; only those of the first one have a sign. */
 export function digitsOf({ layout, signed }: Coding): Digits[] {
   if (layout.kind === "trits") return [{ base: 3, each: 5, half: 1, unit: 1 }];
-  let shift = layout.widths.reduce<number>((sum, width) => sum + width, 0);
+  let shift = bitsIn(layout);
   return layout.widths.map((width, plane) => ({
     base: 2 ** width,
     each: 8 / width,
@@ -98,15 +99,19 @@ function checkRange(codes: Int8Array, lo: number, hi: number): void {
 }
 
 /**
- * What is taken off the levels of each row so that they fit into `bits` with a sign: nothing where the
- * row's window, of `span + 1` levels from its low one on, does. One number where all rows agree.
+ * What is taken off the levels of each row so that they fit into `bits` with a sign: nothing where
+ * the row's window, of `span + 1` levels from its low one on, does. One number where all rows
+ * agree.
  */
 export function windowOffsets(lows: Int8Array, span: number, bits: number): Int8Array {
   const least = -(2 ** (bits - 1)), most = -least - 1;
   return agreed(lows.map((lo) => lo < least || lo + span > most ? lo - least : 0));
 }
 
-/** How far the levels of each row are moved from those of `codebook`; one number where all rows agree. */
+/**
+ * How far the levels of each row are moved from those of `codebook`; one number where all rows
+ * agree.
+ */
 export function codebookOffsets(lows: Int8Array, codebook: Int8Array): Int8Array {
   return agreed(lows.map((lo) => lo - codebook[0]));
 }

@@ -15,7 +15,7 @@ export class ModelWriter {
   /** The model, which is changed. */
   readonly model: Model;
   /** Nodes that read only initializers; they go first. */
-  readonly front: NodeProto[] = [];
+  readonly constantNodes: NodeProto[] = [];
   /** Tensors that several weights use, by what they are. */
   readonly shared: Map<string, string> = new Map();
   readonly #names: Set<string>;
@@ -53,9 +53,9 @@ export class ModelWriter {
     output: string,
     attributes: Record<string, AttributeValue> = {},
   ): NodeProto {
-    const made = makeNode(op, this.name(`${output}_${op}`), input, [output], attributes);
-    this.front.push(made);
-    return made;
+    const node = makeNode(op, this.name(`${output}_${op}`), input, [output], attributes);
+    this.constantNodes.push(node);
+    return node;
   }
 
   /** The initializer of the byte `value`, a scalar that all who ask for it share. */

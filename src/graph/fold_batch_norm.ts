@@ -11,7 +11,7 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { floatAttribute, intAttribute, type Model } from "../onnx/model.ts";
 import { floatTensor } from "../onnx/tensor.ts";
-import { freshName, Graph, isStandard, nodeName, sweep, tensorNames } from "./graph.ts";
+import { freshName, Graph, isStandard, nodeName, removeUnused, tensorNames } from "./graph.ts";
 
 /**
  * Folds every BatchNormalization (or Mul/Add-free equivalent) of `model` that follows a Conv,
@@ -30,7 +30,7 @@ export function foldBatchNorm(model: Model): string[] {
     if (node === undefined) break;
     folded.push(nodeName(node));
   }
-  if (folded.length > 0) sweep(model);
+  if (folded.length > 0) removeUnused(model);
   return folded;
 }
 

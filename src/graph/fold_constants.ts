@@ -10,7 +10,7 @@ import type { Model } from "../onnx/model.ts";
 import { byteLength } from "../onnx/tensor.ts";
 import { compute, isComputed } from "./constant_operators.ts";
 import { type Constant, constantTensor, readConstant } from "./constant_values.ts";
-import { freshName, Graph, isStandard, readsOf, sweep, tensorNames } from "./graph.ts";
+import { freshName, Graph, isStandard, readsOf, removeUnused, tensorNames } from "./graph.ts";
 
 /** Bytes up to which a tensor does not count. */
 const SMALL = 1024;
@@ -44,7 +44,7 @@ export function foldConstants(model: Model): number {
       !found.nodes.has(node) || node.output.some((name) => used.has(name))
     );
   }
-  sweep(model);
+  removeUnused(model);
   return before - graph.node.length;
 }
 

@@ -210,7 +210,7 @@ export function tensorNames(model: Model): Set<string> {
 /**
  * Removes the initializers that nothing reads or feeds, and the value infos that no longer hold.
  */
-export function sweep(model: Model): void {
+export function removeUnused(model: Model): void {
   const { graph } = model.proto;
   const used = new Set([
     ...graph.node.flatMap(readsOf),

@@ -13,7 +13,7 @@ import {
   makeAttribute,
   type Model,
 } from "../onnx/model.ts";
-import { freshName, Graph, isStandard, sweep, tensorNames } from "./graph.ts";
+import { freshName, Graph, isStandard, removeUnused, tensorNames } from "./graph.ts";
 
 /** The constant matrix that `name` is the transpose of; undefined where it is none. */
 export function turnedWeight(graph: Graph, name: string): string | undefined {
@@ -66,6 +66,6 @@ export function turnedWeights(model: Model): number {
     turnedWeight(after, node.output[0]) === undefined ||
     after.isOutput(node.output[0]) || after.consumers(node.output[0]).length > 0
   );
-  sweep(model);
+  removeUnused(model);
   return count;
 }

@@ -7,6 +7,7 @@
 
 import { type ActivationGrid, biasScales, dequantize, type Rounding } from "../emit/build.ts";
 import type { Plan } from "../plan/plan.ts";
+import { addedTensor, hasBias } from "../weights/operators.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { nearestLevel } from "../round/codebook.ts";
 import type { Offset, Statistics } from "../engine/statistics.ts";
@@ -16,7 +17,7 @@ const MOST_BIAS = 2 ** 30;
 
 /** What the node of a layer adds to the product of its weights. */
 export type Addend =
-  | { /** Nothing, and it cannot: a MatMul. */ readonly kind: "none" }
+  | { /** Nothing, and it cannot. */ readonly kind: "none" }
   | {
     /** A value for each row of the weights, or room for one. */
     readonly kind: "bias";
@@ -27,9 +28,9 @@ export type Addend =
 
 /** What `layer` adds to the product of its weights. */
 export function addendOf({ graph }: Plan, { target }: LayerPlan): Addend {
-  if (target.op === "MatMul") return { kind: "none" };
-  const name = target.node.input[2];
-  if (!name) return { kind: "bias" };
+  if (!hasBias(target)) return { kind: "none" };
+  const name = addedTensor(target);
+  if (name === undefined) return { kind: "bias" };
   const bias = graph.floats(name), rows = target.groups * target.rows;
   if (bias === undefined) return { kind: "other" };
   // Of a Gemm's C, only the last axis runs along the rows of the weights; others count the batch.
@@ -68,14 +69,14 @@ export function biasOf(
   const { groups, rows, depth } = layer.target;
   const addend = addendOf(plan, layer);
   if (addend.kind !== "bias") return { raised: 0 };
-  const own = addend.values;
-  if (!corrected && own === undefined) return { raised: 0 };
+  const values = addend.values;
+  if (!corrected && values === undefined) return { raised: 0 };
   const bias = new Float32Array(groups * rows);
   const fill = () => {
     const weights = dequantize(layer, rounding);
     for (let row = 0; row < bias.length; row++) {
       if (!corrected) {
-        bias[row] = own![row];
+        bias[row] = values![row];
         continue;
       }
       const group = Math.floor(row / rows) * depth;

@@ -11,7 +11,8 @@ import type { ChannelSums } from "../engine/survey.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight, type Target } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
+import type { Target } from "../weights/target.ts";
 import { addendOf } from "./bias.ts";
 
 /** The axis of a layer's input that counts what its weights tell apart, from the last if negative. */

@@ -8,7 +8,7 @@ import { cutBits } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { leastShares } from "../plan/memory.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import { codebookProblem, codebooksOf } from "../round/codebook.ts";
 import {
   type Problem,

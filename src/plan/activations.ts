@@ -11,7 +11,8 @@
 import type { NodeProto } from "../onnx/gen/onnx_pb.ts";
 import { attributeOf, intAttribute } from "../onnx/model.ts";
 import { type Graph, isStandard } from "../graph/graph.ts";
-import type { Target } from "../weights/targets.ts";
+import { operatorOf } from "../weights/operators.ts";
+import type { Target } from "../weights/target.ts";
 
 /** Operators that have an integer form of their own: their output gets its own range. */
 const INTEGER_OPS = new Set(["Add", "Concat", "AveragePool", "GlobalAveragePool"]);
@@ -28,10 +29,10 @@ const MOVING_OPS = new Set([
 const MERGED_OPS = new Set(["Relu", "Clip"]);
 
 /**
- * Whether the integer form that onnxruntime 1.30 has for `node` computes something else, so that the node
- * has to stay in float: QLinearAveragePool divides by other counts where the last window reaches beyond
- * padding that counts, and knows no dilations (the model does not open); QLinearSoftmax is off by many
- * levels.
+ * Whether the integer form that onnxruntime 1.30 has for `node` computes something else, so that
+ * the node has to stay in float: QLinearAveragePool divides by other counts where the last window
+ * reaches beyond padding that counts, and knows no dilations (the model does not open);
+ * QLinearSoftmax is off by many levels.
  */
 export function hasWrongIntegerForm(node: NodeProto): boolean {
   if (node.opType === "Softmax") return true;
@@ -52,8 +53,8 @@ export interface Activations {
 }
 
 /**
- * The activations of `graph` to quantize to `bits`, given the layers that are quantized. What an edge
- * layer reads keeps 8 bits.
+ * The activations of `graph` to quantize to `bits`, given the layers that are quantized. What an
+ * edge layer reads keeps 8 bits.
  */
 export function findActivations(
   graph: Graph,
@@ -82,7 +83,7 @@ export function findActivations(
   for (const input of graph.inputs) if (inputs.has(input.name)) own.add(input.name);
   for (const node of graph.nodes) {
     const target = targetNodes.get(node);
-    if (target?.op === "Conv") add(merged(target.output));
+    if (target && operatorOf(target).integer.integerOutput) add(merged(target.output));
     else if (isStandard(node) && INTEGER_OPS.has(node.opType) && !hasWrongIntegerForm(node)) {
       // A constant summand would need a range of its own, so it keeps the sum in float.
       const quantized = node.input.every((name) => isQuantized(name));

@@ -1,6 +1,6 @@
 /**
- * The float weights that a plan leaves as they are, each with its size and the reason: what a file still
- * has to carry.
+ * The float weights that a plan leaves as they are, each with its size and the reason: what a file
+ * still has to carry.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { NodeProto, TensorProto } from "../onnx/gen/onnx_pb.ts";
 import { attributeOf } from "../onnx/model.ts";
 import { byteLength, DataType } from "../onnx/tensor.ts";
 import { bodiesOf, type Graph, isControlFlow, isStandard, nodeName } from "../graph/graph.ts";
-import type { Skipped, SkipReason } from "../weights/targets.ts";
+import type { Skipped, SkipReason } from "../weights/target.ts";
 
 /** Bytes from which on a weight is listed. */
 const LISTED = 1000;
@@ -29,8 +29,8 @@ interface Use {
 }
 
 /**
- * `skipped` with the weight and the bytes of each node that has one, and with the other nodes of `graph`
- * that keep a float weight of more than 1 kB.
+ * `skipped` with the weight and the bytes of each node that has one, and with the other nodes of
+ * `graph` that keep a float weight of more than 1 kB.
  *
  * @param replaced the initializers that the plan quantizes, or puts other values in place of.
  */
@@ -44,12 +44,12 @@ export function withWeights<T extends Omit<Skipped, "reason">>(
   for (const { weight, tensor, node, reason } of usesIn(graph, replaced)) {
     const bytes = byteLength(tensor) ?? 0;
     if (!FLOATS.has(tensor.dataType) || bytes <= LISTED) continue;
-    const known = result.findIndex(({ name, op }) => name === node.name && op === node.op);
-    if (known < 0 || filled.has(known)) {
+    const index = result.findIndex(({ name, op }) => name === node.name && op === node.op);
+    if (index < 0 || filled.has(index)) {
       filled.add(result.push({ ...node, reason, weight, bytes }) - 1);
     } else {
-      result[known] = { ...result[known], weight, bytes };
-      filled.add(known);
+      result[index] = { ...result[index], weight, bytes };
+      filled.add(index);
     }
   }
   return result;
@@ -107,7 +107,9 @@ function tensorsOf(
   ];
 }
 
-/** The first node that uses the constant `name` for something that depends on samples, if any does. */
+/**
+ * The first node that uses the constant `name` for something that depends on samples, if any does.
+ */
 function userOf(graph: Graph, name: string): NodeProto | undefined {
   const [reader] = graph.consumers(name);
   if (reader === undefined || !graph.isSteady(reader.output[0])) return reader;

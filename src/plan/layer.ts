@@ -4,15 +4,18 @@
  * @module
  */
 
-import type { LayerPlan } from "../weights/layer.ts";
+import { formatOf } from "../formats/formats.ts";
+import { type LayerPlan, scaleCount } from "../weights/layer.ts";
+import { hasBias } from "../weights/operators.ts";
 import { windowsOf } from "../weights/grid.ts";
 import { gramPlan } from "./memory.ts";
 import type { ResolvedPlanOptions, Width } from "./options.ts";
 import type { Granularity } from "../weights/granularity.ts";
-import { storageOf, storedBits, storedBytes } from "./storage.ts";
-import type { Target } from "../weights/targets.ts";
+import type { Target } from "../weights/target.ts";
 
-/** A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew. */
+/**
+ * A free layer of `plan` with another width: all that depends on it, such as its bytes, is anew.
+ */
 export function layerAtWidth(
   plan: { readonly options: ResolvedPlanOptions },
   layer: LayerPlan,
@@ -52,11 +55,21 @@ function gridOf(
 }
 
 /** Bytes of the biases of narrower widths, where grids are nested: float32 in base64. */
-function biasBytes({ nested = [] }: ResolvedPlanOptions, { op, groups, rows }: Target): number {
-  return op === "MatMul" ? 0 : Math.ceil(16 / 3 * groups * rows) * Math.max(0, nested.length - 1);
+function biasBytes({ nested = [] }: ResolvedPlanOptions, target: Target): number {
+  if (!hasBias(target)) return 0;
+  return Math.ceil(16 / 3 * target.groups * target.rows) * Math.max(0, nested.length - 1);
 }
 
-/** What becomes of `target`; `override` is a width of its own, `edge` whether it is a first or last layer. */
+/** How many weights of `target` share a scale: all where no axis counts its output channels. */
+function granularityOf({ granularity }: ResolvedPlanOptions, target: Target): Granularity {
+  const { shape, axis, groups, rows } = target;
+  return shape[axis] === groups * rows ? granularity : { kind: "tensor" };
+}
+
+/**
+ * What becomes of `target`; `override` is a width of its own, `edge` whether it is a first or last
+ * layer.
+ */
 export function layerPlan(
   options: UniformOptions,
   target: Target,
@@ -64,32 +77,26 @@ export function layerPlan(
   edge: boolean,
 ): LayerPlan {
   const { bits, grid, note } = gridOf(options, override, edge);
-  const weights = target.groups * target.rows * target.depth;
-  // A ConvTranspose with groups has no axis that counts its output channels.
-  const granularity: Granularity =
-    target.op === "ConvTranspose" && target.groups > 1 && target.axis === 1
-      ? { kind: "tensor" }
-      : options.granularity;
+  const granularity = granularityOf(options, target);
   const blockSize = granularity.kind === "block"
     ? Math.min(granularity.size, target.depth)
     : target.depth;
-  const blocksPerRow = Math.ceil(target.depth / blockSize);
-  const scales = granularity.kind === "tensor" ? 1 : target.groups * target.rows * blocksPerRow;
-  const storage = storageOf(options, target, { bits, grid }, granularity);
-  const matrix = { rows: target.groups * target.rows, depth: target.depth };
-  return {
+  const layer = {
     target,
     bits,
     grid,
     windows: windowsOf(grid, bits, options.symmetric),
-    storage,
-    storedBits: storedBits(storage),
     granularity,
-    blocksPerRow,
+    blocksPerRow: Math.ceil(target.depth / blockSize),
     blockSize,
+  };
+  const storage = formatOf(options.format).storage(layer, options), stored = { ...layer, storage };
+  const { levels } = formatOf(storage.format).bytes(stored, options);
+  return {
+    ...stored,
     gram: gramPlan(target, granularity, grid.kind === "nested" ? grid.widths.length : 1),
-    bytesBefore: 4 * weights,
-    bytesAfter: storedBytes({ ...matrix, storage }) + 4 * scales + biasBytes(options, target),
+    bytesBefore: 4 * target.groups * target.rows * target.depth,
+    bytesAfter: levels + 4 * scaleCount(layer) + biasBytes(options, target),
     note,
   };
 }

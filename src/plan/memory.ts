@@ -11,9 +11,11 @@ import { type Graph, nodeName } from "../graph/graph.ts";
 import { weightBytes } from "../graph/partition.ts";
 import { storedLength } from "../onnx/tensor.ts";
 import type { Granularity } from "../weights/granularity.ts";
-import type { Target } from "../weights/targets.ts";
+import type { Target } from "../weights/target.ts";
 
-/** Bytes of a kernel's memory (4 GiB at most) that Gram matrices may take; columns need the rest. */
+/**
+ * Bytes of a kernel's memory (4 GiB at most) that Gram matrices may take; columns need the rest.
+ */
 const GRAM_BYTES = 3 * 2 ** 30;
 /** Bytes that the rows of a share may take. */
 const ROW_BYTES = 2 ** 29;
@@ -21,12 +23,14 @@ const ROW_BYTES = 2 ** 29;
 const MOST_INPUTS = 2048;
 /** Copies of H at a time: itself, damped, its factor, and one more for the float-target shift. */
 const GRAM_COPIES = 4;
-/** Copies of a share's weights: targets, levels of several candidates, state of learned rounding. */
+/**
+ * Copies of a share's weights: targets, levels of several candidates, state of learned rounding.
+ */
 const WEIGHT_COPIES = 12;
 
 /**
- * Bytes of a node's weights, at most. A session of WebAssembly has 4 GiB; those of the float model and the
- * simulation are open side by side, and one weight is there twice while it is packed.
+ * Bytes of a node's weights, at most. A session of WebAssembly has 4 GiB; those of the float model
+ * and the simulation are open side by side, and one weight is there twice while it is packed.
  */
 const NODE_BYTES = Math.floor(2 ** 32 / 3);
 /** Bytes of the weights of a model that runs in one session. */
@@ -35,7 +39,8 @@ const WHOLE_BYTES = 1.8e9;
 /**
  * Refuses what no session holds.
  *
- * @throws {AttuneError} `too-large` where the weights of one node are more than that, with their bytes.
+ * @throws {AttuneError} `too-large` where the weights of one node are more than that, with their
+ * bytes.
  */
 export function checkNodes(graph: Graph): void {
   for (const [node, bytes] of weightBytes(graph)) {
@@ -79,8 +84,8 @@ export function leastShares({ groups, rows, depth }: Target): number {
 /**
  * How much of H is kept for `target`: all of it, or the largest blocks that fit.
  *
- * @param views How many H there are at a time: one for each width of a nested grid, which needs all of
- * each. Default: 1.
+ * @param views How many H there are at a time: one for each width of a nested grid, which needs all
+ * of each. Default: 1.
  * @throws {AttuneError} `too-large` where nothing fits, with the bytes that are needed.
  *
  * @example

@@ -5,6 +5,8 @@
  */
 
 import type { Granularity } from "../weights/granularity.ts";
+import { type FormatName, formatNames, formatOf } from "../formats/formats.ts";
+import type { ActivationBits } from "../weights/rounding.ts";
 import { AttuneError } from "../errors.ts";
 import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
 
@@ -30,9 +32,6 @@ export interface Override {
   readonly bits: Width | "skip";
 }
 
-/** Widths of activations; see {@linkcode PlanOptions}. */
-export type ActivationBits = 4 | 8 | "none";
-
 /** What {@linkcode plan} decides by; all of it has a default. */
 export interface PlanOptions {
   /** Bits of a weight, 2 to 8, or `"ternary"`; or how they are found layer by layer. Default: 4. */
@@ -47,15 +46,15 @@ export interface PlanOptions {
   /** Bits of the first and the last layer, 2 to 8, or `bits` where that is more. Default: 8. */
   edgeBits?: number;
   /**
-   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points of
-   * weights; otherwise each row has the levels that suit it. Default: false.
+   * Whether levels reach equally far to both sides of zero, for runtimes that know no zero points
+   * of weights; otherwise each row has the levels that suit it. Default: false.
    */
   symmetric?: boolean;
   /** Widths by name; the last that matches wins. Default: none. */
   overrides?: readonly Override[];
   /**
-   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails, where that
-   * fits the weights better. Default: `"uniform"`.
+   * The spacing of levels: even, or `"piecewise"`, dense in the middle and sparse in the tails,
+   * where that fits the weights better. Default: `"uniform"`.
    */
   grid?: "uniform" | "piecewise";
   /**
@@ -64,23 +63,8 @@ export interface PlanOptions {
    */
   nested?: readonly number[];
   /** What is written. Default: `"qdq"`. */
-  format?: Format;
+  format?: FormatName;
 }
-
-/**
- * What is written.
- *
- * - `qdq`: standard QuantizeLinear and DequantizeLinear on integers of 2, 4 or 8 bits.
- * - `packed`: levels in as many bits as they have, unpacked by standard operators that onnxruntime
- *   folds when it opens the file. The true size, at the speed of int8 or float.
- * - `matmulnbits`: onnxruntime's MatMulNBits and GatherBlockQuantized for matrix products and embedding
- *   tables; the other layers are packed.
- * - `float`: dequantized weights, for study.
- */
-export type Format = (typeof FORMATS)[number];
-
-/** Every {@linkcode Format}. */
-export const FORMATS = ["qdq", "packed", "matmulnbits", "float"] as const;
 
 /** {@linkcode PlanOptions} with every default filled in. */
 export type ResolvedPlanOptions =
@@ -122,10 +106,17 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
   }
   const edgeBits = checkBits("edge bits", options.edgeBits ?? 8);
   const { symmetric = false, grid = "uniform", format = "qdq" } = options;
-  if (!FORMATS.includes(format)) {
+  if (!formatNames().includes(format)) {
     throw new AttuneError(
       "bad-option",
-      `Cannot write the format ${format}: give one of ${FORMATS.join(", ")}`,
+      `Cannot write the format ${format}: give one of ${formatNames().join(", ")}`,
+    );
+  }
+  const { cutAs, simulation } = formatOf(format);
+  if (nested !== undefined && cutAs === undefined && !simulation) {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use nested widths with the format ${format}: its files cannot be cut`,
     );
   }
   return {
@@ -186,8 +177,8 @@ export function checkCount(what: string, value: number, least = 1): number {
 }
 
 /**
- * Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character. Only the
- * last `*` is ever gone back to, so time is at most their lengths' product.
+ * Whether `name` matches `pattern`, in which `*` stands for any text and `?` for one character.
+ * Only the last `*` is ever gone back to, so time is at most their lengths' product.
  */
 export function matchesPattern(pattern: string, name: string): boolean {
   let p = 0, n = 0, star = -1, from = 0;

@@ -1,9 +1,9 @@
 /**
  * Which rows of the float and of the quantized model belong together.
  *
- * A layer is compared with itself in the float model row by row. Where an earlier layer's values choose
- * which rows there are (TopK, NonZero, an If), quantization may choose others, and a row then has no
- * partner: nothing may be learned from the difference.
+ * A layer is compared with itself in the float model row by row. Where an earlier layer's values
+ * choose which rows there are (TopK, NonZero, an If), quantization may choose others, and a row
+ * then has no partner: nothing may be learned from the difference.
  *
  * @module
  */

@@ -10,6 +10,14 @@ import { Graph } from "../graph/graph.ts";
 import { prepare } from "../graph/prepare.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
 import { AttuneError } from "../errors.ts";
+import { formatOf } from "../formats/formats.ts";
+import { OPSETS } from "../formats/opsets.ts";
+import { isFree, type LayerPlan } from "../weights/layer.ts";
+import { readFinite } from "../weights/matrix.ts";
+import { addedTensor, operators } from "../weights/operators.ts";
+import type { TablePlan } from "../weights/table.ts";
+import type { Skipped, Target } from "../weights/target.ts";
+import { edgeTargets, findTargets } from "../weights/targets.ts";
 import { type Activations, findActivations } from "./activations.ts";
 import type { Allocation } from "./allocation.ts";
 import {
@@ -20,22 +28,12 @@ import {
   type Width,
 } from "./options.ts";
 import { bitsOf, layerAtWidth, layerPlan, type UniformOptions } from "./layer.ts";
-import { isFree, type LayerPlan } from "../weights/layer.ts";
 import { checkNodes, checkWhole } from "./memory.ts";
-import { findTables, type SkippedTable, type TablePlan } from "./tables.ts";
+import { findTables, type SkippedTable } from "./tables.ts";
 import { overrideOf, splitShared } from "./shared.ts";
 import { sizeOf, tensorBytes } from "./size.ts";
 import { withWeights } from "./floats.ts";
-import {
-  edgeTargets,
-  findTargets,
-  readFinite,
-  type Skipped,
-  type Target,
-} from "../weights/targets.ts";
 
-/** The first opsets with per-channel QuantizeLinear, BitwiseOr, 4-bit integers and blocks, and int2. */
-const OPSET_CHANNEL = 13, OPSET_BITWISE = 18, OPSET_INT4 = 21, OPSET_INT2 = 25;
 /** Operators that only a quantized model has. */
 const QUANTIZED_OPS =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantize|QLinear|QAttention|QGemm|MatMulNBits|MatMulInteger|ConvInteger|GatherBlockQuantized)/;
@@ -52,7 +50,10 @@ export interface Plan {
   readonly layers: readonly LayerPlan[];
   /** The embedding tables to quantize, where the format has an operator for them. */
   readonly tables: readonly TablePlan[];
-  /** The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with reasons. */
+  /**
+   * The layers, and all other nodes with a weight of more than 1 kB, that stay in float, with
+   * reasons.
+   */
   readonly skipped: readonly (Skipped | SkippedTable)[];
   /** The activations to quantize; none where activations stay in float. */
   readonly activations: Activations;
@@ -64,21 +65,22 @@ export interface Plan {
    */
   readonly size: { readonly before: number; readonly after: number };
   /**
-   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a rule), all
-   * free layers have the smallest.
+   * How widths were found layer by layer. Where they are yet to be found (`options.bits` is a
+   * rule), all free layers have the smallest.
    */
   readonly allocation?: Allocation;
 }
 
 /**
- * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes nothing.
+ * Prepares `model` and decides what becomes of each of its layers. Needs no data and changes
+ * nothing.
  *
  * @throws {AttuneError} `bad-model` where the model is quantized already, is damaged, draws random
- * numbers or has no layer to quantize;
- * `bad-option` where an option is not allowed or an override matches nothing; `too-large` where the
- * statistics of a layer do not fit into the kernel's memory, or what must run does not fit into a session.
+ * numbers or has no layer to quantize; `bad-option` where an option is not allowed or an override
+ * matches nothing; `too-large` where the statistics of a layer do not fit into the kernel's memory,
+ * or what must run does not fit into a session.
  */
-export function plan(model: Model, options: PlanOptions = {}): Plan {
+export function makePlan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
   refuseQuantized(model);
   checkTensors(model);
@@ -87,7 +89,8 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
 
   const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
   const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
-    .reduce((most, layer) => Math.max(most, neededOpset(resolved, layer)), OPSET_CHANNEL);
+    .map((layer) => formatOf(layer.storage.format).opset(layer, resolved))
+    .reduce((most, needed) => Math.max(most, needed), OPSETS.channels);
   if (opsetOf(prepared) < opset) {
     changes.push(`opset raised from ${opsetOf(prepared)} to ${opset}`);
     changes.push(...raiseOpset(prepared, opset));
@@ -99,30 +102,30 @@ export function plan(model: Model, options: PlanOptions = {}): Plan {
   if (layers.length === 0) {
     throw new AttuneError(
       "bad-model",
-      `Cannot quantize ${model.name}: it has no Conv, ConvTranspose, Gemm or MatMul with a ` +
+      `Cannot quantize ${model.name}: it has no ${listed(Object.keys(operators))} with a ` +
         `constant float32 weight left to quantize`,
     );
   }
   for (const { target } of layers) readFinite(graph, target);
-  const found = resolved.format === "matmulnbits"
-    ? findTables(graph, bitsOf(bits))
+  const tableFormat = formatOf(resolved.format).tables;
+  const embeddings = tableFormat
+    ? findTables(graph, bitsOf(bits), tableFormat)
     : { tables: [], skipped: [] };
-  const replaced = layers.flatMap(({ target: { weight, node } }) => [weight, node.input[2]]);
-  const kept = [...skipped, ...found.skipped];
+  const replaced = layers.flatMap(({ target }) => [target.weight, addedTensor(target) ?? ""]);
   return {
     model: prepared,
     graph,
     options: resolved,
     layers,
-    tables: found.tables,
+    tables: embeddings.tables,
     skipped: withWeights(
       graph,
-      kept,
-      new Set([...replaced, ...found.tables.map(({ weight }) => weight)]),
+      [...skipped, ...embeddings.skipped],
+      new Set([...replaced, ...embeddings.tables.map(({ weight }) => weight)]),
     ),
     activations: activationsOf(graph, resolved, layers),
     prepared: changes,
-    size: { before: tensorBytes(model), after: sizeOf(graph, resolved, layers, found.tables) },
+    size: { before: tensorBytes(model), after: sizeOf(graph, resolved, layers, embeddings.tables) },
   };
 }
 
@@ -157,8 +160,7 @@ function activationsOf(
   layers: readonly LayerPlan[],
 ): Activations {
   if (activationBits === "none") return { own: [], shared: new Map(), bits: new Map() };
-  // A product that onnxruntime's own operator computes takes its input in float.
-  const read = layers.filter(({ storage }) => storage.kind !== "matmulnbits")
+  const read = layers.filter(({ storage }) => !formatOf(storage.format).floatInput)
     .map((layer) => layer.target);
   const ends = new Set([...edgeTargets(graph, findTargets(graph).targets)].map(({ node }) => node));
   const edges = new Set(read.filter(({ node }) => ends.has(node)));
@@ -179,9 +181,9 @@ export function withAllocation(plan: Plan, allocation: Allocation): Plan {
 function refuseQuantized(model: Model): void {
   const node = model.proto.graph.node.find((n) => QUANTIZED_OPS.test(n.opType));
   // A packed file may have no such operator, but every file of attune says what made it.
-  const made = model.proto.metadataProps.find(({ key }) => key === "attune.version");
-  if (node === undefined && made === undefined) return;
-  const why = node ? `node "${node.name}" is a ${node.opType}` : `attune ${made!.value} made it`;
+  const version = model.proto.metadataProps.find(({ key }) => key === "attune.version")?.value;
+  if (node === undefined && version === undefined) return;
+  const why = node ? `node "${node.name}" is a ${node.opType}` : `attune ${version} made it`;
   throw new AttuneError(
     "bad-model",
     `Cannot quantize ${model.name}: it is quantized already (${why}); give the float32 model ` +
@@ -203,17 +205,7 @@ function checkOverrides(options: ResolvedPlanOptions, targets: Target[], name: s
   }
 }
 
-/** The opset of the operators that `layer` needs in the file. */
-function neededOpset(
-  { format, activationBits }: ResolvedPlanOptions,
-  { grid, storage, blocksPerRow }: LayerPlan,
-): number {
-  if (format === "float") return OPSET_CHANNEL;
-  const integers = storage.kind === "integer" ? storage.bits : 8;
-  if (integers === 2) return OPSET_INT2;
-  const asIntegers = storage.kind === "integer" || activationBits !== "none";
-  // What is cut from nested levels has 4-bit integers, or is packed.
-  const fine = integers === 4 || grid.kind === "nested";
-  if (fine || (blocksPerRow > 1 && asIntegers)) return OPSET_INT4;
-  return storage.kind === "packed" ? OPSET_BITWISE : OPSET_CHANNEL;
+/** `names` in a sentence: "a, b or c". */
+function listed(names: readonly string[]): string {
+  return [names.slice(0, -1).join(", "), ...names.slice(-1)].filter(Boolean).join(" or ");
 }

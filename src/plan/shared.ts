@@ -7,7 +7,8 @@
 import { freshName, Graph, tensorNames } from "../graph/graph.ts";
 import { copyMessage, type Model } from "../onnx/model.ts";
 import { matchesPattern, type Override, type ResolvedPlanOptions } from "./options.ts";
-import { findTargets, type Target } from "../weights/targets.ts";
+import { findTargets } from "../weights/targets.ts";
+import type { Target } from "../weights/target.ts";
 
 /** The last override that matches `target`, by its name or its weight's. */
 export function overrideOf(
@@ -20,8 +21,8 @@ export function overrideOf(
 }
 
 /**
- * Gives layers that share a weight, and for which overrides differ, a copy each of it; those for which
- * they agree still share one.
+ * Gives layers that share a weight, and for which overrides differ, a copy each of it; those for
+ * which they agree still share one.
  *
  * @returns what was changed, in words; `model` is changed.
  */

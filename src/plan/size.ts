@@ -10,7 +10,9 @@ import { byteLength } from "../onnx/tensor.ts";
 import { tensorsOf } from "../onnx/tensors.ts";
 import type { ResolvedPlanOptions } from "./options.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import type { TablePlan } from "./tables.ts";
+import type { TablePlan } from "../weights/table.ts";
+import { addedTensor, hasBias } from "../weights/operators.ts";
+import { formatOf } from "../formats/formats.ts";
 
 /** Bytes of all constants of `model`, wherever they lie. */
 export function tensorBytes(model: Model): number {
@@ -25,7 +27,7 @@ export function sizeOf(
   tables: readonly TablePlan[],
 ): number {
   const before = tensorBytes(graph.model);
-  if (options.format === "float") return before;
+  if (formatOf(options.format).simulation) return before;
   const weights = new Map(layers.map((layer) => [layer.target.weight, layer]));
   const saved = [...weights.values(), ...tables].reduce(
     (sum, { bytesBefore, bytesAfter }) => sum + bytesBefore - bytesAfter,
@@ -35,29 +37,14 @@ export function sizeOf(
   return before - saved + added;
 }
 
-/** Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales. */
-function addedBytes(
-  graph: Graph,
-  { activationBits }: ResolvedPlanOptions,
-  { target, storage, windows, granularity, blocksPerRow }: LayerPlan,
-): number {
-  const { op, groups, rows } = target, channels = groups * rows;
-  const scales = granularity.kind === "tensor" ? 1 : channels * blocksPerRow;
-  const zeros = storage.kind === "integer"
-    ? Math.ceil(scales * storage.bits / 8)
-    : storage.kind === "matmulnbits" && windows.lows.length > 1
-    ? rows * Math.ceil(Math.ceil(target.depth / storage.blockSize) * storage.bits / 8)
-    : op === "Gemm" && activationBits !== "none"
-    ? scales
-    : 0;
-  // Where rows begin their levels: a byte each.
-  const offsets = storage.kind === "packed" && windows.lows.length > 1 &&
-      granularity.kind !== "tensor"
-    ? channels
-    : 0;
-  if (op === "MatMul") return zeros + offsets;
-  // A float bias becomes an int32 one, or there was none.
-  const bias = graph.constant(target.node.input[2] ?? "") ? 0 : 4 * channels;
-  const inIntegers = storage.kind === "integer" && activationBits !== "none" && blocksPerRow === 1;
-  return zeros + offsets + bias + (inIntegers ? 4 * channels : 0);
+/**
+ * Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales.
+ */
+function addedBytes(graph: Graph, options: ResolvedPlanOptions, layer: LayerPlan): number {
+  const { target, storage, blocksPerRow } = layer, channels = target.groups * target.rows;
+  const format = formatOf(storage.format), { zeros } = format.bytes(layer, options);
+  if (!hasBias(target)) return zeros;
+  const bias = graph.constant(addedTensor(target) ?? "") ? 0 : 4 * channels;
+  const isInteger = options.activationBits !== "none" && blocksPerRow === 1;
+  return zeros + bias + (isInteger && format.biasScales === "stored" ? 4 * channels : 0);
 }

@@ -8,28 +8,8 @@
 import { intAttribute } from "../onnx/model.ts";
 import { DataType, dimsOf } from "../onnx/tensor.ts";
 import { type Graph, isStandard, nodeName } from "../graph/graph.ts";
-import { NBITS_BLOCK } from "./storage.ts";
-import type { NBits } from "../weights/storage.ts";
-
-/** What becomes of one embedding table. There are no statistics to round it by: nearest levels. */
-export interface TablePlan {
-  /** The names of the nodes that read it. */
-  readonly nodes: readonly string[];
-  /** The initializer. */
-  readonly weight: string;
-  /** Rows, and values per row. */
-  readonly shape: readonly [rows: number, depth: number];
-  /** Bits of a level. */
-  readonly bits: NBits;
-  /** Values of a row that share a scale. */
-  readonly blockSize: number;
-  /** Scales per row. */
-  readonly blocksPerRow: number;
-  /** Bytes of the table in the model. */
-  readonly bytesBefore: number;
-  /** Bytes of its levels and scales in the result. */
-  readonly bytesAfter: number;
-}
+import type { TableFormat } from "../formats/format.ts";
+import type { TablePlan } from "../weights/table.ts";
 
 /** Why a Gather keeps its table in float. */
 export type TableSkipReason =
@@ -50,14 +30,14 @@ export interface SkippedTable {
   readonly bytes?: number;
 }
 
-/** The tables of `graph` that GatherBlockQuantized can hold in `bits`, and those that it cannot. */
+/** The tables of `graph` that `format` can hold in `bits`, and those that it cannot. */
 export function findTables(
   graph: Graph,
   bits: number,
-  blockSize: number = NBITS_BLOCK,
+  { blockSize, bitsFor }: TableFormat,
 ): { tables: TablePlan[]; skipped: SkippedTable[] } {
   const tables = new Map<string, TablePlan>(), skipped: SkippedTable[] = [];
-  const width: NBits = bits <= 2 ? 2 : bits <= 4 ? 4 : 8;
+  const width = bitsFor(bits);
   for (const node of graph.nodes) {
     if (!isStandard(node) || node.opType !== "Gather" || intAttribute(node, "axis", 0) !== 0) {
       continue;

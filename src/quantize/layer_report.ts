@@ -7,7 +7,7 @@
 import type { Calibrated, LayerResult } from "../calibrate/calibrated.ts";
 import { gridName } from "../weights/grid.ts";
 import type { Plan } from "../plan/plan.ts";
-import { readWeight } from "../weights/targets.ts";
+import { readWeight } from "../weights/matrix.ts";
 import type { LayerReport } from "../report/report.ts";
 
 /** Bars of a histogram per step of the grid, and bars in all at most. */
@@ -16,7 +16,7 @@ const BARS_PER_STEP = 8, MOST_BARS = 256;
 /** The report of one layer of `calibrated`. */
 export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerResult): LayerReport {
   const { layer, error } = result;
-  const { target, bits, storage, storedBits, granularity, bytesBefore, bytesAfter, note } = layer;
+  const { target, bits, storage, granularity, bytesBefore, bytesAfter, note } = layer;
   const { lows, codebook } = result.rounding;
   const span = codebook ? codebook.at(-1)! - codebook[0] : layer.windows.span;
   // The levels of some row.
@@ -30,8 +30,8 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     groups: target.groups,
     bits,
     grid: gridName(layer),
-    storedBits,
-    storage: storage.kind,
+    storedBits: storage.bits,
+    storage: storage.format,
     granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,
     bytesBefore,
     bytesAfter,

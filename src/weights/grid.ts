@@ -19,7 +19,9 @@ export type Grid =
     readonly widths: readonly number[];
   }
   | {
-    /** As many as of the width, dense in the middle and sparse in the tails, found when rounding. */
+    /**
+     * As many as of the width, dense in the middle and sparse in the tails, found when rounding.
+     */
     readonly kind: "piecewise";
   };
 
@@ -32,8 +34,8 @@ export interface GridOfBits {
 }
 
 /**
- * The windows of levels that rows of a layer may have; of a piecewise grid, as long as its levels are not
- * spread out. Nested ones lie around zero, where their high bits lie, too.
+ * The windows of levels that rows of a layer may have; of a piecewise grid, as long as its levels
+ * are not spread out. Nested ones lie around zero, where their high bits lie, too.
  *
  * @example
  * ```ts

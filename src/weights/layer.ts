@@ -8,7 +8,7 @@ import type { Grid } from "./grid.ts";
 import type { Granularity } from "./granularity.ts";
 import type { LevelWindows } from "./levels.ts";
 import type { Storage } from "./storage.ts";
-import type { Target } from "./targets.ts";
+import type { Target } from "./target.ts";
 
 /** The second moments that are kept of a layer's inputs. */
 export type GramPlan =
@@ -35,8 +35,6 @@ export interface LayerPlan {
   readonly windows: LevelWindows;
   /** How the file keeps it. */
   readonly storage: Storage;
-  /** Bits that the file keeps per level. */
-  readonly storedBits: number;
   /** How many weights share a scale. */
   readonly granularity: Granularity;
   /** Scales per row of the matrix: 1, or one per block of `blockSize` inputs. */
@@ -49,8 +47,20 @@ export interface LayerPlan {
   readonly bytesBefore: number;
   /** Bytes of levels and scales in the result. */
   readonly bytesAfter: number;
-  /** Why the width is not the one asked for, where it is not: then it is not for a budget to choose. */
+  /**
+   * Why the width is not the one asked for, where it is not: then it is not for a budget to choose.
+   */
   readonly note?: "first or last layer" | "override";
+}
+
+/** How many scales `layer` has. */
+export function scaleCount(
+  { target: { groups, rows }, granularity, blocksPerRow }: Pick<
+    LayerPlan,
+    "target" | "granularity" | "blocksPerRow"
+  >,
+): number {
+  return granularity.kind === "tensor" ? 1 : groups * rows * blocksPerRow;
 }
 
 /** Whether the width of `layer` is for a budget to choose. */

@@ -1,9 +1,9 @@
 /**
  * The integer levels that weights may have.
  *
- * A weight of b bits has 2ᵇ consecutive levels. Where they begin is free, row by row, as long as the
- * file can say it: channels whose weights reach further to one side than to the other, as most do that
- * have few weights, lose much less. Files keep a level less the row's zero point.
+ * A weight of b bits has 2ᵇ consecutive levels. Where they begin is free, row by row, as long as
+ * the file can say it: channels whose weights reach further to one side than to the other, as most
+ * do that have few weights, lose much less. Files keep a level less the row's zero point.
  *
  * @module
  */
@@ -16,12 +16,14 @@ export interface LevelWindows {
   readonly lows: readonly number[];
 }
 
-/** Places that are tried for the first level of a row, at most: next to one another up to 4 bits. */
+/**
+ * Places that are tried for the first level of a row, at most: next to one another up to 4 bits.
+ */
 const PLACES = 16;
 
 /**
- * The windows of `bits` bits. With 8 bits, or where `symmetric` is wished for, there is one, −2ᵇ⁻¹ to
- * 2ᵇ⁻¹ − 1: integer kernels read bytes as they are, and 256 levels need no help.
+ * The windows of `bits` bits. With 8 bits, or where `symmetric` is wished for, there is one, −2ᵇ⁻¹
+ * to 2ᵇ⁻¹ − 1: integer kernels read bytes as they are, and 256 levels need no help.
  */
 export function levelWindows(bits: number, symmetric: boolean): LevelWindows {
   const usual = -(2 ** (bits - 1)), span = 2 ** bits - 1, step = Math.max(1, 2 ** bits / PLACES);

@@ -1,5 +1,6 @@
 /**
- * What is known of a quantized model: rounded weights and the grids of activations, as plain values.
+ * What is known of a quantized model: rounded weights and the grids of activations, as plain
+ * values.
  *
  * @module
  */
@@ -16,6 +17,9 @@ export interface ActivationGrid {
   readonly zeroPoint: number;
 }
 
+/** Bits of the levels of activations; `"none"` where they stay in float. */
+export type ActivationBits = ActivationGrid["bits"] | "none";
+
 /** The rounded weight of a layer. */
 export interface Rounding {
   /** Integer levels, (groups·rows) × depth, row-major. */
@@ -27,9 +31,9 @@ export interface Rounding {
   /** The bias that goes with it, groups·rows values; undefined leaves the layer's own. */
   readonly bias?: Float32Array;
   /**
-   * The levels of a row that begins where they do, rising, where they are not all integers of a range: at
-   * most 2^bits of them, 7 bits at most. Those of other rows are moved along with their smallest. A packed
-   * file keeps the number of a level in it.
+   * The levels of a row that begins where they do, rising, where they are not all integers of a
+   * range: at most 2^bits of them, 7 bits at most. Those of other rows are moved along with their
+   * smallest. A packed file keeps the number of a level in it.
    */
   readonly codebook?: Int8Array;
   /** The biases in models that are cut to fewer bits, where the plan has nested grids. */
@@ -44,7 +48,9 @@ export interface Cut extends Pick<Rounding, "bias"> {
 
 /** What is known of the quantized model so far. */
 export interface Parts {
-  /** Rounded weights by the layer's output, which no other has. Layers without one stay in float. */
+  /**
+   * Rounded weights by the layer's output, which no other has. Layers without one stay in float.
+   */
   readonly roundings: ReadonlyMap<string, Rounding>;
   /** Grids by tensor name. Activations without one stay in float. */
   readonly grids: ReadonlyMap<string, ActivationGrid>;
@@ -71,7 +77,9 @@ export function dequantize(
   return values;
 }
 
-/** The scale of a bias level per channel: input scale × weight scale; undefined where it is float. */
+/**
+ * The scale of a bias level per channel: input scale × weight scale; undefined where it is float.
+ */
 export function biasScales(
   layer: LayerPlan,
   scales: Float32Array,

@@ -12,7 +12,7 @@ import { NESTED_KEY } from "../../src/emit/nested.ts";
 import { readModel } from "../../src/onnx/file.ts";
 import { type Model, parseModel, serializeModel } from "../../src/onnx/model.ts";
 import { bytesOf, DataType } from "../../src/onnx/tensor.ts";
-import { plan } from "../../src/plan/plan.ts";
+import { makePlan } from "../../src/plan/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
 import { inlinePool } from "../../src/workers/pool.ts";
@@ -229,7 +229,7 @@ const RESUMED = ["--rounding", "nearest"];
 
 /** The checkpoint of a job on the products in `folder`, as it was when the first layer was done. */
 async function checkpointOf(folder: string): Promise<Uint8Array> {
-  const made = plan(readModel(join(folder, MODEL)));
+  const made = makePlan(readModel(join(folder, MODEL)));
   const { inputs } = made.graph, store = checkpointFile(join(folder, OUTPUT));
   const saved: Uint8Array[] = [];
   using pool = inlinePool(await loadBackend("web"));
@@ -244,7 +244,7 @@ async function checkpointOf(folder: string): Promise<Uint8Array> {
 async function nestedModel(folder: string, format: "qdq" | "packed"): Promise<Model> {
   const model = MODELS.products(), path = join(folder, SAMPLES);
   writeFileSync(path, npz(samplesOf(model)));
-  const made = plan(model, { nested: [8, 6, 4, 3], edgeBits: 3, format });
+  const made = makePlan(model, { nested: [8, 6, 4, 3], edgeBits: 3, format });
   using pool = inlinePool(await loadBackend("web"));
   const samples = await openSamples(path, { inputs: made.graph.inputs });
   return (await quantize(made, samples.samples(), pool, { rounding: { kind: "attention" } })).model;

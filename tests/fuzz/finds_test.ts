@@ -23,7 +23,7 @@ import {
   setOpset,
 } from "../../src/onnx/model.ts";
 import { DataType, floatTensor, int64Tensor } from "../../src/onnx/tensor.ts";
-import { plan } from "../../src/plan/plan.ts";
+import { makePlan } from "../../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../../src/quantize/quantize.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
 import { inlinePool } from "../../src/workers/pool.ts";
@@ -47,7 +47,7 @@ async function* samples(dims: number[], count = 6): AsyncGenerator<Sample> {
 
 async function quantized(model: Model, options: QuantizeOptions = {}, dims = [8]) {
   using pool = inlinePool(await loadBackend("web"));
-  return await quantize(plan(model), samples(dims), pool, {
+  return await quantize(makePlan(model), samples(dims), pool, {
     rounding: { kind: "nearest" },
     ...options,
   });
@@ -61,7 +61,7 @@ Deno.test("operators called like members of every object are operators like othe
     // A constant of such an operator is none that is computed.
     graph.node.push(makeNode(op, "constant", ["c"], ["d"]));
     graph.output.push(create(ValueInfoProtoSchema, { name: "d" }));
-    assertEquals(plan(model).layers.length, 2, op);
+    assertEquals(makePlan(model).layers.length, 2, op);
   }
 });
 
@@ -122,7 +122,7 @@ Deno.test("inputs of types that no array holds are refused by name", () =>
         initializers: [floatTensor("w", [8, 4], noise(32))],
         outputs: ["y"],
       });
-      const path = join(folder, "x.npy"), { inputs } = plan(model).graph;
+      const path = join(folder, "x.npy"), { inputs } = makePlan(model).graph;
       for (const descr of ["|u1", "<f2", "|b1"]) {
         writeFileSync(path, npy({ dims: [2, 8], descr, bytes: new Uint8Array(32) }));
         const error = await assertRejects(() => openSamples(path, { inputs }), AttuneError);
@@ -176,7 +176,7 @@ Deno.test("what is there twice is refused: initializers, inputs, outputs of node
   for (const list of ["initializer", "input", "node"] as const) {
     const model = MODELS.products(), { graph } = model.proto;
     (graph[list] as unknown[]).push(graph[list][0]);
-    const error = assertThrows(() => plan(model), AttuneError, "is written twice");
+    const error = assertThrows(() => makePlan(model), AttuneError, "is written twice");
     assertEquals(error.code, "bad-model");
   }
 });
@@ -191,7 +191,7 @@ Deno.test("a tied table that is turned without saying how gives a file that open
     }
   }
   using pool = inlinePool(await loadBackend("web"));
-  const { model: made, report } = await quantize(plan(model), ids(), pool);
+  const { model: made, report } = await quantize(makePlan(model), ids(), pool);
   // Without samples that are held out, it is opened all the same.
   assertEquals([report.check, report.warnings], [null, []]);
   await runModel(made, { ids: ints([1, 4], [1, 2, 3, 4]) });
@@ -200,14 +200,14 @@ Deno.test("a tied table that is turned without saying how gives a file that open
 Deno.test("a Constant that reads something is no constant", () => {
   const model = MODELS.products();
   model.proto.graph.node[1].opType = "Constant";
-  assertEquals(plan(model).layers.length, 2);
+  assertEquals(makePlan(model).layers.length, 2);
 });
 
 Deno.test("a model that gives back what it is fed, and nothing else, has layers that do not matter", async () => {
   const model = MODELS.products();
   model.proto.graph.output = [create(ValueInfoProtoSchema, { name: "x" })];
   using pool = inlinePool(await loadBackend("web"));
-  const made = plan(model, {
+  const made = makePlan(model, {
     bits: {
       kind: "budget",
       budget: { kind: "average", bits: 3 },
@@ -255,7 +255,7 @@ Deno.test("a weight that the model gives back stays as it is", async () => {
 });
 
 Deno.test("the size of a packed file with ternary layers is known before there are levels", async () => {
-  const made = plan(MODELS.products(), {
+  const made = makePlan(MODELS.products(), {
     format: "packed",
     bits: { kind: "budget", budget: { kind: "average", bits: 4 } },
     overrides: [{ pattern: "one", bits: "ternary" }],
@@ -267,7 +267,7 @@ Deno.test("cut: a file of an older opset gets bytes, and biases must have their 
   inFolder(async (folder) => {
     const model = MODELS.products(), path = join(folder, "d.npz");
     writeFileSync(path, npz(samplesOf(model)));
-    const made = plan(model, { nested: [8, 4], edgeBits: 4 });
+    const made = makePlan(model, { nested: [8, 4], edgeBits: 4 });
     using pool = inlinePool(await loadBackend("web"));
     const set = await openSamples(path, { inputs: made.graph.inputs });
     const { model: nested } = await quantize(made, set.samples(), pool);

@@ -7,7 +7,7 @@ import type { MixedBits } from "../../src/plan/bits.ts";
 import type { Strategy } from "../../src/strategies/strategies.ts";
 import type { PlanOptions, RangeMethod } from "../../src/plan/options.ts";
 import type { RoundingMethod } from "../../src/round/methods.ts";
-import { plan } from "../../src/plan/plan.ts";
+import { makePlan } from "../../src/plan/plan.ts";
 import { quantize, type QuantizeOptions } from "../../src/quantize/quantize.ts";
 import { loadBackend } from "../../src/runtime/backends.ts";
 import { inlinePool } from "../../src/workers/pool.ts";
@@ -22,7 +22,7 @@ const LARGE = [...ODD, 2 ** 31, 2 ** 32, 2 ** 53, 9, 1, 2];
 
 /** Runs a job of the library on `model` and the samples at `path`. */
 export async function optionsJob(random: Random, model: Model, path: string): Promise<void> {
-  const made = plan(model, planOptions(random));
+  const made = makePlan(model, planOptions(random));
   const number = () => random.pick(LARGE), maybe = <T>(value: () => T) => some(random, value);
   using pool = inlinePool(await loadBackend("web"));
   const set = await openSamples(path, {

@@ -25,9 +25,9 @@ import {
 } from "../../src/onnx/model.ts";
 import { floatTensor, sizeOf } from "../../src/onnx/tensor.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
-import { type Plan, plan } from "../../src/plan/plan.ts";
+import { makePlan, type Plan } from "../../src/plan/plan.ts";
 import type { LayerPlan } from "../../src/weights/layer.ts";
-import { readWeight } from "../../src/weights/targets.ts";
+import { readWeight } from "../../src/weights/matrix.ts";
 import type { OpenOptions, Runtime, Value } from "../../src/runtime/session.ts";
 import { build, noise, value } from "./models.ts";
 
@@ -145,7 +145,7 @@ export async function buildCase(
     ...Object.entries(test.inputs),
     ...Object.entries(float).map(([name, { dims }]) => [name, [...dims]] as const),
   ]);
-  const made = plan(modelOf(test, shapes), {
+  const made = makePlan(modelOf(test, shapes), {
     ...test.options,
     ...setting.options,
     bits,

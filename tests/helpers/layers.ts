@@ -25,6 +25,7 @@ const LAYERS: Record<string, [string, string, number[], Record<string, Attribute
   depthwise: ["Conv", "image", [4, 1, 3, 3], { group: 4n }],
   up: ["ConvTranspose", "image", [4, 3, 2, 2], { strides: [2n, 2n] }],
   up_grouped: ["ConvTranspose", "image", [4, 3, 2, 2], { group: 2n, strides: [2n, 2n] }],
+  up_one_of_two: ["ConvTranspose", "image", [4, 1, 2, 2], { group: 2n, strides: [2n, 2n] }],
   up_depthwise: ["ConvTranspose", "image", [4, 1, 3, 3], { group: 4n }],
   gemm: ["Gemm", "rows", [40, 5], {}],
   gemm_transposed: ["Gemm", "rows", [7, 40], { transB: 1n }],

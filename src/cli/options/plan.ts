@@ -5,13 +5,10 @@
  */
 
 import { AttuneError } from "../../errors.ts";
-import {
-  type ActivationBits,
-  FORMATS,
-  type Override,
-  type PlanOptions,
-} from "../../plan/options.ts";
+import { formatNames, formatOf } from "../../formats/formats.ts";
+import type { Override, PlanOptions } from "../../plan/options.ts";
 import type { Granularity } from "../../weights/granularity.ts";
+import type { ActivationBits } from "../../weights/rounding.ts";
 import type { Flag, Parsed } from "../command.ts";
 import { bitsOf } from "./bits.ts";
 
@@ -33,13 +30,16 @@ export const PLAN_FLAGS: Record<string, Flag> = {
   },
 };
 
-/** The flag of the format. */
-export const FORMAT_FLAGS: Record<string, Flag> = {
-  format: {
-    value: "NAME",
-    help: "qdq, packed (true size), matmulnbits, or float to study rounding [qdq]",
-  },
-};
+/** The flag of the format; the formats as they are when this is called. */
+export function formatFlags(): Record<string, Flag> {
+  return {
+    format: {
+      value: "NAME",
+      help: "what is written [qdq]",
+      choices: Object.fromEntries(formatNames().map((name) => [name, formatOf(name).doc])),
+    },
+  };
+}
 
 /** What the flags say of the plan. */
 export function planOptionsOf(parsed: Parsed): PlanOptions {
@@ -52,7 +52,7 @@ export function planOptionsOf(parsed: Parsed): PlanOptions {
     granularity: granularity(parsed),
     symmetric: parsed.on("symmetric"),
     overrides: parsed.texts("override").map(override),
-    format: parsed.choice("format", FORMATS),
+    format: parsed.choice("format", formatNames()),
   };
 }
 

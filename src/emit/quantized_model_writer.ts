@@ -8,11 +8,13 @@ import type { Model } from "../onnx/model.ts";
 import { DataType, floatTensor, rawTensor } from "../onnx/tensor.ts";
 import { WeightWriter } from "../formats/writer.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { Format } from "../plan/options.ts";
+import { float } from "../formats/float.ts";
+import type { Format } from "../formats/format.ts";
+import { type FormatName, formatOf } from "../formats/formats.ts";
 import type { ActivationGrid, Parts } from "../weights/rounding.ts";
 
-/** What a draft becomes: a file, or a model whose activation grids have gradients. */
-export type BuildFormat = Format | "learnable";
+/** What is built: a file, or a model whose activation grids have gradients. */
+export type BuildFormat = FormatName | "learnable";
 
 /** The names of an activation grid's initializers. */
 export interface GridNames {
@@ -23,7 +25,7 @@ export interface GridNames {
 }
 
 /** A model that is being quantized. */
-export class Draft extends WeightWriter {
+export class QuantizedModelWriter extends WeightWriter {
   /** The plan. */
   readonly plan: Plan;
   /** What is known of the result. */
@@ -34,12 +36,18 @@ export class Draft extends WeightWriter {
   readonly biases: Map<string, string> = new Map();
   readonly #grids = new Map<string, GridNames>();
 
-  /** A draft of `plan` on `model`, a copy of the plan's model that can be changed. */
+  /** A writer of `plan` on `model`, a copy of the plan's model that can be changed. */
   constructor(plan: Plan, parts: Parts, format: BuildFormat, model: Model) {
     super(model);
     this.plan = plan;
     this.parts = parts;
     this.format = format;
+  }
+
+  /** The format that writes what the plan has the one called `name` keep: that, or float values. */
+  formatFor(name: string): Format {
+    const simulates = this.format === "learnable" || formatOf(this.format).simulation;
+    return simulates ? float : formatOf(name);
   }
 
   /** The tensor whose grid `name` uses: itself, or the one that it shares; undefined in float. */
