@@ -34,15 +34,11 @@ export type { GramPlan } from "./src/weights/layer.ts";
 export type { Allocation, LayerShare } from "./src/plan/allocation.ts";
 export { makePlan as plan, type Plan } from "./src/plan/plan.ts";
 export type { LayerPlan } from "./src/weights/layer.ts";
-export type { Budget, MixedBits, Strategy } from "./src/plan/bits.ts";
-export { chooseBits, type ChooseOptions } from "./src/allocate/choose.ts";
-export type {
-  Override,
-  PlanOptions,
-  RangeMethod,
-  RoundingMethod,
-  Width,
-} from "./src/plan/options.ts";
+export type { BitBudget, MixedBits } from "./src/plan/bits.ts";
+export type { Strategy } from "./src/strategies/strategies.ts";
+export { chooseBits, type ChooseBitsOptions } from "./src/allocate/choose.ts";
+export type { Override, PlanOptions, RangeMethod, Width } from "./src/plan/options.ts";
+export type { RoundingMethod } from "./src/round/methods.ts";
 export type { FormatName as Format } from "./src/formats/formats.ts";
 export type { ActivationBits } from "./src/weights/rounding.ts";
 export type { Granularity } from "./src/weights/granularity.ts";

@@ -20,8 +20,8 @@ import {
  */
 const METHODS: readonly (readonly [name: string, ...flags: string[]])[] = [
   ["nearest"],
-  ["adaround", "--steps", "250"],
-  ["attention:gradient", "--steps", "250"],
+  ["adaround", "--iterations", "250"],
+  ["attention:gradient", "--iterations", "250"],
   ["attention"],
 ];
 

@@ -10,7 +10,7 @@
 
 import { AttuneError } from "../src/errors.ts";
 import { readModel } from "../src/onnx/file.ts";
-import { STRATEGIES, type Strategy } from "../src/plan/bits.ts";
+import { STRATEGIES, type Strategy, strategyNames } from "../src/strategies/strategies.ts";
 import { makePlan } from "../src/plan/plan.ts";
 import type { Backend } from "../src/runtime/backends.ts";
 import { startPool } from "../src/workers/start.ts";
@@ -82,11 +82,11 @@ async function sweepOf(subject: Subject, options: BenchOptions): Promise<string[
       validation: val.samples(),
       rounding: { kind: "attention", candidates: 4 },
     });
-  const { points } = await compared(STRATEGIES).catch((error) => {
+  const { points } = await compared(strategyNames()).catch((error) => {
     // Not every operator has a gradient; known before any work is done.
     if (!(error instanceof AttuneError) || error.code !== "bad-option") throw error;
     console.error(error.message);
-    return compared(STRATEGIES.filter((strategy) => strategy !== "gradient"));
+    return compared(strategyNames().filter((name) => STRATEGIES[name].needs !== "gradients"));
   });
   return points.toSorted((a, b) => a.asked - b.asked).map(({ strategy, asked, evaluation }) => [
     subject.name,

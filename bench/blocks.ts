@@ -33,13 +33,13 @@ const BUDGET_WIDTHS = [["4", "8"], ["3", "8"], ["2", "8"], ["4", "4"]];
 const called = (bits: string, activations: string) =>
   `W${bits}${activations === "none" ? "" : `A${activations}`}`;
 
-/** Steps that most blocks took, and the median of what is left of their errors. */
+/** Iterations that most blocks took, and the median of what is left of their errors. */
 function learned({ report }: Outcome): string[] {
   const tried = report.blocks.flatMap(({ error }) => error ? [error.after / error.before] : []);
   if (tried.length === 0) return ["–", "–"];
-  const steps = report.blocks.map((block) => block.steps).sort((a, b) => a - b);
+  const counts = report.blocks.map((block) => block.iterations).sort((a, b) => a - b);
   const left = tried.sort((a, b) => a - b)[tried.length >> 1];
-  return [`${steps[steps.length >> 1]}`, left.toFixed(3)];
+  return [`${counts[counts.length >> 1]}`, left.toFixed(3)];
 }
 
 /** ResNet20: layer by layer, and with its blocks learned. */
@@ -48,7 +48,7 @@ export async function blocks(options: BenchOptions): Promise<Section> {
   for (const subject of subjects({ ...options, models: ["resnet20"] })) {
     for (const [bits, activations] of RESNET_WIDTHS) {
       const widths = ["--bits", bits, "--activation-bits", activations];
-      for (const more of [[], ["--blocks", "--steps", "500"]]) {
+      for (const more of [[], ["--blocks", "--iterations", "500"]]) {
         const outcome = await quantizeAndEvaluate(subject, [...widths, ...more], options);
         rows.push([
           called(bits, activations),
@@ -61,7 +61,7 @@ export async function blocks(options: BenchOptions): Promise<Section> {
       }
     }
   }
-  const head = ["widths", "learned", ...FIGURES, "steps", "block error left", "seconds"];
+  const head = ["widths", "learned", ...FIGURES, "iterations", "block error left", "seconds"];
   return { title: "Blocks of ResNet20", body: markdown(head, rows) };
 }
 
@@ -91,7 +91,7 @@ export async function budgets(options: BenchOptions): Promise<Section> {
       }
     }
   }
-  const head = ["model", "widths", "way", ...FIGURES, "steps", "block error left", "seconds"];
+  const head = ["model", "widths", "way", ...FIGURES, "iterations", "block error left", "seconds"];
   return { title: "Accuracy against time", body: markdown(head, rows) };
 }
 
@@ -107,7 +107,7 @@ const VARIANTS: readonly (readonly [name: string, from: RoundingMethod, BlockOpt
   ["learning rate 0.01", { kind: "attention" }, { learningRate: 0.01 }],
   ["batch 16", { kind: "attention" }, { batch: 16 }],
   ["batch 64", { kind: "attention" }, { batch: 64 }],
-  ["50 steps", { kind: "attention" }, { steps: 50 }],
+  ["50 iterations", { kind: "attention" }, { iterations: 50 }],
 ];
 type BlockOptions = Omit<BlockReconstruction, "kind">;
 
@@ -124,7 +124,7 @@ export async function ablation(options: BenchOptions): Promise<Section> {
       const started = performance.now();
       const { model: small, report } = await quantize(made, samples.samples(), pool, {
         rounding,
-        reconstruction: { kind: "blocks", steps: 200, ...more },
+        reconstruction: { kind: "blocks", iterations: 200, ...more },
       });
       const seconds = (performance.now() - started) / 1000;
       const images = await openSamples(val, { inputs, preprocess });
@@ -137,7 +137,7 @@ export async function ablation(options: BenchOptions): Promise<Section> {
   }
   return {
     title: "Learning blocks: what matters",
-    body: "ResNet20, 2 bits, weights only, 200 steps; all else as by default.\n\n" +
+    body: "ResNet20, 2 bits, weights only, 200 iterations; all else as by default.\n\n" +
       markdown(["variant", ...FIGURES, "block error left", "seconds"], rows),
   };
 }

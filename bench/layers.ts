@@ -18,7 +18,7 @@ import { readModel } from "../src/onnx/file.ts";
 import { sessionBytes } from "../src/onnx/session_bytes.ts";
 import { typeNamed } from "../src/onnx/tensor.ts";
 import { levelWindows } from "../src/weights/levels.ts";
-import type { RoundingMethod } from "../src/plan/options.ts";
+import type { RoundingMethod } from "../src/round/methods.ts";
 import { makePlan, type Plan } from "../src/plan/plan.ts";
 import type { LayerPlan } from "../src/weights/layer.ts";
 import { readWeight } from "../src/weights/matrix.ts";
@@ -32,14 +32,14 @@ import { type BenchOptions, markdown, type Section, type Subject, subjects } fro
 
 /** Rows of a layer that are rounded, at most. */
 const ROWS = 64;
-/** Steps of the gradient form. */
-const STEPS = 300;
+/** Iterations of the gradient form. */
+const ITERATIONS = 300;
 
 const attention = (candidates: number): RoundingMethod => ({ kind: "attention", candidates });
 const gradient = (tau: number): RoundingMethod => ({
   kind: "attention:gradient",
   tau,
-  steps: STEPS,
+  iterations: ITERATIONS,
 });
 /** What is compared with rounding to nearest; the grid of that is symmetric. */
 const METHODS: readonly (readonly [name: string, method: RoundingMethod, symmetric?: boolean])[] = [
@@ -90,7 +90,8 @@ export async function layers(options: BenchOptions): Promise<Section> {
   const head = ["model", "layers", "bits", ...METHODS.map(([name]) => name)];
   return {
     title: "Loss of a layer, rounding to nearest being 1",
-    body: `Geometric means over all layers; ${STEPS} steps of the gradient form; at most ${ROWS} ` +
+    body:
+      `Geometric means over all layers; ${ITERATIONS} iterations of the gradient form; at most ${ROWS} ` +
       `rows of a layer. Under each row the seconds it took.\n\n${markdown(head, rows)}\n\n` +
       "![every layer, by method and width](layers.svg)",
   };
@@ -183,6 +184,7 @@ function problemMaker(made: Plan, { target }: LayerPlan, l: number, sums: LayerS
     ...shared,
     method,
     windows: levelWindows(bits, symmetric),
+    grid: { kind: "uniform" },
   });
 }
 

@@ -35,7 +35,7 @@ const data = ["--data", calib, "--limit", "48"];
 /** The command line of each stage; `-o OUT` is added where `writes`. */
 const STAGES: Record<string, { args: string[]; writes: boolean }> = {
   layers: { args: [model, ...data, "--bits", "3"], writes: true },
-  blocks: { args: [model, ...data, "--bits", "2", "--blocks", "--steps", "12"], writes: true },
+  blocks: { args: [model, ...data, "--bits", "2", "--blocks", "--iterations", "12"], writes: true },
   measuring: {
     args: [model, ...data, "--average-bits", "3", "--allocate", "measured"],
     writes: true,

@@ -22,7 +22,7 @@ export { type Model, parseModel, type ParseOptions, serializeModel } from "./onn
 export { makePlan as plan, type Plan } from "./plan/plan.ts";
 export type { PlanOptions } from "./plan/options.ts";
 export type { MixedBits } from "./plan/bits.ts";
-export { chooseBits, type ChooseOptions } from "./allocate/choose.ts";
+export { chooseBits, type ChooseBitsOptions } from "./allocate/choose.ts";
 export { sweep } from "./quantize/sweep.ts";
 export type { SweepOptions } from "./quantize/sweep_options.ts";
 export type { SweepReport } from "./report/sweep_report.ts";

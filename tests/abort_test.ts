@@ -80,7 +80,7 @@ Deno.test("an abort at any moment of any stage ends the job, and the pool can be
   const set = await openSamples(join(shapes, "calib"), { inputs, limit: 24 });
   using pool = await startPool({ threads: 2 });
   type Options = { signal?: AbortSignal; onProgress?: OnProgress };
-  const reconstruction = { kind: "blocks", steps: 3 } as const;
+  const reconstruction = { kind: "blocks", iterations: 3 } as const;
   const jobs: Record<string, (options: Options) => Promise<unknown>> = {
     blocks: async (options) =>
       serializeModel(
@@ -128,7 +128,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       mkdirSync(temporary);
       const model = join(shapes, "shapes.onnx"), calib = join(shapes, "calib");
       const job = [model, "--data", calib, "--limit", "24", "--bits", "2", "--rounding", "nearest"];
-      job.push("--blocks", "--steps", "60");
+      job.push("--blocks", "--iterations", "60");
       const child = new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", join(root, "quantize.ts"), ...job, "-o", out],
         env: { TMPDIR: temporary },

@@ -10,12 +10,14 @@ import {
   jointLengthPerWeight,
   lengthPerWeight,
   solveFalling,
-} from "../src/allocate/coding.ts";
-import { spectrumOf } from "../src/round/width_errors.ts";
-import { chooseOptions, type Option } from "../src/allocate/knapsack.ts";
-import { type LayerMeasures, type OutputMeasures, WIDTHS } from "../src/allocate/layer_measures.ts";
-import { priceOf } from "../src/allocate/strategies.ts";
-import { codingLength, eigenvaluesOf, nuclearNorm } from "../src/round/spectrum.ts";
+} from "../src/strategies/coding_length.ts";
+import { spectrumOf } from "../src/round/spectrum.ts";
+import { type Option, solveKnapsack } from "../src/allocate/knapsack.ts";
+import type { LayerMeasures } from "../src/allocate/layer_measures.ts";
+import { type OutputMeasures, WIDTHS } from "../src/strategies/measures.ts";
+import { STRATEGIES } from "../src/strategies/strategies.ts";
+import { eigenvaluesOf } from "../src/round/eigenvalues.ts";
+import { jointLength, nuclearNorm } from "../src/strategies/spectrum.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import type { LayerPlan } from "../src/weights/layer.ts";
 import { noise } from "./helpers/models.ts";
@@ -48,7 +50,7 @@ Deno.test("the knapsack finds what trying everything finds", () => {
         if (picked.reduce((sum, { cost }) => sum + cost, 0) > budget) continue;
         best = Math.min(best, picked.reduce((sum, { loss }) => sum + loss, 0));
       }
-      const found = chooseOptions(items, budget)?.map((option, i) => items[i][option]);
+      const found = solveKnapsack(items, budget)?.map((option, i) => items[i][option]);
       if (best === Infinity) {
         assertEquals(found, undefined);
         continue;
@@ -130,10 +132,10 @@ Deno.test("where bits can be cut fine, all weights add the same distortion to th
     fine.map((bits) => ({
       bits,
       cost: Math.round(100 * bits * own.weights),
-      loss: priceOf("coding-length", own, bits),
+      loss: STRATEGIES["coding-length"].loss(own, bits),
     }))
   );
-  const chosen = chooseOptions(items, 4 * 300 * 100)!;
+  const chosen = solveKnapsack(items, 4 * 300 * 100)!;
   const distortion = chosen.map((option, i) => items[i][option].loss / layers[i].weights);
   for (const own of distortion) assertAlmostEquals(own / distortion[0], 1, 0.05);
 });
@@ -179,8 +181,8 @@ Deno.test("coding length in output space: with H = I that of the weights, as the
     const problem = { ...shape, weight, gramBlock: depth, damping: 1e-9 };
     const plain = spectrumOf(kernel, problem), shaped = spectrumOf(kernel, { ...problem, gram });
     for (const squared of [1e-4, 0.01, 1]) {
-      const length = codingLength({ ...shape, eigenvalues: plain }, squared);
-      const other = codingLength({ ...shape, eigenvalues: shaped }, squared);
+      const length = jointLength({ ...shape, eigenvalues: plain }, squared);
+      const other = jointLength({ ...shape, eigenvalues: shaped }, squared);
       assertAlmostEquals(other, length, 1e-4 * length);
       let expected = 0;
       for (let g = 0; g < groups; g++) {

@@ -11,7 +11,8 @@ import { type LayerMeasures, measureWeights } from "../src/allocate/layer_measur
 import { AttuneError } from "../src/errors.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import type { Budget, MixedBits, Strategy } from "../src/plan/bits.ts";
+import type { BitBudget, MixedBits } from "../src/plan/bits.ts";
+import type { Strategy } from "../src/strategies/strategies.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
@@ -23,7 +24,10 @@ import type { Sample } from "../src/samples/sample.ts";
 import { sweep } from "../src/quantize/sweep.ts";
 import { build, noise } from "./helpers/models.ts";
 
-/** Convolutions of different sizes, one of them depthwise, and a dense layer; `op` follows the first. */
+/**
+ * Convolutions of different sizes, one of them depthwise, and a dense layer; `op` follows the
+ * first.
+ */
 function network(op = "Relu", batch: string | number = "N"): Model {
   const shapes: [string, number[], bigint][] = [
     ["first", [8, 3, 3, 3], 1n],
@@ -74,7 +78,7 @@ async function* samples(count = 48): AsyncGenerator<Sample> {
 }
 
 const floats: PlanOptions = { activationBits: "none" };
-const budgeted = (budget: Budget, strategy?: Strategy, widths?: number[]): PlanOptions => ({
+const budgeted = (budget: BitBudget, strategy?: Strategy, widths?: number[]): PlanOptions => ({
   ...floats,
   bits: { kind: "budget", budget, strategy, widths },
 });
@@ -113,7 +117,8 @@ Deno.test("errors fall with the width, and the outputs' share of them adds up to
 Deno.test("the sensitivity to the last layer is at most 1: its error is the outputs', less their mean", async () => {
   const measures = await measured();
   const head = measures.at(-1)!;
-  // Its power is that of the outputs without their mean, so the sensitivity is their ratio: at most 1.
+  // Its power is that of the outputs without their mean, so the sensitivity is their ratio: at
+  // most 1.
   assert(head.outputs!.sensitivity <= 1.05, `${head.outputs!.sensitivity}`);
 });
 

@@ -251,7 +251,7 @@ Deno.test("samples of several lengths run with those of their own", async () => 
   const found = await batchingOf(mixed, samples);
   assertEquals([found.axes, found.size], [{ x: 0 }, undefined]);
   const { report, evaluation } = await quantized(mixed, samples, {
-    reconstruction: { kind: "blocks", steps: 4 },
+    reconstruction: { kind: "blocks", iterations: 4 },
   }, { bits: 4 });
   assertEquals(report.samples.calibration + report.samples.heldOut, 60);
   assertEquals(report.blocks.map(({ note }) => note), ["the samples have several shapes"]);
@@ -289,7 +289,7 @@ Deno.test("an output that has its samples along another axis is told apart there
   const found = await batchingOf(turned, samples);
   assertEquals([found.out, found.size], [{ y: 1 }, undefined]);
   const { evaluation, report } = await quantized(turned, samples, {
-    reconstruction: { kind: "blocks", steps: 4 },
+    reconstruction: { kind: "blocks", iterations: 4 },
   }, { bits: 4 });
   assertEquals(evaluation.samples, 34);
   assert(report.blocks.some(({ note }) => /samples along its first axis/.test(note ?? "")));
@@ -341,12 +341,12 @@ Deno.test("a fixed batch keeps out one whole batch, and says how many samples it
 
 Deno.test("blocks of a model that runs one sample at a time are learned", async () => {
   const { report } = await quantized(detector(8), samplesOf(40, { x: [3, 8, 8] }), {
-    reconstruction: { kind: "blocks", steps: 40 },
+    reconstruction: { kind: "blocks", iterations: 40 },
   }, { bits: 2, edgeBits: 2, activationBits: "none" });
   assertEquals(report.blocks.length, 1);
-  assert(report.blocks[0].steps > 0, report.blocks[0].note);
+  assert(report.blocks[0].iterations > 0, report.blocks[0].note);
   const turned = await quantized(sequence("T", "B"), samplesOf(40, { x: [5, 16] }), {
-    reconstruction: { kind: "blocks", steps: 4 },
+    reconstruction: { kind: "blocks", iterations: 4 },
   }, { bits: 2, edgeBits: 2, activationBits: "none" });
   // One at a time, since samples along another axis are not picked out.
   assertEquals(turned.report.samples.calibration, 38);

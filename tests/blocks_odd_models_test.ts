@@ -1,4 +1,6 @@
-/** Blocks of models that are built otherwise: shapes computed on the way, tokens, several inputs. */
+/**
+ * Blocks of models that are built otherwise: shapes computed on the way, tokens, several inputs.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
@@ -67,7 +69,7 @@ async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
   using pool = inlinePool(await loadBackend("web"));
   const made = makePlan(model, { bits: 2, edgeBits: 2, activationBits: "none" });
   const { report } = await quantize(made, samples(), pool, {
-    reconstruction: { kind: "blocks", steps: 12 },
+    reconstruction: { kind: "blocks", iterations: 12 },
     heldOut: 4,
   });
   assert(report.check!.mseToSimulation < 1e-10);
@@ -77,7 +79,10 @@ async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
 /** Asserts that every block was learned; whether that gained anything depends on the noise. */
 async function assertLearned(test: Case): Promise<void> {
   const blocks = await blocksOf(test);
-  assert(blocks.every(({ steps, error }) => steps === 12 && error), JSON.stringify(blocks));
+  assert(
+    blocks.every(({ iterations, error }) => iterations === 12 && error),
+    JSON.stringify(blocks),
+  );
 }
 
 /** Flattens `from` to `to` as PyTorch exports x.view(x.size(0), -1). */
@@ -195,8 +200,8 @@ Deno.test("samples along another axis than the first: said, and left as it was r
     initializers: Array.from({ length: 6 }, (_, i) => weight(`w${i}`, 8, 8)),
   });
   assert(blocks.length > 1);
-  for (const { steps, note } of blocks) {
-    assertEquals(steps, 0);
+  for (const { iterations, note } of blocks) {
+    assertEquals(iterations, 0);
     assert(/"h\d" does not have samples along its first axis/.test(note!), note);
   }
 });

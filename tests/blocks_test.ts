@@ -75,7 +75,10 @@ async function* samples(count: number): AsyncGenerator<Sample> {
   }
 }
 
-const learning: QuantizeOptions = { reconstruction: { kind: "blocks", steps: 40 }, heldOut: 24 };
+const learning: QuantizeOptions = {
+  reconstruction: { kind: "blocks", iterations: 40 },
+  heldOut: 24,
+};
 
 async function run(
   model: Model,
@@ -171,9 +174,9 @@ Deno.test("blocks: learning makes the model better, the same for any number of w
   );
   const { blocks } = learned.report;
   assertEquals(blocks.length, 2);
-  for (const { error, steps } of blocks) {
+  for (const { error, iterations } of blocks) {
     assert(error!.after <= error!.before);
-    assertEquals(steps, 40);
+    assertEquals(iterations, 40);
   }
   assert(blocks.some(({ error }) => error!.after < error!.before));
   assert(learned.report.check!.mseToSimulation < 1e-6);
@@ -202,7 +205,7 @@ Deno.test("blocks: steps of 4-bit activations are learned, too", async () => {
 
 Deno.test("blocks: a fixed batch, and what stays as it was rounded", async () => {
   const fixed = await run(residual(4), learning);
-  assert(fixed.report.blocks.every(({ steps }) => steps === 40));
+  assert(fixed.report.blocks.every(({ iterations }) => iterations === 40));
   const { report } = await run(
     build({
       opset: 13,
@@ -238,7 +241,7 @@ Deno.test("blocks: a fixed batch, and what stays as it was rounded", async () =>
 Deno.test("blocks: options are checked", () => {
   for (
     const [options, message] of [
-      [{ steps: 0 }, "steps"],
+      [{ iterations: 0 }, "iterations"],
       [{ timeBudget: -1 }, "time budget"],
       [{ learningRate: NaN }, "learningRate"],
       [{ batch: 1.5 }, "batch"],
@@ -367,7 +370,8 @@ Deno.test("TimeBudget: blocks share what is left, by cost and by how far off the
 });
 
 Deno.test("TimeBudget: layers that are dear to round, and the check, leave less to learn in", () => {
-  // A tenth of the first block's time went into rounding, which costs `last` times as much in the other.
+  // A tenth of the first block's time went into rounding, which costs `last` times as much in the
+  // other.
   const deadline = (last: number, check = 0) => {
     const costs = [1, last].map((rounding) => ({ running: 1, rounding, learning: 1 }));
     const budget = new TimeBudget(100, 0, costs, check);
@@ -383,12 +387,12 @@ Deno.test("a time budget that is spent leaves layers as they were rounded; one t
   // Nothing depends on the clock: one budget was over before the job began, the other is endless.
   for (const [timeBudget, ago] of [[100, 1e9], [1e6, 0]]) {
     const { report } = await run(residual(), {
-      reconstruction: { kind: "blocks", timeBudget, steps: 3 },
+      reconstruction: { kind: "blocks", timeBudget, iterations: 3 },
       heldOut: 8,
       started: performance.now() - ago,
     });
-    for (const { steps, outcome } of report.blocks) {
-      assertEquals(steps, ago > 0 ? 0 : 3);
+    for (const { iterations, outcome } of report.blocks) {
+      assertEquals(iterations, ago > 0 ? 0 : 3);
       assertEquals(outcome === "no time", ago > 0);
     }
     assertEquals(report.warnings.some((text) => /not learned/.test(text)), ago > 0);

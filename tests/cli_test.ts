@@ -154,7 +154,7 @@ Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
       [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
       [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
       [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
-      [[model, ...data, ...output, "--steps", "9"], /--steps.*--blocks/],
+      [[model, ...data, ...output, "--iterations", "9"], /--iterations.*--blocks/],
       [[model, ...data, ...output, "--debug-graphs", folder], /--debug-graphs.*--blocks/],
       [[model, ...data, ...output, "--activation-bits", "3"], /--activation-bits 3.*8, 4/],
       [[model, ...data, ...output, "--memory", "-1"], /--memory/],
@@ -231,7 +231,7 @@ Deno.test("one corrupt image among good ones is left out, with a warning", () =>
 Deno.test("an interrupted run says so, and --resume ends with the bytes of a whole one", () =>
   inFolder(async (folder) => {
     const whole = join(folder, "whole.onnx"), out = join(folder, "out.onnx");
-    const job = [model, "--data", calib, "--bits", "2", "--blocks", "--steps", "30"];
+    const job = [model, "--data", calib, "--bits", "2", "--blocks", "--iterations", "30"];
     const graphs = join(folder, "graphs");
     const first = await attune(...job, "-o", whole, "--debug-graphs", graphs);
     assertEquals(first.code, 0, first.stderr);
@@ -296,7 +296,7 @@ Deno.test({
       const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], built);
       assertEquals(installed.code, 0, installed.stderr);
       const job = [model, "--data", calib, "--limit", "48", "--bits", "3", "--seed", "5"];
-      job.push("--blocks", "--steps", "3");
+      job.push("--blocks", "--iterations", "3");
       const deno = join(folder, "deno.onnx"), other = join(folder, "node.onnx");
       const first = await attune(...job, "--threads", "1", "-o", deno);
       assertEquals(first.code, 0, first.stderr);

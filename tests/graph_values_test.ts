@@ -102,7 +102,7 @@ Deno.test("sequences and optional values are told from tensors, in bodies, too",
 Deno.test("models with sequences are quantized, with blocks as well", async () => {
   const made = plan(sequences(), { bits: 8 });
   assertEquals(made.layers.map(({ target }) => target.name), ["first", "second", "third", "last"]);
-  for (const reconstruction of [undefined, { kind: "blocks", steps: 4 }] as const) {
+  for (const reconstruction of [undefined, { kind: "blocks", iterations: 4 }] as const) {
     using pool = inlinePool(await loadBackend("web"));
     const { report } = await quantize(made, samples(16), pool, { reconstruction });
     assert(report.check!.mseToFloat < 1e-3, `error ${report.check!.mseToFloat}`);

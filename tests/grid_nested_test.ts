@@ -41,7 +41,9 @@ Deno.test("cutLevel: the nearest level of fewer bits, half to even, within its r
   }
 });
 
-/** The problem of some rows whose inputs are correlated, seen a little differently by each width. */
+/**
+ * The problem of some rows whose inputs are correlated, seen a little differently by each width.
+ */
 function problem(
   groups: number,
   rows: number,
@@ -55,6 +57,7 @@ function problem(
     rows,
     depth,
     windows: levelWindows(8, true),
+    grid: { kind: "uniform" },
     blockSize: depth,
     oneScale: false,
     weight,

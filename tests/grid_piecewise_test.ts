@@ -111,7 +111,7 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
       scale,
       lo,
     };
-    const told = codebookGrids(made, args);
+    const told = codebookGrids(codebook, made.windows, args);
     let sum = 0;
     for (let row = 0; row < all; row++) {
       assert(lows.includes(lo.view[row]));
@@ -160,6 +160,7 @@ function problem(
     rows,
     depth,
     windows: levelWindows(3, false),
+    grid: { kind: "uniform" },
     blockSize: depth,
     oneScale: false,
     weight: heavy(groups * rows * depth, 5),

@@ -25,6 +25,7 @@ const ROOMS = [
     "gradient",
     "runtime",
     "weights",
+    "strategies",
     "formats",
     "plan",
     "emit",

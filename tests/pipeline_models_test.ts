@@ -130,7 +130,7 @@ for (
   Deno.test(`${kind} rounding never ends worse than nearest`, async () => {
     const { report } = await run(classifier(), [3, 8, 8], { bits: 3, activationBits: "none" }, {
       rounding: kind === "adaround" || kind === "attention:gradient"
-        ? { kind, steps: 60 }
+        ? { kind, iterations: 60 }
         : { kind },
     });
     assertEquals(report.layers.length, 4);

@@ -62,7 +62,7 @@ Deno.test("options that make no sense are refused by their value, in both jobs",
     [{ seed: 0.5 }, "0.5 as seed"],
     [{ heldOut: -1 }, "-1 as held-out samples"],
     [{ rounding: { kind: "attention", candidates: 0 } }, "0 as candidates"],
-    [{ rounding: { kind: "adaround", steps: 1.5 } }, "1.5 as steps"],
+    [{ rounding: { kind: "adaround", iterations: 1.5 } }, "1.5 as iterations"],
   ];
   for (const [options, said] of cases) {
     for (const resolve of [settings, (each: SweepOptions) => resolveSweep(planned(), each)]) {

@@ -49,7 +49,7 @@ const REPORT: Report = {
   tables: [],
   blocks: [{
     layers: ["head"],
-    steps: 30,
+    iterations: 30,
     outcome: "learned",
     error: { before: 0.2, after: 0.1 },
   }],

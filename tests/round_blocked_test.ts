@@ -66,6 +66,7 @@ function problem(groups: number, rows: number, depth: number, size: number): [Pr
     rows,
     depth,
     windows: levelWindows(3, true),
+    grid: { kind: "uniform" } as const,
     blockSize: depth,
     oneScale: false,
     weight: noise(groups * rows * depth, 7),

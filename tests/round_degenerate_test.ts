@@ -1,4 +1,6 @@
-/** Layers whose statistics say little: every method still gives levels, and none worse than nearest. */
+/**
+ * Layers whose statistics say little: every method still gives levels, and none worse than nearest.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
@@ -7,7 +9,7 @@ import { momentsOf } from "../src/engine/statistics.ts";
 import { AttuneError } from "../src/errors.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { levelWindows } from "../src/weights/levels.ts";
-import type { RoundingMethod } from "../src/plan/options.ts";
+import type { RoundingMethod } from "../src/round/methods.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { noise } from "./helpers/models.ts";
@@ -17,8 +19,8 @@ const METHODS: RoundingMethod[] = [
   { kind: "nearest" },
   { kind: "stochastic" },
   { kind: "attention", candidates: 4 },
-  { kind: "attention:gradient", steps: 20 },
-  { kind: "adaround", steps: 20 },
+  { kind: "attention:gradient", iterations: 20 },
+  { kind: "adaround", iterations: 20 },
 ];
 
 /** H of `columns`, each a function of the sample's number, one after another for `groups`. */
@@ -55,6 +57,7 @@ Deno.test("degenerate statistics: every method, every shape", () => {
       const problem: Omit<Problem, "method"> = {
         ...{ groups, rows, depth, weight, blockSize: depth, gramBlock: depth, oneScale: false },
         windows: levelWindows(3, false),
+        grid: { kind: "uniform" },
         gram: gramOf(groups, depth, column),
         ...{ damping: 0.01, refit: true, seed: 1, stream: 0 },
       };
@@ -76,6 +79,7 @@ Deno.test("an H that is indefinite is refused, and says what helps", () => {
     ...{ groups: 1, rows: 2, depth: 2, weight: noise(4, 1), blockSize: 2, gramBlock: 2 },
     gram: Float32Array.of(1, 5, 5, 1),
     windows: levelWindows(3, false),
+    grid: { kind: "uniform" },
     ...{ oneScale: false, damping: 0.01, refit: true, seed: 1, stream: 0 },
     method: { kind: "attention" },
   };

@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertRejects } from "std/assert/rejects.js";
 import { Solver } from "../src/engine/solver.ts";
 import { AttuneError } from "../src/errors.ts";
-import type { RoundingMethod } from "../src/plan/options.ts";
+import type { RoundingMethod } from "../src/round/methods.ts";
 import type { Problem } from "../src/round/problem.ts";
 import type { Runtime } from "../src/runtime/session.ts";
 import { inlinePool } from "../src/workers/pool.ts";
@@ -27,6 +27,7 @@ function problem(method: RoundingMethod): Problem {
     rows: 64,
     depth,
     windows: { span: 7, lows: [-4] },
+    grid: { kind: "uniform" },
     blockSize: depth,
     oneScale: false,
     weight: noise(64 * depth, 2),
@@ -60,7 +61,8 @@ Deno.test("a solver takes one problem at a time, whoever asks, and each gets the
 });
 
 Deno.test("a signal stops a solve that is under way, and the solver goes on with the next", async () => {
-  const solver = new Solver(), endless = problem({ kind: "attention:gradient", steps: 2 ** 30 });
+  const solver = new Solver(),
+    endless = problem({ kind: "attention:gradient", iterations: 2 ** 30 });
   const controller = new AbortController();
   let steps = 0;
   const onDone = (done: number) => {
@@ -84,7 +86,7 @@ Deno.test("a signal stops a solve that is under way, and the solver goes on with
 Deno.test("a pool that is stopped ends the solve that its engine is in the middle of", async () => {
   using pool = inlinePool(noRuntime);
   const [client] = pool.clients, controller = new AbortController();
-  const endless = problem({ kind: "attention:gradient", steps: 2 ** 30 });
+  const endless = problem({ kind: "attention:gradient", iterations: 2 ** 30 });
   {
     using _ = pool.stopOn(controller.signal);
     // The signal fires by a timer: an engine that never paused would not let it.

@@ -1,25 +1,28 @@
 /**
- * Chooses a width for each layer of a plan: by clusters of coding lengths, or by spreading a budget.
+ * Chooses a width for each layer of a plan: by clusters of coding lengths, or by spreading a
+ * budget.
  *
- * A budget goes to the widths whose losses have the least sum. What a width loses is told in several
- * ways, the strategies. By *coding length* it is the distortion at which the layer's code has so many bits
- * per weight, times how much the model's outputs mind it. Where all of it could be spread in fractions of
- * bits, every weight of the model would get an equal part of the distortion (reverse water-filling): a bit
- * more would gain the same everywhere.
+ * A budget goes to the widths whose losses have the least sum. What a width loses is told in
+ * several ways, the strategies (see `strategies/`). By *coding length* it is the distortion at
+ * which the layer's code has so many bits per weight, times how much the model's outputs mind it.
+ * Where all of it could be spread in fractions of bits, every weight of the model would get an
+ * equal part of the distortion (reverse water-filling): a bit more would gain the same everywhere.
  *
  * @module
  */
 
 import { AttuneError } from "../errors.ts";
-import { type Budget, budgetName, resolveMixedBits, type Strategy } from "../plan/bits.ts";
+import { formatOf } from "../formats/formats.ts";
+import { type BitBudget, budgetName, resolveMixedBits } from "../plan/bits.ts";
+import { errorAt, WIDTHS } from "../strategies/measures.ts";
+import { STRATEGIES, type Strategy } from "../strategies/strategies.ts";
 import type { Allocation } from "../plan/allocation.ts";
 import { type Plan, withAllocation } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { clusterValues } from "./clusters.ts";
-import { lengthPerWeight, solveFalling } from "./coding.ts";
-import { chooseOptions } from "./knapsack.ts";
-import { type LayerMeasures, WIDTHS } from "./layer_measures.ts";
-import { errorAt, NEED_SAMPLES, priceOf } from "./strategies.ts";
+import { lengthPerWeight, solveFalling } from "../strategies/coding_length.ts";
+import { solveKnapsack } from "./knapsack.ts";
+import type { LayerMeasures } from "./layer_measures.ts";
 import { fileBytes, fixedBytes } from "./size.ts";
 
 /** Times that a choice is made again because its file is larger than was thought. */
@@ -29,8 +32,8 @@ const LOSS_STEP = 1 / 64;
 /**
  * `plan` with the widths that its options ask for, by what was measured of its layers.
  *
- * @throws {AttuneError} `bad-option` where the budget cannot be met, or the strategy or the budget needs
- * samples and there were none.
+ * @throws {AttuneError} `bad-option` where the budget cannot be met, or the strategy or the budget
+ * needs samples and there were none.
  */
 export function allocate(plan: Plan, measures: readonly LayerMeasures[]): Plan {
   const { bits } = plan.options;
@@ -48,7 +51,10 @@ function withSize(plan: Plan, allocation: Allocation): Plan {
   return withAllocation(plan, { ...allocation, bytes });
 }
 
-/** `plan` with widths of `bits` on average that `strategy` chooses, whatever its own options ask for. */
+/**
+ * `plan` with widths of `bits` on average that `strategy` chooses, whatever its own options ask
+ * for.
+ */
 export function allocateAverage(
   plan: Plan,
   measures: readonly LayerMeasures[],
@@ -89,7 +95,7 @@ class Allocator {
   readonly #widths: readonly number[];
   readonly #weights: number;
   /** What widths of layers do to the model, by strategy and weight. */
-  readonly #prices = new Map<string, readonly number[]>();
+  readonly #losses = new Map<string, readonly number[]>();
   /** Bytes of the file beside the levels and scales of free layers. */
   readonly #fixed: number;
 
@@ -128,22 +134,22 @@ class Allocator {
   }
 
   /** Widths that meet `budget`. */
-  spread(strategy: Strategy, budget: Budget): Allocation {
-    if (NEED_SAMPLES.has(strategy)) this.#needSamples(strategy);
-    const least = this.#widths[0], most = this.#widths[this.#widths.length - 1];
-    if (budget.kind === "average") {
-      const found = this.#within(strategy, "bits", Math.floor(budget.bits * this.#weights + 1e-6));
-      return this.#allocation(strategy, budget, found!);
-    }
-    if (budget.kind === "size") {
-      if (this.#plan.options.format === "float") {
-        throw new AttuneError("bad-option", "Cannot meet a size with format float: use another", {
-          remedies: [{ option: "format" }],
-        });
-      }
-      return this.#ofSize(strategy, budget);
-    }
+  spread(strategy: Strategy, budget: BitBudget): Allocation {
+    if (STRATEGIES[strategy].needs !== "weights") this.#needSamples(strategy);
+    if (budget.kind === "average") return this.#ofAverage(strategy, budget);
+    return budget.kind === "size" ? this.#ofSize(strategy, budget) : this.#ofLoss(strategy, budget);
+  }
+
+  /** Widths of so many bits on average. */
+  #ofAverage(strategy: Strategy, budget: BitBudget & { kind: "average" }): Allocation {
+    const bits = this.#within(strategy, "bits", Math.floor(budget.bits * this.#weights + 1e-6));
+    return this.#allocation(strategy, budget, bits!);
+  }
+
+  /** Widths with which the outputs' error is within the budget. */
+  #ofLoss(strategy: Strategy, budget: BitBudget & { kind: "loss" }): Allocation {
     this.#needSamples(budgetName(budget));
+    const least = this.#widths[0], most = this.#widths[this.#widths.length - 1];
     const best = this.#allocation(strategy, budget, this.#choices.map(() => most));
     if (best.loss! > budget.error) {
       throw new AttuneError(
@@ -157,29 +163,37 @@ class Allocator {
     let met: Allocation | undefined;
     let low = least * this.#weights, high = most * this.#weights;
     while (high - low > Math.max(1, LOSS_STEP * this.#weights)) {
-      const middle = Math.floor((low + high) / 2);
-      const found = this.#allocation(strategy, budget, this.#within(strategy, "bits", middle)!);
-      if (found.loss! <= budget.error) [met, high] = [found, middle];
+      const middle = Math.floor((low + high) / 2), bits = this.#within(strategy, "bits", middle);
+      const allocation = this.#allocation(strategy, budget, bits!);
+      if (allocation.loss! <= budget.error) [met, high] = [allocation, middle];
       else low = middle;
     }
     return met ?? best;
   }
 
-  /** Widths for a file of `budget`. */
-  #ofSize(strategy: Strategy, budget: Budget & { kind: "size" }): Allocation {
-    const fits = (allocation: Allocation) =>
+  /** Widths for a file of the budget's size. */
+  #ofSize(strategy: Strategy, budget: BitBudget & { kind: "size" }): Allocation {
+    const { format } = this.#plan.options;
+    if (formatOf(format).simulation) {
+      throw new AttuneError(
+        "bad-option",
+        `Cannot meet a size with format ${format}: use another`,
+        { remedies: [{ option: "format" }] },
+      );
+    }
+    const excessOf = (allocation: Allocation) =>
       fileBytes(withAllocation(this.#plan, allocation)) - budget.bytes;
     // What a file needs beside levels and scales depends a little on which widths there are.
-    for (let left = budget.bytes - this.#fixed, i = 0; i < SIZE_ROUNDS; i++) {
-      const found = this.#within(strategy, "bytes", Math.floor(left));
-      if (found === undefined) break;
-      const allocation = this.#allocation(strategy, budget, found), excess = fits(allocation);
+    for (let bytes = budget.bytes - this.#fixed, i = 0; i < SIZE_ROUNDS; i++) {
+      const bits = this.#within(strategy, "bytes", Math.floor(bytes));
+      if (bits === undefined) break;
+      const allocation = this.#allocation(strategy, budget, bits), excess = excessOf(allocation);
       if (excess <= 0) return allocation;
-      left -= excess;
+      bytes -= excess;
     }
     const least = this.#widths[0];
     const smallest = this.#allocation(strategy, budget, this.#choices.map(() => least));
-    const excess = fits(smallest);
+    const excess = excessOf(smallest);
     if (excess <= 0) return smallest;
     throw new AttuneError(
       "bad-option",
@@ -202,34 +216,34 @@ class Allocator {
       options.map(({ bits, bytes }, i) => ({
         bits,
         cost: unit === "bits" ? bits * measures.weights : bytes,
-        loss: this.#price(strategy, measures)[i],
+        loss: this.#lossesOf(strategy, measures)[i],
       }))
     );
-    return chooseOptions(items, budget)?.map((option, i) => items[i][option].bits);
+    return solveKnapsack(items, budget)?.map((option, i) => items[i][option].bits);
   }
 
   /** What each width of a layer does to the model. */
-  #price(strategy: Strategy, measures: LayerMeasures): readonly number[] {
+  #lossesOf(strategy: Strategy, measures: LayerMeasures): readonly number[] {
     const key = `${strategy} ${measures.layer.target.weight}`;
-    let found = this.#prices.get(key);
-    if (found === undefined) {
-      found = this.#widths.map((bits) => priceOf(strategy, measures, bits));
-      this.#prices.set(key, found);
+    let losses = this.#losses.get(key);
+    if (losses === undefined) {
+      losses = this.#widths.map((bits) => STRATEGIES[strategy].loss(measures, bits));
+      this.#losses.set(key, losses);
     }
-    return found;
+    return losses;
   }
 
   /** The lengths per weight of free layers at the distortion where they are `bits` on average. */
   #lengthsAt(bits: number): Map<LayerMeasures, number> {
     const lengths = (level: number) =>
-      new Map(this.#measures.map((own) => {
-        const error = 2 ** level * own.weights / (own.outputs?.sensitivity ?? 1);
-        return [own, lengthPerWeight(own, error)];
+      new Map(this.#measures.map((measures) => {
+        const error = 2 ** level * measures.weights / (measures.outputs?.sensitivity ?? 1);
+        return [measures, lengthPerWeight(measures, error)];
       }));
     const level = solveFalling((level) => {
-      const found = lengths(level);
+      const atLevel = lengths(level);
       return this.#choices.reduce(
-        (sum, { measures }) => sum + measures.weights * found.get(measures)!,
+        (sum, { measures }) => sum + measures.weights * atLevel.get(measures)!,
         0,
       ) / this.#weights;
     }, bits);
@@ -239,7 +253,7 @@ class Allocator {
   /** What comes of giving the free layers `bits`. */
   #allocation(
     strategy: Allocation["strategy"],
-    budget: Budget | undefined,
+    budget: BitBudget | undefined,
     bits: readonly number[],
   ): Allocation {
     const plan = this.#plan;
@@ -250,25 +264,25 @@ class Allocator {
     );
     const average = this.#weights > 0 ? used / this.#weights : 0;
     const lengths = this.#lengthsAt(average);
-    const measured = new Map(this.#measures.map((own) => [own.layer.target.weight, own]));
+    const measured = new Map(this.#measures.map((layer) => [layer.layer.target.weight, layer]));
     const seen = new Set<string>();
     const layers = plan.layers.map((layer) => {
-      const own = measured.get(layer.target.weight)!;
-      const width = widths.get(own.layer) ?? own.layer.bits;
-      const error = own.outputs && errorAt(own.outputs.errors, width);
+      const measures = measured.get(layer.target.weight)!, { outputs } = measures;
+      const width = widths.get(measures.layer) ?? measures.layer.bits;
+      const error = outputs && errorAt(outputs.errors, width);
       // A weight that several layers share is probed, and pays, once.
       const share = seen.has(layer.target.weight) ? 0 : 1;
       seen.add(layer.target.weight);
       return {
         name: layer.target.name,
         bits: width,
-        free: own.free,
-        codingLength: lengths.get(own)!,
+        free: measures.free,
+        codingLength: lengths.get(measures)!,
         error,
-        loss: error === undefined ? undefined : share * own.outputs!.sensitivity * error,
+        loss: error === undefined ? undefined : share * outputs!.sensitivity * error,
       };
     });
-    const known = this.#measures.every(({ outputs }) => outputs);
+    const sampled = this.#measures.every(({ outputs }) => outputs);
     const bytes = this.#fixed + this.#choices.reduce(
       (sum, { measures: { layer } }, i) => sum + layerAtWidth(plan, layer, bits[i]).bytesAfter,
       0,
@@ -276,10 +290,10 @@ class Allocator {
     return {
       strategy,
       budget,
-      basis: known ? "outputs" : "weights",
+      basis: sampled ? "outputs" : "weights",
       averageBits: average,
       bytes,
-      loss: known ? layers.reduce((sum, { loss }) => sum + loss!, 0) : undefined,
+      loss: sampled ? layers.reduce((sum, { loss }) => sum + loss!, 0) : undefined,
       layers,
     };
   }

@@ -10,6 +10,7 @@ import type { BatchingOptions } from "../forward/probe.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { SampleSource } from "../samples/sample.ts";
+import { STRATEGIES } from "../strategies/strategies.ts";
 import { allocate } from "./allocate.ts";
 import { measure, type MeasureOptions } from "./measure.ts";
 import { type LayerMeasures, measureWeights } from "./layer_measures.ts";
@@ -33,11 +34,12 @@ export async function chooseWidths(
 
 /** Whether the widths of `plan` are to be found by gradients. */
 export function needsGradients({ options: { bits } }: Plan): boolean {
-  return typeof bits === "object" && bits.kind === "budget" && bits.strategy === "gradient";
+  return typeof bits === "object" && bits.kind === "budget" &&
+    STRATEGIES[bits.strategy].needs === "gradients";
 }
 
 /** Options of {@linkcode chooseBits}. */
-export interface ChooseOptions extends BatchingOptions {
+export interface ChooseBitsOptions extends BatchingOptions {
   /** Decides which positions of the samples are looked at. Default: 0. */
   seed?: number;
   /** Damping of H relative to the mean of its diagonal. Default: 0.01. */
@@ -51,11 +53,11 @@ export interface ChooseOptions extends BatchingOptions {
 }
 
 /**
- * `plan` with the widths that its `bits` leave open. With `samples` it goes by the outputs of layers, and
- * finds what `quantize` would; without, by the weights alone.
+ * `plan` with the widths that its `bits` leave open. With `samples` it goes by the outputs of
+ * layers, and finds what `quantize` would; without, by the weights alone.
  *
- * @throws {AttuneError} `bad-option` where the budget cannot be met, or needs samples; `bad-data` where
- * the samples do not fit the model.
+ * @throws {AttuneError} `bad-option` where the budget cannot be met, or needs samples; `bad-data`
+ * where the samples do not fit the model.
  *
  * @example By the weights alone
  * ```ts
@@ -70,7 +72,7 @@ export interface ChooseOptions extends BatchingOptions {
 export async function chooseBits(
   plan: Plan,
   samples?: { readonly source: SampleSource; readonly pool: EnginePool },
-  options: ChooseOptions = {},
+  options: ChooseBitsOptions = {},
 ): Promise<Plan> {
   if (!isOpen(plan)) return plan;
   return allocate(
@@ -86,7 +88,7 @@ export async function chooseBits(
 export async function measureLayers(
   plan: Plan,
   samples?: { readonly source: SampleSource; readonly pool: EnginePool },
-  options: ChooseOptions & {
+  options: ChooseBitsOptions & {
     /** Whether gradients are measured, too. Default: false. */
     readonly gradients?: MeasureOptions["gradients"];
   } = {},
@@ -100,7 +102,7 @@ export async function measureLayers(
 }
 
 function measureOptions(
-  options: ChooseOptions & Pick<MeasureOptions, "gradients">,
+  options: ChooseBitsOptions & Pick<MeasureOptions, "gradients">,
 ): MeasureOptions {
   const { seed = 0, damping = 0.01, signal, onProgress, gradients } = options;
   return { seed, damping, biasCorrection: true, signal, onProgress, gradients };

@@ -5,10 +5,11 @@
  */
 
 /**
- * Splits `values` into at most `count` clusters of least squared distance to their means; returns the
- * number of each value's cluster, clusters being numbered by their means.
+ * Splits `values` into at most `count` clusters of least squared distance to their means; returns
+ * the number of each value's cluster, clusters being numbered by their means.
  *
- * In one dimension clusters are runs of the sorted values, so dynamic programming finds the best ones.
+ * In one dimension clusters are runs of the sorted values, so dynamic programming finds the best
+ * ones.
  *
  * @example
  * ```ts
@@ -31,7 +32,8 @@ export function clusterValues(values: readonly number[], count: number): number[
   /** Squared distances of the sorted values from … to − 1 to their mean. */
   const spread = (from: number, to: number) =>
     Math.max(0, squares[to] - squares[from] - (sums[to] - sums[from]) ** 2 / (to - from));
-  // least[c][j]: of the first j values in c + 1 clusters; first[c][j]: where the last of them begins.
+  // least[c][j]: of the first j values in c + 1 clusters; first[c][j]: where the last of them
+  // begins.
   const least = [order.map((_, j) => spread(0, j + 1))], first = [order.map(() => 0)];
   least[0].unshift(0);
   first[0].unshift(0);

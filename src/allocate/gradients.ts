@@ -1,6 +1,6 @@
 /**
- * The size of the loss's gradient with respect to each layer's weights, on a few samples: the gradient
- * graph of the whole float model, run by onnxruntime.
+ * The size of the loss's gradient with respect to each layer's weights, on a few samples: the
+ * gradient graph of the whole float model, run by onnxruntime.
  *
  * There are no labels, so the loss is the cross-entropy of each output to its own answer, summed.
  *

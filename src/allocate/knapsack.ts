@@ -1,6 +1,6 @@
 /**
- * Chooses one option per layer such that the sum of losses is least and the sum of costs within a budget:
- * the multiple-choice knapsack problem.
+ * Chooses one option per layer such that the sum of losses is least and the sum of costs within a
+ * budget: the multiple-choice knapsack problem.
  *
  * @module
  */
@@ -27,32 +27,32 @@ interface State {
 }
 
 /**
- * For each of `items`, a layer's options in any order, the index of the chosen one; undefined where even
- * the cheapest ones exceed `budget`.
+ * For each of `items`, a layer's options in any order, the index of the chosen one; undefined where
+ * even the cheapest ones exceed `budget`.
  *
- * Combinations are built layer by layer (Nemhauser and Ullmann 1969); those that cost and lose more than
- * another are dropped, and those that cannot become better than what a greedy choice finds, by the bound
- * of the Lagrangian relaxation.
+ * Combinations are built layer by layer (Nemhauser and Ullmann 1969); those that cost and lose more
+ * than another are dropped, and those that cannot become better than what a greedy choice finds, by
+ * the bound of the Lagrangian relaxation.
  *
  * @example
  * ```ts
- * import { chooseOptions } from "./knapsack.ts";
+ * import { solveKnapsack } from "./knapsack.ts";
  *
  * const layer = [{ bits: 2, cost: 2, loss: 9 }, { bits: 4, cost: 4, loss: 1 }];
- * if (chooseOptions([layer, layer], 6)?.join() !== "0,1") throw new Error("unexpected");
+ * if (solveKnapsack([layer, layer], 6)?.join() !== "0,1") throw new Error("unexpected");
  * ```
  */
-export function chooseOptions(
+export function solveKnapsack(
   items: readonly (readonly Option[])[],
   budget: number,
 ): number[] | undefined {
   const least = items.reduce((sum, options) => sum + cheapest(options).cost, 0);
   if (least > budget) return undefined;
-  const { price, loss: reached } = greedy(items, budget);
-  // rest[k]: the least loss plus price × cost of layers k … end.
+  const { multiplier, loss: reached } = greedy(items, budget);
+  // rest[k]: the least loss plus multiplier × cost of layers k … end.
   const rest = [...items.map(() => 0), 0], restCost = [...items.map(() => 0), 0];
   for (let k = items.length - 1; k >= 0; k--) {
-    const priced = items[k].map(({ cost, loss }) => loss + price * cost);
+    const priced = items[k].map(({ cost, loss }) => loss + multiplier * cost);
     rest[k] = rest[k + 1] + Math.min(...priced);
     restCost[k] = restCost[k + 1] + cheapest(items[k]).cost;
   }
@@ -60,7 +60,7 @@ export function chooseOptions(
   const bound = reached + 1e-9 * Math.abs(reached);
   let states: State[] = [{ cost: 0, loss: 0, choice: -1 }];
   for (const [k, options] of items.entries()) {
-    const lowest = (state: State) => state.loss + rest[k + 1] - price * (budget - state.cost);
+    const lowest = (state: State) => state.loss + rest[k + 1] - multiplier * (budget - state.cost);
     const next = states.flatMap((before) =>
       options.map(({ cost, loss }, choice) => ({
         cost: before.cost + cost,
@@ -91,36 +91,36 @@ function cheapest(options: readonly Option[]): Option {
 }
 
 /**
- * Takes the step that gains most per cost until none fits: the loss that this reaches, and the price of
- * the last such step, which is that of the relaxed problem.
+ * Takes the step that gains most per cost until none fits: the loss that this reaches, and the gain
+ * per cost of the last such step, which is the Lagrange multiplier of the relaxed problem.
  */
 function greedy(
   items: readonly (readonly Option[])[],
   budget: number,
-): { price: number; loss: number } {
+): { multiplier: number; loss: number } {
   const steps = items.flatMap((options, item) =>
     stepsOf(options).map((step) => ({ ...step, item }))
   )
     .sort((a, b) => b.gain / b.cost - a.gain / a.cost || a.item - b.item);
-  let left = budget, loss = 0, price: number | undefined;
+  let unspent = budget, loss = 0, multiplier: number | undefined;
   for (const options of items) {
     const start = cheapest(options);
-    left -= start.cost;
+    unspent -= start.cost;
     loss += start.loss;
   }
   const closed = new Set<number>();
   for (const { item, gain, cost } of steps) {
     if (closed.has(item)) continue;
-    if (cost <= left) {
-      left -= cost;
+    if (cost <= unspent) {
+      unspent -= cost;
       loss -= gain;
       continue;
     }
     // What comes later of this layer builds on this step.
     closed.add(item);
-    price ??= gain / cost;
+    multiplier ??= gain / cost;
   }
-  return { price: price ?? 0, loss };
+  return { multiplier: multiplier ?? 0, loss };
 }
 
 /** The steps along the lower convex hull of a layer's options, from the cheapest on. */

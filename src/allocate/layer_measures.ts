@@ -1,6 +1,6 @@
 /**
- * What is known of the layers of a plan before their widths are chosen. Weights alone tell some of it;
- * `measure.ts` finds the rest on samples.
+ * What is known of the layers of a plan before their widths are chosen. Weights alone tell some of
+ * it; `measure.ts` finds the rest on samples.
  *
  * @module
  */
@@ -11,41 +11,18 @@ import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
 import { readWeight } from "../weights/matrix.ts";
 import { type Problem, problemOf, sharesOf } from "../round/problem.ts";
-import { MOST_ROWS, spectrumOf, type SpectrumProblem, widthErrors } from "../round/width_errors.ts";
-import type { Spectrum } from "../round/spectrum.ts";
+import { widthErrors } from "../round/width_errors.ts";
+import { MOST_ROWS, spectrumOf, type SpectrumProblem } from "../round/spectrum.ts";
+import { type Measures, WIDTHS } from "../strategies/measures.ts";
+import type { Spectrum } from "../strategies/spectrum.ts";
 import { finish } from "../round/work.ts";
 
-/** The widths that are measured, in rising order. */
-export const WIDTHS: readonly number[] = [2, 3, 4, 5, 6, 7, 8];
-
-/** What is known of a layer. Lists by width are in the order of {@linkcode WIDTHS}. */
-export interface LayerMeasures {
+/** What is known of a layer of a plan. */
+export interface LayerMeasures extends Measures {
   /** The layer. */
   readonly layer: LayerPlan;
-  /** Its number of weights. */
-  readonly weights: number;
   /** Whether its width is to be chosen. */
   readonly free: boolean;
-  /** The spectrum of W Wᵀ. */
-  readonly spectrum: Spectrum;
-  /** ‖ŵ − w‖² of nearest rounding, by width. */
-  readonly weightErrors: readonly number[];
-  /** What samples tell; undefined without them. */
-  readonly outputs?: OutputMeasures;
-}
-
-/** What samples tell of a layer. */
-export interface OutputMeasures {
-  /** The spectrum of W H Wᵀ, H being the second moments of its inputs. */
-  readonly spectrum: Spectrum;
-  /** Squared output error of the nearest plane relative to the output's power, by width. */
-  readonly errors: readonly number[];
-  /** The mean of H's diagonal: of the Hessian of a layer's squared output error. */
-  readonly trace: number;
-  /** What a small relative squared error of this layer adds to that of the model's outputs, per unit. */
-  readonly sensitivity: number;
-  /** Σ |∂loss/∂w|, averaged over samples; only where it was asked for. */
-  readonly gradient?: number;
 }
 
 /** Measures the layers of `plan` by their weights alone. */
@@ -58,7 +35,9 @@ export function measureWeights(plan: Plan, kernel: Kernel = Kernel.create()): La
   });
 }
 
-/** The layers of `plan` whose weights no layer before them has: those that share one have one width. */
+/**
+ * The layers of `plan` whose weights no layer before them has: those that share one have one width.
+ */
 export function distinctLayers(plan: Plan): LayerPlan[] {
   const first = new Map(plan.layers.toReversed().map((layer) => [layer.target.weight, layer]));
   return plan.layers.filter((layer) => first.get(layer.target.weight) === layer);

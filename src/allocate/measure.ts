@@ -1,41 +1,36 @@
 /**
- * Measures the layers of a plan on samples, in one pass of the float model: each layer's statistics are
- * finished, turned into a few numbers, and forgotten before the next layers' are collected.
+ * Measures the layers of a plan on samples, in one pass of the float model: each layer's statistics
+ * are finished, turned into a few numbers, and forgotten before the next layers' are collected.
  *
- * Beside what a layer's own outputs tell, what they mean for the model's is found; see `sensitivity.ts`.
+ * Beside what a layer's own outputs tell, what they mean for the model's is found; see
+ * `sensitivity.ts`.
  *
  * @module
  */
 
 import { AttuneError, checkAborted } from "../errors.ts";
-import { biasOf, offsetOf } from "../layer/bias.ts";
+import { offsetOf } from "../layer/bias.ts";
 import { collectLayer, collectSums, statisticsOf } from "../layer/collect.ts";
 import { LANES } from "../engine/lanes.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import { findSegments } from "../calibrate/segments.ts";
 import type { Statistics } from "../engine/statistics.ts";
 import { openPart, partsOf, type Types } from "../forward/open_part.ts";
-import type { Rounding } from "../emit/build.ts";
 import { frontier } from "../graph/extract.ts";
-import { checkWhole, leastShares } from "../plan/memory.ts";
+import { checkWhole } from "../plan/memory.ts";
 import type { Plan } from "../plan/plan.ts";
-import { layerAtWidth } from "../plan/layer.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { readWeight } from "../weights/matrix.ts";
 import type { OnProgress } from "../progress.ts";
-import { problemOf, sharesOf } from "../round/problem.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import type { WidthErrors } from "../round/width_errors.ts";
 import { gradientNorms, type ModelGradient, modelGradient } from "./gradients.ts";
 import {
-  distinctLayers,
-  type LayerMeasures,
-  spectrumFrom,
-  spectrumProblem,
-  weightMeasures,
-  WIDTHS,
-} from "./layer_measures.ts";
-import { PROBE_BITS, PROBE_SAMPLES, probeLayer } from "./sensitivity.ts";
+  type CollectedLayer,
+  measureCollected,
+  type MeasuredLayer,
+  withSensitivity,
+} from "./layer_errors.ts";
+import { distinctLayers, type LayerMeasures } from "./layer_measures.ts";
+import { PROBE_SAMPLES, probeLayer } from "./sensitivity.ts";
 
 /** Bytes of Gram matrices that a worker collects at a time, unless one layer has more. */
 const GRAM_BYTES = 2 ** 26;
@@ -58,7 +53,9 @@ export interface MeasureOptions {
   readonly onProgress?: OnProgress;
 }
 
-/** Measures the distinct layers of `plan` on the batches that `pool` holds, which stay as they are. */
+/**
+ * Measures the distinct layers of `plan` on the batches that `pool` holds, which stay as they are.
+ */
 export async function measure(
   plan: Plan,
   loaded: LoadedBatches,
@@ -67,17 +64,6 @@ export async function measure(
 ): Promise<LayerMeasures[]> {
   checkWhole(plan.graph, "measure the layers of");
   return await new Measurement(plan, loaded, pool, options).run();
-}
-
-/** What is found of a layer before it is probed. */
-interface Found {
-  readonly layer: LayerPlan;
-  readonly measures: LayerMeasures;
-  readonly eigenvalues: Float64Array;
-  readonly errors: readonly number[];
-  readonly trace: number;
-  /** The layer rounded to {@linkcode PROBE_BITS}, and its relative error. */
-  readonly probe: { readonly rounding: Rounding; readonly error: number };
 }
 
 class Measurement {
@@ -126,15 +112,15 @@ class Measurement {
       const types = this.#typesAt(segment.start);
       for (const layers of work[i]) {
         checkAborted(this.#options.signal);
-        for (const found of await this.#measure(types, layers)) {
-          const { layer, probe } = found, { name } = layer.target;
+        for (const each of await this.#measure(types, layers)) {
+          const { layer, probe } = each, { name } = layer.target;
           const sensitivity = await probeLayer(
             this.#plan,
             this.#pool,
             { layer, types, start: segment.start, lanes: this.#probes.lanes, ...probe },
             (done) => this.#advanceProgress(done, name),
           );
-          measured.push(complete(found, sensitivity));
+          measured.push(withSensitivity(each, sensitivity));
         }
       }
       if (i < segments.length - 1) {
@@ -151,9 +137,9 @@ class Measurement {
       gradient,
       this.#options,
     );
-    return measured.map((own) => ({
-      ...own,
-      outputs: { ...own.outputs!, gradient: norms.get(own.layer.target.weight) },
+    return measured.map((measures) => ({
+      ...measures,
+      outputs: { ...measures.outputs!, gradient: norms.get(measures.layer.target.weight) },
     }));
   }
 
@@ -183,13 +169,23 @@ class Measurement {
   }
 
   /** What the statistics of `layers` tell. */
-  async #measure(types: Types, layers: readonly LayerPlan[]): Promise<Found[]> {
-    const plan = this.#plan, { seed, biasCorrection, damping } = this.#options;
-    const wanted = layers.map((layer) => ({
+  async #measure(types: Types, layers: readonly LayerPlan[]): Promise<MeasuredLayer[]> {
+    const collected = await this.#collect(types, layers);
+    const measured = await measureCollected(this.#plan, collected, this.#pool, this.#options);
+    for (const { layer, statistics, centred } of collected) {
+      await this.#options.onLayer?.(layer, statistics, centred);
+    }
+    return measured;
+  }
+
+  /** The statistics of `layers`, by one run of the float model. */
+  async #collect(types: Types, layers: readonly LayerPlan[]): Promise<CollectedLayer[]> {
+    const plan = this.#plan, { seed, biasCorrection } = this.#options;
+    const requests = layers.map((layer) => ({
       ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, paired: true, seed }),
       cross: false,
     }));
-    const tensors = wanted.flatMap(({ input, output }) => [input, output]);
+    const tensors = requests.flatMap(({ input, output }) => [input, output]);
     await this.#pool.close();
     await openPart(this.#pool, "float", partsOf(plan.model), types, tensors);
     const keys = { float: "float", quantized: "float" }, [{ target }] = layers;
@@ -197,69 +193,16 @@ class Measurement {
       this.#pool,
       this.#lanes,
       keys,
-      wanted,
+      requests,
       (done) => this.#advanceProgress(done, target.name),
     );
     await this.#pool.close();
-    const jobs = layers.map((layer, l) => {
+    return layers.map((layer, l) => {
       const offset = offsetOf(plan, layer, biasCorrection);
       const statistics = statisticsOf(layer, split[l], offset);
       // Without samples there is no mean to set right.
-      const centred = offset.centred && statistics.count > 0;
-      return { layer, statistics, centred, weight: readWeight(plan.graph, layer.target) };
+      return { layer, statistics, centred: offset.centred && statistics.count > 0 };
     });
-    const plain: Float64Array[] = [], shaped: Float64Array[] = [];
-    const errors: WidthErrors[][] = layers.map(() => []);
-    await this.#pool.run(jobs.flatMap(({ layer, statistics, weight }, l) => [
-      async (client) => {
-        plain[l] = await client.call("spectrum", [spectrumProblem(layer, weight)]);
-      },
-      async (client) => {
-        const moments = { gram: statistics.gram, damping };
-        shaped[l] = await client.call("spectrum", [spectrumProblem(layer, weight, moments)]);
-      },
-      ...sharesOf(layer, leastShares(layer.target)).map(
-        (share, s) => async (client: EnginePool["clients"][number]) => {
-          const problems = WIDTHS.map((bits) =>
-            problemOf(layerAtWidth(plan, layer, bits), share, weight, statistics, {
-              ...this.#options,
-              rounding: { kind: "nearest" },
-              floatTargetShift: false,
-              scaleRefit: false,
-              strength: Infinity,
-              index: 0,
-            })
-          );
-          errors[l][s] = await client.call("widthErrors", [problems, WIDTHS.indexOf(PROBE_BITS)]);
-        },
-      ),
-    ]));
-    const found: Found[] = [];
-    for (const [l, { layer, statistics, centred }] of jobs.entries()) {
-      const sum = joined(errors[l]);
-      const relative = [...sum.output].map((error) => sum.power > 0 ? error / sum.power : 0);
-      const { bias } = biasOf(
-        plan,
-        layerAtWidth(plan, layer, PROBE_BITS),
-        sum.kept,
-        statistics,
-        centred,
-        undefined,
-      );
-      found.push({
-        layer,
-        measures: weightMeasures(layer, plain[l], sum.weight),
-        eigenvalues: shaped[l],
-        errors: relative,
-        trace: meanDiagonal(statistics.gram, layer),
-        probe: {
-          rounding: { ...sum.kept, bias },
-          error: relative[WIDTHS.indexOf(PROBE_BITS)],
-        },
-      });
-      await this.#options.onLayer?.(layer, statistics, centred);
-    }
-    return found;
   }
 
   /** Keeps what the float model computes of `names`, for the next segment. */
@@ -283,52 +226,19 @@ class Measurement {
   }
 }
 
-/** `layers`, those in `wanted`, in portions whose Gram matrices fit into memory together. */
-function portions(layers: readonly LayerPlan[], wanted: ReadonlySet<LayerPlan>): LayerPlan[][] {
-  const found: LayerPlan[][] = [];
-  let bytes = Infinity;
-  for (const layer of layers.filter((layer) => wanted.has(layer))) {
-    const { groups, depth } = layer.target;
-    const own = 4 * groups * depth * (layer.gram.kind === "full" ? depth : layer.gram.size);
-    if (bytes + own > GRAM_BYTES) [found[found.length], bytes] = [[], 0];
-    found[found.length - 1].push(layer);
-    bytes += own;
+/** `layers`, those in `distinct`, in portions whose Gram matrices fit into memory together. */
+function portions(
+  layers: readonly LayerPlan[],
+  distinct: ReadonlySet<LayerPlan>,
+): LayerPlan[][] {
+  const groups: LayerPlan[][] = [];
+  let total = Infinity;
+  for (const layer of layers.filter((layer) => distinct.has(layer))) {
+    const { groups: matrices, depth } = layer.target;
+    const bytes = 4 * matrices * depth * (layer.gram.kind === "full" ? depth : layer.gram.size);
+    if (total + bytes > GRAM_BYTES) [groups[groups.length], total] = [[], 0];
+    groups[groups.length - 1].push(layer);
+    total += bytes;
   }
-  return found;
-}
-
-/** The errors of all shares of a layer. */
-function joined(shares: readonly WidthErrors[]): Required<WidthErrors> & { kept: Rounding } {
-  const output = new Float64Array(WIDTHS.length), weight = new Float64Array(WIDTHS.length);
-  for (const share of shares) {
-    share.output.forEach((error, i) => output[i] += error);
-    share.weight.forEach((error, i) => weight[i] += error);
-  }
-  return {
-    output,
-    weight,
-    power: shares.reduce((sum, share) => sum + share.power, 0),
-    kept: {
-      levels: Int8Array.from(shares.flatMap(({ kept }) => [...kept!.levels])),
-      scales: Float32Array.from(shares.flatMap(({ kept }) => [...kept!.scales])),
-      lows: Int8Array.from(shares.flatMap(({ kept }) => [...kept!.lows])),
-    },
-  };
-}
-
-/** The mean of the diagonal of H, over all groups. */
-function meanDiagonal(gram: Float32Array, { target }: LayerPlan): number {
-  const { groups, depth } = target;
-  const width = gram.length / (groups * depth);
-  let sum = 0;
-  for (let i = 0; i < groups * depth; i++) sum += gram[i * width + i % width];
-  return sum / (groups * depth);
-}
-
-function complete(
-  { layer, measures, eigenvalues, errors, trace }: Found,
-  sensitivity: number,
-): LayerMeasures {
-  const spectrum = spectrumFrom(layer, eigenvalues);
-  return { ...measures, outputs: { spectrum, errors, trace, sensitivity } };
+  return groups;
 }

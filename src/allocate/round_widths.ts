@@ -1,6 +1,6 @@
 /**
- * Layers rounded to every width they may get, while their statistics are at hand: later any choice of
- * widths can be put together from these. They take a byte per weight and width.
+ * Layers rounded to every width they may get, while their statistics are at hand: later any choice
+ * of widths can be put together from these. They take a byte per weight and width.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { roundLayer } from "../layer/round_layer.ts";
 import type { Statistics } from "../engine/statistics.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
 import { checkAborted } from "../errors.ts";
-import type { RoundingMethod } from "../plan/options.ts";
+import type { RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import { WIDTHS } from "./layer_measures.ts";
+import { WIDTHS } from "../strategies/measures.ts";
 
 /** What each distinct weight becomes at each width, by the weight's name. */
 export type RoundedWidths = Map<string, ReadonlyMap<number, Rounding>>;

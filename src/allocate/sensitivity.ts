@@ -1,8 +1,9 @@
 /**
  * Sensitivity: what a relative error of one layer's outputs does to those of the model.
  *
- * The layer is rounded, the rest of the model runs on a few samples as it is, and its outputs are compared
- * with the float ones. Errors of layers add up, about, so this is the weight of each layer's own error.
+ * The layer is rounded, the rest of the model runs on a few samples as it is, and its outputs are
+ * compared with the float ones. Errors of layers add up, about, so this is the weight of each
+ * layer's own error.
  *
  * @module
  */
@@ -16,7 +17,9 @@ import type { EnginePool } from "../workers/pool.ts";
 
 /** Samples that sensitivity is found on, about. */
 export const PROBE_SAMPLES = 32;
-/** The width that a probed layer is rounded to: coarse enough to be seen above the noise of float32. */
+/**
+ * The width that a probed layer is rounded to: coarse enough to be seen above the noise of float32.
+ */
 export const PROBE_BITS = 3;
 
 /** A layer to probe. */
@@ -35,7 +38,9 @@ export interface Probe {
   readonly lanes: number;
 }
 
-/** The relative squared error of the model's outputs per relative squared error of the layer's own. */
+/**
+ * The relative squared error of the model's outputs per relative squared error of the layer's own.
+ */
 export async function probeLayer(
   plan: Plan,
   pool: EnginePool,

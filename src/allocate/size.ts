@@ -10,10 +10,16 @@ import { lengthOf, modelChunks } from "../onnx/chunks.ts";
 import type { Plan } from "../plan/plan.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
 
-/** Bytes of the metadata that a result has beside the model; and those of a layer's width, less its name. */
+/**
+ * Bytes of the metadata that a result has beside the model; and those of a layer's width, less its
+ * name.
+ */
 const METADATA_BYTES = 700, WIDTH_BYTES = 5;
 
-/** Bytes of the written file without the levels and scales of free layers, as `LayerPlan` counts those. */
+/**
+ * Bytes of the written file without the levels and scales of free layers, as `LayerPlan` counts
+ * those.
+ */
 export function fixedBytes(plan: Plan): number {
   const free = new Map(
     plan.layers.filter(isFree).map((layer) => [layer.target.weight, layer.bytesAfter]),

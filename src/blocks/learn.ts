@@ -1,7 +1,8 @@
 /**
- * Learns one block: its outputs on the quantized model's inputs shall be those that the float model has
- * on its own. A step runs the block's gradient graph on a few samples, spread over the workers, and
- * moves what is learned; the result is kept only if it is better on samples that it did not learn from.
+ * Learns one block: its outputs on the quantized model's inputs shall be those that the float model
+ * has on its own. A step runs the block's gradient graph on a few samples, spread over the workers,
+ * and moves what is learned; the result is kept only if it is better on samples that it did not
+ * learn from.
  *
  * @module
  */
@@ -42,8 +43,8 @@ import type { BlockSamples, Shard } from "./samples.ts";
 
 /** How a block is learned. */
 export interface LearnOptions extends LearnTuning {
-  /** Steps at most. */
-  readonly steps: number;
+  /** Iterations at most. */
+  readonly iterations: number;
   /** Shards of a step. */
   readonly shards: number;
   /** Whether inputs lose about half of their quantization, by chance, in every step. */
@@ -148,7 +149,7 @@ class Learning {
   }
 
   async run(): Promise<Learned> {
-    const { steps, deadline, onShare } = this.#options, { signal } = this.#job;
+    const { iterations, deadline, onShare } = this.#options, { signal } = this.#job;
     const opened = performance.now();
     const gradients = await this.#open();
     const ready = performance.now();
@@ -158,10 +159,10 @@ class Learning {
     const end = deadline(before) - (started - ready);
     // What took as long to begin with as there is time left is not worth it.
     if (end - started < started - opened) {
-      return nothing({ steps: 0, outcome: "no time", note: "no time left" });
+      return nothing({ iterations: 0, outcome: "no time", note: "no time left" });
     }
-    let best = { error: before, restore: this.#save(), steps: 0 };
-    let done = 0, share = 0, expected = steps, judged = 0;
+    let best = { error: before, restore: this.#save(), iterations: 0 };
+    let done = 0, share = 0, expected = iterations, judged = 0;
     while (share < 1) {
       checkAborted(signal);
       const speed = Math.sqrt(USUAL_STEPS / expected);
@@ -172,18 +173,18 @@ class Learning {
       await this.#step(done++, pace, gradients);
       // By time where that is what ends it, with time for one more step.
       const spent = performance.now() - started, each = spent / done;
-      if (end !== Infinity) expected = Math.min(steps, (end - started) / each);
+      if (end !== Infinity) expected = Math.min(iterations, (end - started) / each);
       const byTime = end - started - spent < each ? 1 : spent / (end - started);
-      share = Math.min(1, Math.max(done / steps, byTime));
+      share = Math.min(1, Math.max(done / iterations, byTime));
       onShare(share);
       if (share < 1 && Math.floor(share * JUDGEMENTS) === judged) continue;
       judged = Math.floor(share * JUDGEMENTS);
       const error = await this.#judge();
-      if (error < best.error) best = { error, restore: this.#save(), steps: done };
+      if (error < best.error) best = { error, restore: this.#save(), iterations: done };
     }
     best.restore();
-    const report = { steps: done, error: { before, after: best.error } };
-    if (best.steps === 0) return nothing({ ...report, outcome: "no gain", note: "no gain" });
+    const report = { iterations: done, error: { before, after: best.error } };
+    if (best.iterations === 0) return nothing({ ...report, outcome: "no gain", note: "no gain" });
     return { ...this.#result(), report: { ...report, outcome: "learned" } };
   }
 
@@ -200,7 +201,10 @@ class Learning {
     return gradients;
   }
 
-  /** The shape of every tensor that is computed from a shard, and the values that follow from shapes. */
+  /**
+   * The shape of every tensor that is computed from a shard, and the values that follow from
+   * shapes.
+   */
   async #tensors(): Promise<
     { shapes: Map<string, readonly number[]>; values: Map<string, number[]> }
   > {

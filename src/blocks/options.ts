@@ -16,24 +16,27 @@ export type Reconstruction =
 /** How roundings are learned; see {@linkcode BlockReconstruction}. */
 export type LearnRule = "erf" | "straight-through" | "adaround";
 
-/** Samples of a step. */
+/** Samples of an iteration. */
 export const BATCH = 32;
-/** Steps of a block, at most: without a time budget, and where that is what ends them. */
-const STEPS = 300, STEPS_IN_TIME = 20_000;
+/** Iterations of a block, at most: without a time budget, and where that is what ends them. */
+const ITERATIONS = 300, ITERATIONS_IN_TIME = 20_000;
 
 /** How blocks are learned. */
 export interface BlockReconstruction {
   /** Blocks are learned by the gradients of their outputs. */
   readonly kind: "blocks";
   /** Gradient steps of a block, at most. Default: 300, with a time budget as many as it allows. */
-  readonly steps?: number;
-  /** Seconds that the whole job may take; steps are spread over blocks such that it ends on time. Default: no limit. */
+  readonly iterations?: number;
+  /**
+   * Seconds that the whole job may take; iterations are spread over blocks such that it ends on
+   * time. Default: no limit.
+   */
   readonly timeBudget?: number;
-  /** Samples of a step. Default: 32. */
+  /** Samples of an iteration. Default: 32. */
   readonly batch?: number;
   /**
-   * How roundings are learned: Attention Round, its gradient scaled by the erf rule or straight through,
-   * or AdaRound's soft rounding. Default: straight-through.
+   * How roundings are learned: Attention Round, its gradient scaled by the erf rule or straight
+   * through, or AdaRound's soft rounding. Default: straight-through.
    */
   readonly rule?: LearnRule;
   /** Radius of the erf rule, in steps of the grid. Default: 0.5. */
@@ -42,7 +45,7 @@ export interface BlockReconstruction {
   readonly learningRate?: number;
   /**
    * Whether learning sees about half of a block's inputs without their quantization, by chance, in
-   * every step. Default: with activations of 4 bits.
+   * every iteration. Default: with activations of 4 bits.
    */
   readonly drop?: boolean;
   /** Gets each block's gradient graph, to look at. Default: nobody. */
@@ -62,13 +65,13 @@ export type BlockSettings = Required<Omit<BlockReconstruction, "kind" | "drop" |
  */
 export function resolveBlocks(options: BlockReconstruction): BlockSettings {
   const { timeBudget = Infinity, batch = BATCH } = options;
-  const { steps = timeBudget === Infinity ? STEPS : STEPS_IN_TIME } = options;
+  const { iterations = timeBudget === Infinity ? ITERATIONS : ITERATIONS_IN_TIME } = options;
   const { rule = "straight-through", tau = 0.5, learningRate = 0.005, drop, onGraph } = options;
-  checkCount("steps", steps);
+  checkCount("iterations", iterations);
   checkCount("batch", batch);
   for (const [what, value] of Object.entries({ "time budget": timeBudget, tau, learningRate })) {
     if (value > 0) continue;
     throw new AttuneError("bad-option", `Cannot use ${value} as ${what}: give a positive number`);
   }
-  return { steps, timeBudget, batch, rule, tau, learningRate, drop, onGraph };
+  return { iterations, timeBudget, batch, rule, tau, learningRate, drop, onGraph };
 }

@@ -92,7 +92,7 @@ export class BlockLearner implements SegmentLearner {
     const layers = block.steps.flat().map((layer) => layer.target.name);
     const stay = ({ outcome, note }: Stay): LearnedSegment => {
       onShare(1, layers[0]);
-      const report = { layers, steps: 0, outcome, note };
+      const report = { layers, iterations: 0, outcome, note };
       return { roundings: new Map(), scales: new Map(), report };
     };
     const reason = this.#reasonToStay(index, spent);

@@ -240,8 +240,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
   }
   function isReport(report: BlockReport | null): boolean {
     if (report === null) return false;
-    const { layers, steps, error, outcome, note } = report;
-    return isList(layers, isText) && isCount(steps) && BLOCK_OUTCOMES.includes(outcome) &&
+    const { layers, iterations, error, outcome, note } = report;
+    return isList(layers, isText) && isCount(iterations) && BLOCK_OUTCOMES.includes(outcome) &&
       (note === undefined || isText(note)) &&
       (error === undefined || [error?.before, error?.after].every((e) => typeof e === "number"));
   }

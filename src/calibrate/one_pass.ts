@@ -25,6 +25,7 @@ import { channelStatistics, inputAxis } from "../layer/channel_moments.ts";
 import { checkMeans, rangeBatches } from "../layer/collect.ts";
 import { settleLayer } from "../layer/settle_layer.ts";
 import { Progress } from "../progress.ts";
+import { methodOf } from "../round/methods.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { CalibrateOptions } from "./calibrated.ts";
 import { Findings } from "./findings.ts";
@@ -40,7 +41,8 @@ export function isLittle(
   { plan }: Pick<Job, "plan">,
   { rounding, learner }: Pick<CalibrateOptions, "rounding" | "learner">,
 ): boolean {
-  return rounding.kind === "nearest" && learner === undefined && fitsSession(plan.graph) &&
+  return methodOf(rounding).round === undefined && learner === undefined &&
+    fitsSession(plan.graph) &&
     plan.layers.every(({ grid, bits }) => grid.kind === "uniform" && bits === 8) &&
     [...plan.activations.bits.values()].every((bits) => bits === 8);
 }

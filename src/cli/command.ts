@@ -15,6 +15,8 @@ export interface Flag {
   readonly value?: string;
   /** One line for the help. */
   readonly help: string;
+  /** Its values, each with a line for the help. */
+  readonly choices?: Readonly<Record<string, string>>;
   /** A one-letter name. */
   readonly short?: string;
   /** Whether it may be given several times. */
@@ -143,9 +145,12 @@ export function required(parsed: Parsed, name: string, what: string): string {
 
 /** The help of `command`. */
 export function helpOf(command: Command): string {
-  const rows = Object.entries({ ...command.flags, ...COMMON }).map(([name, flag]) => [
-    `${flag.short ? `-${flag.short}, ` : "    "}--${name}${flag.value ? ` ${flag.value}` : ""}`,
-    flag.help,
+  const rows = Object.entries({ ...command.flags, ...COMMON }).flatMap(([name, flag]) => [
+    [
+      `${flag.short ? `-${flag.short}, ` : "    "}--${name}${flag.value ? ` ${flag.value}` : ""}`,
+      flag.help,
+    ],
+    ...Object.entries(flag.choices ?? {}).map(([choice, doc]) => [`        ${choice}`, doc]),
   ]);
   const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
   return [

@@ -126,8 +126,8 @@ export function describeResult(
 function describeLearning(blocks: readonly BlockReport[]): string {
   const learned = blocks.filter(({ outcome }) => outcome === "learned");
   const less = learned.map(({ error }) => 1 - error!.after / error!.before).sort((a, b) => a - b);
-  const most = blocks.reduce((most, { steps }) => Math.max(most, steps), 0);
-  return `${learned.length} of ${blocks.length} blocks are better for up to ${most} steps of learning` +
+  const most = blocks.reduce((most, { iterations }) => Math.max(most, iterations), 0);
+  return `${learned.length} of ${blocks.length} blocks are better for up to ${most} iterations of learning` +
     (less.length > 0
       ? `, by ${(100 * less[less.length >> 1]).toFixed(1)} % of their error (median)`
       : "");

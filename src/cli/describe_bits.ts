@@ -11,7 +11,10 @@ import { bytes, percent } from "../report/format.ts";
 /** Columns of a plan's table that say what each layer pays. */
 export const SHARE_HEAD: readonly string[] = ["length", "error", "adds"];
 
-/** What layer `i` pays: coding length per weight, error of its outputs, error of the model's outputs. */
+/**
+ * What layer `i` pays: coding length per weight, error of its outputs, error of the model's
+ * outputs.
+ */
 export function shareCells({ layers }: Allocation, i: number): string[] {
   const { codingLength, error, loss } = layers[i];
   return [

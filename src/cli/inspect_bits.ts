@@ -5,9 +5,10 @@
  */
 
 import { allocateAverage, allocateClusters } from "../allocate/allocate.ts";
-import { jointLengthPerWeight, lengthPerWeight } from "../allocate/coding.ts";
+import { jointLengthPerWeight, lengthPerWeight } from "../strategies/coding_length.ts";
 import type { LayerMeasures } from "../allocate/layer_measures.ts";
-import { STRATEGIES } from "../plan/bits.ts";
+import { errorAt } from "../strategies/measures.ts";
+import { STRATEGIES, strategyNames, suffices } from "../strategies/strategies.ts";
 import type { Plan } from "../plan/plan.ts";
 import { isFree } from "../weights/layer.ts";
 import { percent } from "../report/format.ts";
@@ -32,7 +33,9 @@ export interface BitsOfLayer {
   readonly jointLengthPerWeight: number;
   /** Its squared output error at 4 bits relative to its output's power; needs samples. */
   readonly error?: number;
-  /** What a relative error of this layer adds to that of the model's outputs, per unit; needs samples. */
+  /**
+   * ∂(error of the model's outputs) / ∂(error of this layer's outputs), relative; needs samples.
+   */
   readonly sensitivity?: number;
   /** The widths that each strategy gives for 4 bits on average; clusters go by their widths. */
   readonly bits: Readonly<Record<string, number>>;
@@ -41,29 +44,27 @@ export interface BitsOfLayer {
 /** What `measures` say of the layers of `plan`. */
 export function bitsOfLayers(plan: Plan, measures: readonly LayerMeasures[]): BitsOfLayer[] {
   if (!plan.layers.some(isFree)) return [];
-  const outputs = measures.every((own) => own.outputs);
-  const gradients = measures.every((own) => own.outputs?.gradient !== undefined);
-  const usable = STRATEGIES.filter((strategy) =>
-    strategy === "gradient"
-      ? gradients
-      : outputs || strategy.startsWith("coding-length") || strategy === "nuclear"
+  const usable = strategyNames().filter((name) =>
+    measures.every((layer) => suffices(layer, STRATEGIES[name].needs))
   );
   const plans = new Map([
-    ...usable.map((s) => [s as string, allocateAverage(plan, measures, s, AVERAGE)] as const),
+    ...usable.map((name) =>
+      [name as string, allocateAverage(plan, measures, name, AVERAGE)] as const
+    ),
     ["clusters", allocateClusters(plan, measures)],
   ]);
-  const byWeight = new Map(measures.map((own) => [own.layer.target.weight, own]));
+  const byWeight = new Map(measures.map((layer) => [layer.layer.target.weight, layer]));
   return plan.layers.map(({ target }, i) => {
-    const own = byWeight.get(target.weight)!;
-    const length = lengthPerWeight(own, ERROR);
+    const layer = byWeight.get(target.weight)!;
+    const length = lengthPerWeight(layer, ERROR);
     return {
       name: target.name,
-      parameters: own.weights,
-      codingLength: length * own.weights,
+      parameters: layer.weights,
+      codingLength: length * layer.weights,
       lengthPerWeight: length,
-      jointLengthPerWeight: jointLengthPerWeight(own, ERROR),
-      error: own.outputs?.errors[AVERAGE - 2],
-      sensitivity: own.outputs?.sensitivity,
+      jointLengthPerWeight: jointLengthPerWeight(layer, ERROR),
+      error: layer.outputs && errorAt(layer.outputs.errors, AVERAGE),
+      sensitivity: layer.outputs?.sensitivity,
       bits: Object.fromEntries(
         [...plans].map(([name, { layers }]) => [name, layers[i].bits]),
       ),

@@ -7,8 +7,9 @@
 import { AttuneError } from "../errors.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
 import { writeModel } from "../onnx/file.ts";
-import { STRATEGIES } from "../plan/bits.ts";
-import type { RangeMethod, RoundingMethod } from "../plan/options.ts";
+import { strategyNames } from "../strategies/strategies.ts";
+import type { RangeMethod } from "../plan/options.ts";
+import type { RoundingMethod } from "../round/methods.ts";
 import type { Plan } from "../plan/plan.ts";
 import { bytes, duration, percent } from "../report/format.ts";
 import { renderSweep } from "../report/sweep.ts";
@@ -27,7 +28,9 @@ export const SWEEP_FLAGS: Record<string, Flag> = {
 /** Averages of a sweep: halves while each bit counts most. */
 const AVERAGES = [2, 2.5, 3, 3.5, 4, 5, 6, 7, 8];
 
-/** Tries `plan` at the budgets that `--sweep` names; files are written only where `-o` has a `*`. */
+/**
+ * Tries `plan` at the budgets that `--sweep` names; files are written only where `-o` has a `*`.
+ */
 export async function runSweep(
   plan: Plan,
   parsed: Parsed,
@@ -55,7 +58,7 @@ export async function runSweep(
   const pathOf = (asked: number) => output!.replaceAll("*", `${asked}`);
   const outputs = [...(output === undefined ? [] : averages.map(pathOf)), report];
   checkOutputs(outputs.filter((path) => path !== undefined), inputs);
-  const strategy = parsed.choice("allocate", STRATEGIES);
+  const strategy = parsed.choice("allocate", strategyNames());
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
     what: "a folder of sample images, a .npy or a .npz file",
   });

@@ -15,12 +15,8 @@ import type { Problem } from "../round/problem.ts";
 import { codebookErrors } from "../round/scales.ts";
 import { shiftErrors, type ShiftProblem } from "../round/shift.ts";
 import { type Solution, solveLayer } from "../round/solve.ts";
-import {
-  spectrumOf,
-  type SpectrumProblem,
-  type WidthErrors,
-  widthErrors,
-} from "../round/width_errors.ts";
+import { type WidthErrors, widthErrors } from "../round/width_errors.ts";
+import { spectrumOf, type SpectrumProblem } from "../round/spectrum.ts";
 import type { Work } from "../round/work.ts";
 
 /** Milliseconds of work after which others get a turn: messages come in, signals fire. */
@@ -37,6 +33,7 @@ const TURN = 50;
  * const { levels } = await new Solver().solve({
  *   ...{ groups: 1, rows: 1, depth: 2, blockSize: 2, oneScale: false, gramBlock: 2, refit: true },
  *   windows: { span: 3, lows: [-2] },
+ *   grid: { kind: "uniform" },
  *   weight: Float32Array.of(0.5, -1),
  *   gram: Float32Array.of(1, 0, 0, 1),
  *   damping: 0.01,

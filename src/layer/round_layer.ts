@@ -95,7 +95,7 @@ export async function roundLayer(
   const solutions = await pool.run(
     problems.map((problem) => (client) => client.call("solve", [{ ...problem, ...codebook }])),
   );
-  return { ...join(layer, solutions), codebook: codebook?.codebook };
+  return { ...join(layer, solutions), codebook: codebook?.grid.codebook };
 }
 
 /** The codebook that suits the weights of all shares best; undefined where even levels do. */
@@ -103,7 +103,7 @@ async function codebookFor(
   { bits, windows }: LayerPlan,
   problems: readonly Problem[],
   pool: EnginePool,
-): Promise<Pick<Problem, "codebook" | "windows"> | undefined> {
+): Promise<ReturnType<typeof codebookProblem> | undefined> {
   const codebooks = codebooksOf(bits);
   const errors = await pool.run(
     problems.map((problem) => (client) => client.call("codebookErrors", [problem, codebooks])),

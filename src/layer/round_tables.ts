@@ -45,6 +45,7 @@ export async function roundTables(
           depth: blockSize,
           // The operator would need a zero point for each block of any other levels.
           windows: levelWindows(bits, true),
+          grid: { kind: "uniform" } as const,
           blockSize,
           oneScale: false,
           weight: some,

@@ -4,14 +4,15 @@
  * @module
  */
 
-import type { Budget, Strategy } from "./bits.ts";
+import type { BitBudget } from "./bits.ts";
+import type { Strategy } from "../strategies/strategies.ts";
 
 /** How the widths of a plan were found, and what each layer pays. */
 export interface Allocation {
   /** What decided: a strategy, clusters, or nothing where all free layers have one width. */
   readonly strategy: Strategy | "clusters" | "uniform";
   /** What was to be met; only a strategy has one. */
-  readonly budget?: Budget;
+  readonly budget?: BitBudget;
   /** What it went by: the weights alone, or the outputs of layers on samples. */
   readonly basis: "weights" | "outputs";
   /** Bits of a weight on average over the layers whose width was free. */

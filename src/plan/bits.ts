@@ -6,28 +6,15 @@
  */
 
 import { AttuneError } from "../errors.ts";
-
-/** How a budget is spread over layers. */
-export type Strategy =
-  | /** Least distortion, by the coding length of each layer's weights one by one. */ "coding-length"
-  | /** The same, by the coding length of all rows together (as published). */ "coding-length:joint"
-  | /** Least sum of nuclear norm × squared error of the weights (PTQ for ViT, 2021). */ "nuclear"
-  | /** Least sum of the gradients' size × the weights' error. */ "gradient"
-  | /** Least sum of mean Hessian trace × squared error of the weights (HAWQ-V2, 2020). */ "hessian-trace"
-  | /** Least sum of the layers' exact output errors. */ "measured";
-
-/** All of {@linkcode Strategy}. */
-export const STRATEGIES: readonly Strategy[] = [
-  "coding-length",
-  "coding-length:joint",
-  "nuclear",
-  "gradient",
-  "hessian-trace",
-  "measured",
-];
+import {
+  DEFAULT_STRATEGY,
+  isStrategy,
+  type Strategy,
+  strategyNames,
+} from "../strategies/strategies.ts";
 
 /** What the widths must meet. */
-export type Budget =
+export type BitBudget =
   | {
     /** Bits of a weight, on average over the layers whose width is free. */
     readonly kind: "average";
@@ -62,7 +49,7 @@ export type MixedBits =
     /** A budget for the whole model. */
     readonly kind: "budget";
     /** What to meet. */
-    readonly budget: Budget;
+    readonly budget: BitBudget;
     /** How to spread it. Default: `"coding-length"`. */
     readonly strategy?: Strategy;
     /** Widths to give. Default: 2 to 8. */
@@ -93,9 +80,9 @@ export function resolveMixedBits(mixed: MixedBits): ResolvedMixedBits {
     mixed.widths ?? (mixed.kind === "clusters" ? CLUSTER_WIDTHS : BUDGET_WIDTHS),
   );
   if (mixed.kind === "clusters") return { kind: "clusters", widths };
-  const { budget, strategy = "coding-length" } = mixed;
-  if (!STRATEGIES.includes(strategy)) {
-    throw refuse(`"${strategy}" to spread bits`, `give ${STRATEGIES.join(", ")}`);
+  const { budget, strategy = DEFAULT_STRATEGY } = mixed;
+  if (!isStrategy(strategy)) {
+    throw refuse(`"${strategy}" to spread bits`, `give ${strategyNames().join(", ")}`);
   }
   const [least, most] = [widths[0], widths[widths.length - 1]];
   if (budget.kind === "average" && !(budget.bits >= least && budget.bits <= most)) {
@@ -123,7 +110,7 @@ function refuse(what: string, remedy: string): AttuneError {
 }
 
 /** A budget in words, as `4 bits on average`. */
-export function budgetName(budget: Budget): string {
+export function budgetName(budget: BitBudget): string {
   if (budget.kind === "average") return `${budget.bits} bits on average`;
   return budget.kind === "size" ? `${budget.bytes} bytes` : `output error ${budget.error}`;
 }

@@ -10,33 +10,6 @@ import type { ActivationBits } from "../weights/rounding.ts";
 import { AttuneError } from "../errors.ts";
 import { type MixedBits, type ResolvedMixedBits, resolveMixedBits } from "./bits.ts";
 
-/** How a weight gets its integer level. */
-export type RoundingMethod =
-  | { /** The nearest level of each weight by itself. */ readonly kind: "nearest" }
-  | { /** Up or down by chance, without bias. */ readonly kind: "stochastic" }
-  | {
-    /** Up or down, learned by AdaRound's rectified sigmoid, on the Gram matrix. */
-    readonly kind: "adaround";
-    /** Gradient steps. Default: 1,000. */
-    readonly steps?: number;
-  }
-  | {
-    /** Attention Round, sequential form: Gaussian draws around conditional targets. */
-    readonly kind: "attention";
-    /** Candidates per row; 1 is the deterministic nearest plane. Default: 16. */
-    readonly candidates?: number;
-    /** Spread of the widest draws, in steps of the grid. Default: 0.8. */
-    readonly tau?: number;
-  }
-  | {
-    /** Attention Round, layer form: α learned by the erf rule, on the Gram matrix. */
-    readonly kind: "attention:gradient";
-    /** Gradient steps. Default: 1,000. */
-    readonly steps?: number;
-    /** Spread of the first draw and radius of the decay, in steps of the grid. Default: 0.5. */
-    readonly tau?: number;
-  };
-
 /** How the range of an activation is found. */
 export type RangeMethod =
   | { /** The smallest and the largest value seen. */ readonly kind: "minmax" }

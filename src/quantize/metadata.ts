@@ -21,6 +21,16 @@ export interface CalibrationSamples {
   readonly digest: string;
 }
 
+/**
+ * `options` as files tell them: iterations are called steps there, and have to be, since what is
+ * written for given options must not change.
+ */
+function inFiles<T extends object>(options: T): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [key === "iterations" ? "steps" : key, value]),
+  );
+}
+
 /** The options as the report and the model's metadata tell them. */
 export function describeOptions(plan: Plan, settings: QuantizeSettings): Record<string, unknown> {
   const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
@@ -37,13 +47,13 @@ export function describeOptions(plan: Plan, settings: QuantizeSettings): Record<
     grid,
     nested,
     format,
-    rounding,
+    rounding: inFiles(rounding),
     range,
     floatTargetShift,
     biasCorrection,
     scaleRefit,
     damping,
-    blocks: settings.blocks ? blocks : null,
+    blocks: settings.blocks ? inFiles(blocks) : null,
   };
 }
 

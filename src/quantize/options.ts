@@ -8,9 +8,11 @@ import { type BlockSettings, type Reconstruction, resolveBlocks } from "../block
 import type { CheckpointStore } from "../calibrate/checkpoint.ts";
 import { AttuneError } from "../errors.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
-import { checkCount, type RangeMethod, type RoundingMethod } from "../plan/options.ts";
+import { checkCount, type RangeMethod } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { WatchOptions } from "../progress.ts";
+import type { GridKind } from "../round/method.ts";
+import { checkMethod, DEFAULT_METHOD, gridRefusal, type RoundingMethod } from "../round/methods.ts";
 
 /** Options of every job that calibrates. */
 export interface CalibrationOptions extends BatchingOptions, WatchOptions {
@@ -96,10 +98,7 @@ export function resolveCalibration(
 ): CalibrationSettings {
   const { batch, batchAxis, signal, onProgress } = options;
   const { rounding = defaults.rounding, damping = DAMPING, heldOut, seed = 0 } = options;
-  if ("steps" in rounding && rounding.steps !== undefined) checkCount("steps", rounding.steps);
-  if ("candidates" in rounding && rounding.candidates !== undefined) {
-    checkCount("candidates", rounding.candidates);
-  }
+  checkMethod(rounding, gridKind(plan));
   if (!(damping > 0 && damping <= MOST_DAMPING)) {
     throw new AttuneError(
       "bad-option",
@@ -128,31 +127,17 @@ export function resolveCalibration(
 export function resolveOptions(plan: Plan, options: QuantizeOptions): QuantizeSettings {
   const { reconstruction = { kind: "none" } } = options;
   const { floatTargetShift = true, biasCorrection = true, scaleRefit = true } = options;
-  const defaults = { rounding: { kind: "attention" }, heldOut: HELD_OUT } as const;
+  const defaults = { rounding: DEFAULT_METHOD, heldOut: HELD_OUT };
   const settings = resolveCalibration(plan, options, defaults);
-  checkGrid(plan, settings.rounding, reconstruction);
+  const grid = gridKind(plan);
+  if (reconstruction.kind === "blocks" && grid !== "uniform") {
+    throw gridRefusal("learned blocks", grid);
+  }
   const blocks = reconstruction.kind === "blocks" ? resolveBlocks(reconstruction) : undefined;
   return { ...settings, floatTargetShift, biasCorrection, scaleRefit, blocks };
 }
 
-/**
- * Refuses what nested and piecewise grids do not go with: they are found by sequential rounding.
- */
-function checkGrid(plan: Plan, rounding: RoundingMethod, reconstruction: Reconstruction): void {
-  const { nested, grid } = plan.options;
-  if (nested === undefined && grid === "uniform") return;
-  const simple = rounding.kind === "attention" || (rounding.kind === "nearest" && !nested);
-  const refused = !simple
-    ? `rounding ${rounding.kind}`
-    : reconstruction.kind === "blocks"
-    ? "learned blocks"
-    : undefined;
-  if (refused === undefined) return;
-  throw new AttuneError(
-    "bad-option",
-    `Cannot use ${refused} with ${
-      nested ? "nested widths" : "a piecewise grid"
-    }: such levels are ` +
-      `found by rounding attention; leave one of the two out`,
-  );
+/** The levels that rounding has to find for `plan`. */
+function gridKind({ options: { nested, grid } }: Plan): GridKind {
+  return nested ? "nested" : grid;
 }

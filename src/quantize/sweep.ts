@@ -26,8 +26,9 @@ import { extract } from "../graph/extract.ts";
 import { observeRanges } from "../layer/collect.ts";
 import type { Model } from "../onnx/model.ts";
 import { typeNamed } from "../onnx/tensor.ts";
-import type { RangeMethod } from "../plan/options.ts";
 import { gridSource } from "../plan/activations.ts";
+import type { RangeMethod } from "../plan/options.ts";
+import { STRATEGIES } from "../strategies/strategies.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { SweepPoint, SweepReport } from "../report/sweep_report.ts";
 import { opening } from "../runtime/opening.ts";
@@ -51,7 +52,8 @@ export async function sweep(
 ): Promise<SweepReport> {
   const settings = resolveSweep(plan, options), { signal, strategies, seed } = settings;
   using _ = pool.stopOn(signal);
-  const stages = new Stages(signal), gradients = strategies.includes("gradient");
+  const stages = new Stages(signal);
+  const gradients = strategies.some((name) => STRATEGIES[name].needs === "gradients");
   const { loaded, heldOut } = await stages.time(
     "read samples",
     () => loadSamples(plan, samples, pool, { ...settings, heldOutEvery: 4, apart: gradients }),

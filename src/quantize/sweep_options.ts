@@ -6,7 +6,7 @@
 
 import { AttuneError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
-import { STRATEGIES, type Strategy } from "../plan/bits.ts";
+import { DEFAULT_STRATEGY, isStrategy, type Strategy } from "../strategies/strategies.ts";
 import { checkCount } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { SweepPoint } from "../report/sweep_report.ts";
@@ -56,7 +56,7 @@ const HELD_OUT = 128;
  * @throws {AttuneError} `bad-option` naming the option, its value and what is allowed.
  */
 export function resolveSweep(plan: Plan, options: SweepOptions): SweepSettings {
-  const { averages = AVERAGES, strategies = ["coding-length"], uniform = true } = options;
+  const { averages = AVERAGES, strategies = [DEFAULT_STRATEGY], uniform = true } = options;
   for (const bits of averages) {
     if (bits >= LEAST_BITS && bits <= MOST_BITS) continue;
     throw new AttuneError(
@@ -65,7 +65,7 @@ export function resolveSweep(plan: Plan, options: SweepOptions): SweepSettings {
     );
   }
   for (const strategy of strategies) {
-    if (STRATEGIES.includes(strategy)) continue;
+    if (isStrategy(strategy)) continue;
     throw new AttuneError("bad-option", `Cannot spread bits by ${strategy}: use another strategy`);
   }
   const settings = resolveCalibration(plan, options, {

@@ -233,8 +233,8 @@ function facts(list: readonly (readonly [string, Content])[], kind = ""): Markup
 
 /** What learning has brought, block by block. */
 function learned(blocks: readonly BlockReport[]): Markup {
-  const rows = blocks.map(({ layers, steps, error, note }) =>
-    markup`<tr><td class="name">${layers.join(", ")}</td><td class="number">${steps}</td>
+  const rows = blocks.map(({ layers, iterations, error, note }) =>
+    markup`<tr><td class="name">${layers.join(", ")}</td><td class="number">${iterations}</td>
 <td class="number">${error ? percent(error.before) : "–"}</td>
 <td class="number">${error ? percent(error.after) : "–"}</td><td class="soft">${note}</td></tr>
 `
@@ -243,7 +243,7 @@ function learned(blocks: readonly BlockReport[]): Markup {
 <h2>Blocks</h2>
 <p class="soft">Squared error of a block's outputs on samples that it did not learn from, relative to
  the float model's, before learning and after it.</p>
-<table><thead><tr><th scope="col">Layers</th><th scope="col" class="number">Steps</th>
+<table><thead><tr><th scope="col">Layers</th><th scope="col" class="number">Iterations</th>
 <th scope="col" class="number">Before</th><th scope="col" class="number">After</th><th scope="col"></th></tr>
 </thead><tbody>
 ${rows}</tbody></table>

@@ -105,7 +105,7 @@ export interface BlockReport {
   /** The layers' names. */
   readonly layers: readonly string[];
   /** Gradient steps that were done. */
-  readonly steps: number;
+  readonly iterations: number;
   /**
    * Squared error of its outputs on samples that it did not learn from, relative to their power;
    * undefined where nothing was tried.

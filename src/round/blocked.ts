@@ -1,6 +1,6 @@
 /**
- * Rounding where only diagonal blocks of H are kept, since all of it would not fit into memory: each
- * block of inputs is a problem of its own, with the scales of the whole rows.
+ * Rounding where only diagonal blocks of H are kept, since all of it would not fit into memory:
+ * each block of inputs is a problem of its own, with the scales of the whole rows.
  *
  * @module
  */

@@ -1,31 +1,27 @@
 /**
- * Grids with dense levels in the middle and sparse ones in the tails: many weights are small, and a few
- * are large. A codebook is 2^bits whole numbers, so the levels of a file stay integers.
+ * Grids with dense levels in the middle and sparse ones in the tails: many weights are small, and a
+ * few are large. A codebook is 2^bits whole numbers, so the levels of a file stay integers.
  *
- * The set of shapes is small: a share of the levels at either end is spread out by a factor. Which one a
- * layer gets, or none, is decided by the squared error of its nearest levels, weighted by the diagonal of
- * H, once each has the scales that suit it (`codebookErrors` in scales.ts).
+ * The set of shapes is small: a share of the levels at either end is spread out by a factor. Which
+ * one a layer gets, or none, is decided by the squared error of its nearest levels, weighted by the
+ * diagonal of H, once each has the scales that suit it (`codebookErrors` in scales.ts).
  *
  * @module
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import {
-  blocksOf,
-  type Draws,
-  type Grid,
-  type Metric,
-  type Result,
-  type Sizes,
-} from "../kernel/arguments.ts";
+import { blocksOf, type Result } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
-import type { GridSearch } from "./search.ts";
+import type { GridSearch, SequentialRounding } from "./search.ts";
 
 /** Steps between levels of a tail, in steps of the middle. */
 const TAIL_STEPS = [2, 3];
 /** Levels in a tail: this share of all. */
 const TAIL_SHARES = [1 / 8, 1 / 4];
-/** Scales that are tried, down from the one that clips nothing; a COARSE-th of them where windows are judged. */
+/**
+ * Scales that are tried, down from the one that clips nothing; a COARSE-th of them where windows
+ * are judged.
+ */
 const SCALES = 40, COARSE = 4, SHRINK_FROM = 0.2;
 /** Candidates per row, at most. */
 const MOST_CANDIDATES = 8;
@@ -60,14 +56,17 @@ export function codebooksOf(bits: number): Int8Array[] {
 }
 
 /**
- * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's levels are
- * those of the codebook, moved as far as they still are dense around zero; not at all where levels shall
- * be `symmetric`.
+ * What a rounding problem is told of `codebook`: its levels, and where they may begin. A row's
+ * levels are those of the codebook, moved as far as they still are dense around zero; not at all
+ * where levels shall be `symmetric`.
  */
 export function codebookProblem(
   codebook: Int8Array,
   symmetric: boolean,
-): { readonly codebook: Int8Array; readonly windows: LevelWindows } {
+): {
+  readonly grid: { readonly kind: "piecewise"; readonly codebook: Int8Array };
+  readonly windows: LevelWindows;
+} {
   const usual = codebook[0], span = codebook[codebook.length - 1] - usual;
   // The middle is −dense … dense − 1.
   const dense = (codebook.filter((level, i) => codebook[i + 1] === level + 1).length + 1) / 2;
@@ -75,7 +74,7 @@ export function codebookProblem(
   for (let away = 1; away < dense && !symmetric; away++) {
     lows.push(...[usual + away, usual - away].filter((lo) => lo >= -128 && lo + span <= 127));
   }
-  return { codebook, windows: { span, lows } };
+  return { grid: { kind: "piecewise", codebook }, windows: { span, lows } };
 }
 
 /** Looks up levels of a codebook that is moved by an offset. */
@@ -154,11 +153,12 @@ export function nearestLevel(levels: Int8Array, lo: number): (value: number) => 
 }
 
 /**
- * Writes the windows and scales of least weighted squared error on the levels of a problem into `lo` and
- * `scale`; returns that error of each row.
+ * Writes the windows and scales of least weighted squared error on the levels of `codebook` into
+ * `lo` and `scale`; returns that error of each row.
  */
 export function codebookGrids(
-  { codebook, windows: { lows } }: ReturnType<typeof codebookProblem>,
+  codebook: Int8Array,
+  { lows }: LevelWindows,
   { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
 ): Float64Array {
   const lookup = new Lookup(codebook), blocks = blocksOf(d, block);
@@ -209,20 +209,8 @@ export function nearestOf(
   }
 }
 
-/** How rows are rounded to a codebook. */
-export type CodebookRounding = Grid & Sizes & Result & Metric & Draws & {
-  /** Factors of H: groups × d × d. */
-  readonly u: Buffer;
-  /** Relative spread of draws: groups × d. */
-  readonly spread: Buffer;
-  /** Spread per candidate; the first is 0. */
-  readonly taus: Float32Array;
-  /** Sweeps of coordinate descent, at most. */
-  readonly sweeps: number;
-};
-
 /** Attention Round's sequential form on `levels`: the best of a few candidates, polished. */
-export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: CodebookRounding): void {
+export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: SequentialRounding): void {
   const { groups, rows, d, lo, taus } = args, all = groups * rows;
   const price = kernel.f32(new Float32Array(all).fill(1));
   const offset = kernel.f32(lo.view.map((low) => low - levels[0]));

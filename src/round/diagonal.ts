@@ -1,5 +1,6 @@
 /**
- * Rounding to the nearest level where only the diagonal of H is known: all that a search for scales asks.
+ * Rounding to the nearest level where only the diagonal of H is known: all that a search for scales
+ * asks.
  *
  * @module
  */
@@ -11,8 +12,8 @@ import type { Solution } from "./solve.ts";
 import type { Work } from "./work.ts";
 
 /**
- * Rounds the rows of `problem`, whose `gram` is the diagonal of H (groups × depth) and whose method is
- * `nearest`. Errors are those of inputs that do not depend on one another.
+ * Rounds the rows of `problem`, whose `gram` is the diagonal of H (groups × depth) and whose method
+ * is `nearest`. Errors are those of inputs that do not depend on one another.
  */
 // deno-lint-ignore require-yield
 export function* solveDiagonal(kernel: Kernel, problem: Problem): Work<Solution> {

@@ -1,15 +1,17 @@
 /**
- * Rounding to nested grids: one level per weight, whose high bits are the level of each narrower width.
+ * Rounding to nested grids: one level per weight, whose high bits are the level of each narrower
+ * width.
  *
- * Every width b has its own inputs, hence its own H_b and wanted weights w′_b, and one level is chosen
- * for all by least Σ_b L_b / √L*_b, L*_b being the loss of a row that is rounded for b alone. That lies
- * between Σ L_b, in which the widest width counts for nothing and ends far from float, and Σ L_b / L*_b, in
- * which narrow ones pay with three times their loss for what the widest has no use for. (ResNet20, output
- * error in percent at 8, 6, 4, 3 bits: 0.026, 0.038, 0.29, 1.22 with the fourth root; 0.012, 0.028, 0.30,
- * 1.37 with the root; 0.003, 0.033, 0.63, 3.45 without; each alone 0.001, 0.017, 0.23, 1.03.)
+ * Every width b has its own inputs, hence its own H_b and wanted weights w′_b, and one level is
+ * chosen for all by least Σ_b L_b / √L*_b, L*_b being the loss of a row that is rounded for b
+ * alone. That lies between Σ L_b, in which the widest width counts for nothing and ends far from
+ * float, and Σ L_b / L*_b, in which narrow ones pay with three times their loss for what the widest
+ * has no use for. (ResNet20, output error in percent at 8, 6, 4, 3 bits: 0.026, 0.038, 0.29, 1.22
+ * with the fourth root; 0.012, 0.028, 0.30, 1.37 with the root; 0.003, 0.033, 0.63, 3.45 without;
+ * each alone 0.001, 0.017, 0.23, 1.03.)
  *
- * Scales are tied: that of width b is 2^(widest − b) times the widest one's. What suits one width clips
- * or wastes levels of another, so a few scales between the extremes are tried.
+ * Scales are tied: that of width b is 2^(widest − b) times the widest one's. What suits one width
+ * clips or wastes levels of another, so a few scales between the extremes are tried.
  *
  * @module
  */
@@ -136,7 +138,9 @@ class NestedSolver {
     };
   }
 
-  /** Width v rounded for itself: its scales, and its losses beside those of nearest and of nothing. */
+  /**
+   * Width v rounded for itself: its scales, and its losses beside those of nearest and of nothing.
+   */
   #alone(v: number): Alone {
     const kernel = this.#kernel, mark = kernel.mark();
     const { groups, rows, depth: d, blockSize: block, seed, stream } = this.#problem;
@@ -159,7 +163,10 @@ class NestedSolver {
     return result;
   }
 
-  /** Levels for scales between those that suit the widths (in steps of the widest): `share` from the least. */
+  /**
+   * Levels for scales between those that suit the widths (in steps of the widest): `share` from the
+   * least.
+   */
   #round(suited: readonly Float32Array[], price: readonly Float32Array[], share: number): Rounded {
     const tied = suited[0].map((_, i) => {
       const values = suited.map((scale) => scale[i]);
@@ -227,7 +234,10 @@ class NestedSolver {
     return { code, scales, losses };
   }
 
-  /** Takes over the rows of `other` that are better for all widths together; all or none with one scale. */
+  /**
+   * Takes over the rows of `other` that are better for all widths together; all or none with one
+   * scale.
+   */
   #keepBetter(best: Rounded, other: Rounded, price: readonly Float32Array[]): void {
     const { oneScale } = this.#problem;
     const total = ({ losses }: Rounded, row: number) =>

@@ -1,15 +1,17 @@
 /**
  * The rounding problem of a layer, and how it is split over engines.
  *
- * Find levels q in the row's window and scales s so that ŵ = s∘q minimises, for every row, (ŵ − w′) (H + μI) (ŵ − w′)ᵀ,
- * where w′ is the row's wanted weights (see shift.ts) and μ a little damping.
+ * Find levels q in the row's window and scales s so that ŵ = s∘q minimises, for every row,
+ * (ŵ − w′) (H + μI) (ŵ − w′)ᵀ, where w′ is the row's wanted weights (see shift.ts) and μ a little
+ * damping.
  *
  * @module
  */
 
 import type { LevelWindows } from "../weights/levels.ts";
-import type { RoundingMethod } from "../plan/options.ts";
 import type { LayerPlan } from "../weights/layer.ts";
+import { type RowGrid, rowGrid } from "./grids.ts";
+import type { RoundingMethod } from "./methods.ts";
 import type { Moments } from "./shift.ts";
 
 /** What a caller can choose about rounding. */
@@ -48,10 +50,10 @@ export interface Problem {
   readonly rows: number;
   /** Weights per row. */
   readonly depth: number;
-  /** The levels that a row may have. */
+  /** The levels that a row may have: where they lie, */
   readonly windows: LevelWindows;
-  /** The levels of the first window, rising, where they are not all of its integers. */
-  readonly codebook?: Int8Array;
+  /** and which of the integers there they are. */
+  readonly grid: RowGrid;
   /** Weights that share a scale along a row. */
   readonly blockSize: number;
   /** Whether all rows share one scale. */
@@ -148,6 +150,7 @@ export function problemOf(
     rows,
     depth: layer.target.depth,
     windows: layer.windows,
+    grid: rowGrid(layer.grid),
     blockSize: layer.blockSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),

@@ -7,47 +7,42 @@
 import { blocksOf } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { codebookGrids, codebookProblem } from "./codebook.ts";
+import { gridSolver } from "./grids.ts";
 import type { Problem } from "./problem.ts";
 import type { GridSearch, ScaleSearch } from "./search.ts";
 import { damped } from "./shift.ts";
-import { ternaryScales } from "./ternary.ts";
-
-/** Shrink factors that are tried, from the smallest to 1. */
-const CANDIDATES = 81, SHRINK_FROM = 0.2;
 
 /**
  * Writes the windows and scales of least squared error of `target`, weighted by `importance`
- * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where the
- * rows share one scale.
+ * (groups × depth), into `lo` (groups·rows) and `scale` (groups·rows) × blocks; all the same where
+ * the rows share one scale.
  */
 export function searchGrids(
   kernel: Kernel,
   problem: Pick<
     Problem,
-    "groups" | "rows" | "depth" | "windows" | "codebook" | "blockSize" | "oneScale"
+    "groups" | "rows" | "depth" | "windows" | "grid" | "blockSize" | "oneScale"
   >,
   buffers: Pick<GridSearch, "target" | "importance" | "scale" | "lo">,
 ): void {
-  const { groups, rows, depth, windows, codebook, blockSize, oneScale } = problem;
-  const own = { ...buffers, groups, rows, d: depth, block: blockSize };
-  const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
-  const { scale, lo } = buffers, { span } = windows;
+  const { groups, rows, depth, windows, grid, blockSize, oneScale } = problem;
+  const whole = { ...buffers, groups, rows, d: depth, block: blockSize };
+  const { scale, lo } = buffers;
   lo.view.fill(windows.lows[0]);
-  if (codebook) codebookGrids({ codebook, windows }, search);
-  else if (span === 2) ternaryScales(search);
-  else {
-    const lows = kernel.f32(Float32Array.from(windows.lows));
-    kernel.gridSearch({ ...search, lows, span, candidates: CANDIDATES, shrinkFrom: SHRINK_FROM });
-  }
+  gridSolver(grid).search(
+    kernel,
+    windows,
+    oneScale ? { ...whole, ...asOneRow(kernel, whole) } : whole,
+  );
   if (!oneScale) return;
   scale.view.fill(scale.view[0]);
   lo.view.fill(lo.view[0]);
 }
 
 /**
- * The squared errors of a problem's rows, weighted by the diagonal of H: on the windows of the problem,
- * and on each of `codebooks`, with the scales that suit them. Where all rows share a scale, they count as
- * one.
+ * The squared errors of a problem's rows, weighted by the diagonal of H: on the windows of the
+ * problem, and on each of `codebooks`, with the scales that suit them. Where all rows share a
+ * scale, they count as one.
  */
 export function codebookErrors(
   kernel: Kernel,
@@ -62,14 +57,16 @@ export function codebookErrors(
     const target = kernel.f32(weight),
       scale = kernel.f32(groups * rows * blocksOf(depth, blockSize));
     const lo = kernel.f32(groups * rows);
-    const own = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
-    searchGrids(kernel, problem, own);
+    const whole = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
+    searchGrids(kernel, problem, whole);
     const symmetric = problem.windows.lows.length === 1;
-    const uniform = windowErrors(own, problem.windows.span);
-    const search = oneScale ? { ...own, ...asOneRow(kernel, own) } : own;
+    const uniform = windowErrors(whole, problem.windows.span);
+    const search = oneScale ? { ...whole, ...asOneRow(kernel, whole) } : whole;
     return [
       uniform,
-      ...codebooks.map((codebook) => codebookGrids(codebookProblem(codebook, symmetric), search)),
+      ...codebooks.map((codebook) =>
+        codebookGrids(codebook, codebookProblem(codebook, symmetric).windows, search)
+      ),
     ];
   } finally {
     kernel.reset(mark);

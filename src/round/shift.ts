@@ -4,9 +4,10 @@
  *
  *     w′ = (E[y x̂ᵀ] + λ w) (H + λI)⁻¹
  *
- * minimises E[(y − w′x̂)²] + λ‖w′ − w‖²: the layer repairs the error of the layers before it as far as
- * the data supports that, and stays near its own weights elsewhere. How far that is (λ) differs from
- * layer to layer, and with the number of samples; so it is chosen on samples that w′ was not made of.
+ * minimises E[(y − w′x̂)²] + λ‖w′ − w‖²: the layer repairs the error of the layers before it as far
+ * as the data supports that, and stays near its own weights elsewhere. How far that is (λ) differs
+ * from layer to layer, and with the number of samples; so it is chosen on samples that w′ was not
+ * made of.
  *
  * @module
  */

@@ -6,10 +6,11 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { blocksOf, GRADIENT_STATE } from "../kernel/arguments.ts";
+import { blocksOf } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
-import { nearestOf, roundToCodebook } from "./codebook.ts";
+import { type GridSolver, gridSolver } from "./grids.ts";
+import { type AnyMethod, methodOf } from "./methods.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
 import type { Work } from "./work.ts";
 import { damped, factorsOf, shiftTarget } from "./shift.ts";
@@ -33,16 +34,8 @@ export interface Solution {
   readonly cuts?: readonly (Pick<Solution, "error" | "power"> & { readonly bits: number })[];
 }
 
-/** Sweeps of coordinate descent; it stops sooner where nothing moves. */
-const POLISH_SWEEPS = 20;
 /** Levels are found for the scales of least error, then for the best so far times these. */
 const STRETCHES = [1, 0.94, 1.06, 0.88, 1.12];
-/** Spread of the widest candidate, in steps of the grid, where an error costs least. */
-const DEFAULT_TAU = 0.8;
-/** Gradient steps of the learned methods. */
-const DEFAULT_STEPS = 1000;
-/** Gradient steps between two progress messages. */
-const STEPS_AT_ONCE = 50;
 
 /** Levels, scales and losses of all rows, in kernel memory. */
 interface Candidate {
@@ -53,7 +46,7 @@ interface Candidate {
   readonly loss: Buffer;
 }
 
-/** Rounds the rows of `problem`; yields the gradient steps that were taken, 0 where there are none. */
+/** Rounds the rows of `problem`; yields the iterations that were done, 0 where there are none. */
 export function* solveLayer(kernel: Kernel, problem: Problem): Work<Solution> {
   const mark = kernel.mark();
   try {
@@ -66,6 +59,8 @@ export function* solveLayer(kernel: Kernel, problem: Problem): Work<Solution> {
 class LayerSolver {
   readonly #kernel: Kernel;
   readonly #problem: Problem;
+  readonly #method: AnyMethod;
+  readonly #grid: GridSolver;
   /** Rows of all groups. */
   readonly #rows: number;
   readonly #blocks: number;
@@ -82,6 +77,8 @@ class LayerSolver {
   constructor(kernel: Kernel, problem: Problem) {
     this.#kernel = kernel;
     this.#problem = problem;
+    this.#method = methodOf(problem.method);
+    this.#grid = gridSolver(problem.grid);
     const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
     this.#rows = groups * rows;
     this.#blocks = blocksOf(depth, blockSize);
@@ -102,7 +99,7 @@ class LayerSolver {
     const nearest = this.#nearest(this.#weight);
     const best = this.#candidate();
     copy(best, nearest);
-    if (this.#problem.method.kind !== "nearest") yield* this.#improve(best);
+    if (this.#method.round) yield* this.#improve(best);
     const { depth } = this.#problem;
     const zero = this.#candidate();
     zero.scale.view.fill(1);
@@ -117,14 +114,13 @@ class LayerSolver {
   }
 
   /**
-   * Finds levels by the method and fits the scales to them; then again from the best scales, stretched a
-   * little: which scale suits the levels best is known only once they are found.
+   * Finds levels by the method and fits the scales to them; then again from the best scales,
+   * stretched a little: which scale suits the levels best is known only once they are found.
    */
   *#improve(best: Candidate): Work<void> {
-    const { method, refit } = this.#problem;
-    const learned = method.kind === "adaround" || method.kind === "attention:gradient";
+    const { refit } = this.#problem;
     // Learning again for slightly other scales gains nothing that is worth its time.
-    const stretches = !refit || learned ? [1] : STRETCHES;
+    const stretches = !refit || this.#method.learned ? [1] : STRETCHES;
     const current = this.#candidate();
     this.#search(this.#target, current, "suited");
     for (const stretch of stretches) {
@@ -161,19 +157,14 @@ class LayerSolver {
     const { groups, rows, windows: { span }, blockSize: block, depth: d } = this.#problem;
     const candidate = this.#candidate();
     this.#search(weight, candidate, "usual");
-    this.#snap({ ...candidate, target: weight, block, span, rows, groups, d });
+    this.#grid.snap(this.#kernel, { ...candidate, target: weight, block, span, rows, groups, d });
     this.#losses(candidate);
     return candidate;
   }
 
-  /** The nearest level of every weight. */
-  #snap(args: Parameters<Kernel["nearest"]>[0]): void {
-    const { codebook } = this.#problem;
-    if (codebook) nearestOf(codebook, args);
-    else this.#kernel.nearest(args);
-  }
-
-  /** Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay. */
+  /**
+   * Writes the grids of least weighted squared error of `target` into `candidate`; given ones stay.
+   */
   #search(target: Buffer, { scale, lo }: Candidate, place: "usual" | "suited"): void {
     const problem = this.#problem, { given } = problem;
     if (given) {
@@ -219,59 +210,16 @@ class LayerSolver {
   /** Levels for the scales of `candidate`, by the problem's method. */
   *#round(candidate: Candidate): Work<void> {
     const { groups, rows, depth: d, blockSize: block, method, seed, stream } = this.#problem;
-    const { span } = this.#problem.windows;
-    const kernel = this.#kernel;
-    const mark = kernel.mark();
-    const h = this.#h, target = this.#target;
-    const common = { ...candidate, target, block, span, h, rows, groups, d, seed, stream };
-    if (method.kind === "nearest") this.#snap(common);
-    else if (method.kind === "stochastic") kernel.stochastic(common);
-    else if (method.kind === "attention") {
-      const count = method.candidates ?? 16, tau = method.tau ?? DEFAULT_TAU;
-      // Candidate 0 is the nearest plane; the others draw wider and wider.
-      const taus = Float32Array.from({ length: count }, (_, k) => tau * k / count);
-      const draws = { ...common, u: this.#u, spread: this.#spread(), sweeps: POLISH_SWEEPS };
-      const { codebook } = this.#problem;
-      if (codebook) roundToCodebook(kernel, codebook, { ...draws, taus });
-      else {
-        kernel.sequential({ ...draws, taus: kernel.f32(taus) });
-        kernel.polish(draws);
-      }
-    } else {
-      // The best levels seen are kept in place, so there must be some to start from.
-      kernel.nearest(common);
-      kernel.loss(common);
-      const state = kernel.f32(GRADIENT_STATE * this.#rows * d);
-      const totalSteps = method.steps ?? DEFAULT_STEPS;
-      for (let startStep = 0; startStep < totalSteps; startStep += STEPS_AT_ONCE) {
-        const steps = Math.min(STEPS_AT_ONCE, totalSteps - startStep);
-        const run = { ...common, state, steps, startStep };
-        if (method.kind === "adaround") {
-          const learningRate = 0.02, regularisation = 0.01;
-          kernel.adaroundLoop({ ...run, learningRate, totalSteps, regularisation });
-        } else {
-          const tau = method.tau ?? 0.5, learningRate = 0.01;
-          kernel.attentionLoop({ ...run, learningRate, tau });
-        }
-        yield steps;
-      }
-    }
+    const { span } = this.#problem.windows, kernel = this.#kernel, mark = kernel.mark();
+    const sizes = { block, span, rows, groups, d };
+    const context = {
+      kernel,
+      rows: { ...candidate, ...sizes, target: this.#target, h: this.#h, seed, stream },
+      u: this.#u,
+      grid: this.#grid,
+    };
+    yield* this.#method.round!(context, method);
     kernel.reset(mark);
-  }
-
-  /** How far draws spread per input: sharper where an error costs more, U_jj² being its price. */
-  #spread(): Buffer {
-    const { groups, depth } = this.#problem;
-    const spread = this.#kernel.f32(groups * depth);
-    const u = this.#u.view, out = spread.view;
-    for (let g = 0; g < groups; g++) {
-      let least = Infinity;
-      for (let j = 0; j < depth; j++) least = Math.min(least, u[(g * depth + j) * depth + j]);
-      for (let j = 0; j < depth; j++) {
-        out[g * depth + j] = least / u[(g * depth + j) * depth + j];
-      }
-    }
-    return spread;
   }
 }
 

@@ -2,9 +2,9 @@
  * Scales of ternary weights, in closed form.
  *
  * For a scale s, the best level of w is its sign where |w| > s/2, else 0: whatever the scale, the
- * weights that are kept are the largest ones. Of the k largest, Σ h (s·q − w)² is least at
- * s = Σ h|w| / Σ h, and is less than Σ h w² by (Σ h|w|)² / Σ h. So one pass over the sorted weights
- * finds the best k. (Ternary weight networks, arXiv 1605.04711, take 0.7 · mean |w| as the threshold.)
+ * weights that are kept are the largest ones. Of the k largest, Σ h (s·q − w)² is least at s = Σ
+ * h|w| / Σ h, and is less than Σ h w² by (Σ h|w|)² / Σ h. So one pass over the sorted weights finds
+ * the best k. (Ternary weight networks, arXiv 1605.04711, take 0.7 · mean |w| as the threshold.)
  *
  * @module
  */
@@ -39,7 +39,10 @@ export function ternaryScale(weights: Float32Array, importance: Float32Array): n
   return best;
 }
 
-/** Writes the {@linkcode ternaryScale} of every row and block into `scale`, (groups·rows) × ⌈d / block⌉. */
+/**
+ * Writes the {@linkcode ternaryScale} of every row and block into `scale`, (groups·rows) × ⌈d /
+ * block⌉.
+ */
 export function ternaryScales(
   { target, importance, rows, groups, d, block, scale }: ScaleSearch,
 ): void {
@@ -57,7 +60,9 @@ export function ternaryScales(
   }
 }
 
-/** The indices of `weights` from the smallest magnitude to the largest, those of equal ones falling. */
+/**
+ * The indices of `weights` from the smallest magnitude to the largest, those of equal ones falling.
+ */
 function byMagnitude(weights: Float32Array): Uint32Array {
   // The bits of a positive float32 are in its order; the index below them makes every key unique.
   const keys = new BigUint64Array(weights.length), halves = new Uint32Array(keys.buffer);

@@ -5,7 +5,10 @@
  * @module
  */
 
-/** Work that yields between its pieces how much of it was done, in units of its own, and returns its result. */
+/**
+ * Work that yields between its pieces how much of it was done, in units of its own, and returns its
+ * result.
+ */
 export type Work<T> = Generator<number, T, void>;
 
 /**

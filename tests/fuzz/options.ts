@@ -3,8 +3,10 @@
 import { chooseBits } from "../../src/allocate/choose.ts";
 import { evaluate } from "../../src/evaluate/evaluate.ts";
 import type { Model } from "../../src/onnx/model.ts";
-import type { MixedBits, Strategy } from "../../src/plan/bits.ts";
-import type { PlanOptions, RangeMethod, RoundingMethod } from "../../src/plan/options.ts";
+import type { MixedBits } from "../../src/plan/bits.ts";
+import type { Strategy } from "../../src/strategies/strategies.ts";
+import type { PlanOptions, RangeMethod } from "../../src/plan/options.ts";
+import type { RoundingMethod } from "../../src/round/methods.ts";
 import { makePlan } from "../../src/plan/plan.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import type { QuantizeOptions } from "../../src/quantize/options.ts";
@@ -118,7 +120,7 @@ function preprocess(random: Random): PreprocessOptions {
 }
 
 function quantizeOptions(random: Random): QuantizeOptions {
-  // Large counts of steps and candidates are lawful, and work for years.
+  // Large counts of iterations and candidates are lawful, and work for years.
   const count = () => random.chance(0.5) ? 1 + random.below(9) : random.pick(ODD.slice(0, -1));
   const number = () => random.pick(LARGE), maybe = <T>(value: () => T) => some(random, value);
   const rounding = (): RoundingMethod =>
@@ -126,8 +128,8 @@ function quantizeOptions(random: Random): QuantizeOptions {
       { kind: "nearest" },
       { kind: "stochastic" },
       { kind: "attention", candidates: maybe(count), tau: maybe(number) },
-      { kind: "adaround", steps: maybe(count) ?? 3 },
-      { kind: "attention:gradient", steps: maybe(count) ?? 3, tau: maybe(number) },
+      { kind: "adaround", iterations: maybe(count) ?? 3 },
+      { kind: "attention:gradient", iterations: maybe(count) ?? 3, tau: maybe(number) },
       { kind: "other" as "nearest" },
     ]);
   const range = (): RangeMethod =>
@@ -146,7 +148,7 @@ function quantizeOptions(random: Random): QuantizeOptions {
     heldOut: maybe(number),
     reconstruction: maybe(() => ({
       kind: "blocks",
-      steps: random.chance(0.7) ? 3 : count(),
+      iterations: random.chance(0.7) ? 3 : count(),
       timeBudget: maybe(() => random.pick([NaN, -1, 0, 0.1, 5])),
     })),
     started: maybe(() => random.pick([0, NaN, -1])),

@@ -65,7 +65,15 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   MB: ["0", "1", "-1", "1e9"],
 };
 /** Flags whose lawful values are work for hours, more threads, or another runtime. */
-const LEFT_OUT = ["threads", "backend", "steps", "candidates", "help", "verbose", "relaxed-simd"];
+const LEFT_OUT = [
+  "threads",
+  "backend",
+  "iterations",
+  "candidates",
+  "help",
+  "verbose",
+  "relaxed-simd",
+];
 
 /** Up to five flags of `command`; those with paths get one of `paths`. */
 export function flagsOf(random: Random, command: Command, paths: readonly string[]): string[] {

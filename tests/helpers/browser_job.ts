@@ -14,7 +14,7 @@ export async function job(pool: EnginePool, bytes: Uint8Array): Promise<string> 
   const model = parseModel(bytes, { name: "shapes.onnx" });
   const { model: small } = await quantize(plan(model, { bits: 3 }), samples(), pool, {
     // Learned, too: gradients, Adam, and scales by exponents are part of what must not differ.
-    reconstruction: { kind: "blocks", steps: 3 },
+    reconstruction: { kind: "blocks", iterations: 3 },
     seed: 3,
   });
   const digest = await crypto.subtle.digest("SHA-256", Uint8Array.from(serializeModel(small)));

@@ -4,25 +4,33 @@
  * @module
  */
 
-import { AttuneError } from "../errors.ts";
-import { type Budget, type MixedBits, STRATEGIES } from "../plan/bits.ts";
-import type { Width } from "../plan/options.ts";
-import type { Flag, Parsed } from "./command.ts";
+import { AttuneError } from "../../errors.ts";
+import type { BitBudget, MixedBits } from "../../plan/bits.ts";
+import { DEFAULT_STRATEGY, STRATEGIES, strategyNames } from "../../strategies/strategies.ts";
+import type { Width } from "../../plan/options.ts";
+import type { Flag, Parsed } from "../command.ts";
 
-/** The flags, `--bits` among them. */
-export const BITS_FLAGS: Record<string, Flag> = {
-  bits: {
-    value: "N",
-    help: "bits of a weight, 2 to 8, or ternary; or mixed:2,3,4,6,8 to choose from per layer [4]",
-  },
-  "average-bits": { value: "N", help: "choose each layer's bits, N on average" },
-  "max-size": { value: "SIZE", help: "choose each layer's bits for a file of 2MB, 500kB, …" },
-  "max-loss": { value: "X", help: "choose each layer's bits for an output error of X, as 0.01" },
-  allocate: {
-    value: "HOW",
-    help: `${STRATEGIES.join(", ")}; or clusters, without a budget [coding-length]`,
-  },
-};
+/** The flags, `--bits` among them; those of the strategies as they are when this is called. */
+export function bitsFlags(): Record<string, Flag> {
+  const strategies = strategyNames().map((name) => [name, STRATEGIES[name].doc]);
+  return {
+    bits: {
+      value: "N",
+      help: "bits of a weight, 2 to 8, or ternary; or mixed:2,3,4,6,8 to choose from per layer [4]",
+    },
+    "average-bits": { value: "N", help: "choose each layer's bits, N on average" },
+    "max-size": { value: "SIZE", help: "choose each layer's bits for a file of 2MB, 500kB, …" },
+    "max-loss": { value: "X", help: "choose each layer's bits for an output error of X, as 0.01" },
+    allocate: {
+      value: "HOW",
+      help: `what a budget makes least in sum over layers [${DEFAULT_STRATEGY}]`,
+      choices: {
+        ...Object.fromEntries(strategies),
+        clusters: "without a budget: widths by clusters of coding lengths",
+      },
+    },
+  };
+}
 
 /** Bytes of the units that sizes are given in. */
 const UNITS: Readonly<Record<string, number>> = { b: 1, kb: 1e3, mb: 1e6, gb: 1e9 };
@@ -32,7 +40,7 @@ export function bitsOf(parsed: Parsed): Width | MixedBits | undefined {
   const text = parsed.text("bits");
   const widths = text?.startsWith("mixed") ? widthsOf(text) : undefined;
   const budget = budgetOf(parsed);
-  const how = parsed.choice("allocate", [...STRATEGIES, "clusters"]);
+  const how = parsed.choice("allocate", [...strategyNames(), "clusters"]);
   const mixed = text?.startsWith("mixed") ?? false;
   if (text !== undefined && !mixed) {
     const other = budget ? budget.flag : how ? "allocate" : undefined;
@@ -55,7 +63,7 @@ export function bitsOf(parsed: Parsed): Width | MixedBits | undefined {
 }
 
 /** The budget that is given, with its flag. */
-function budgetOf(parsed: Parsed): { flag: string; budget: Budget } | undefined {
+function budgetOf(parsed: Parsed): { flag: string; budget: BitBudget } | undefined {
   const flags = ["average-bits", "max-size", "max-loss"] as const;
   const given = flags.filter((flag) => parsed.text(flag) !== undefined);
   if (given.length > 1) {
