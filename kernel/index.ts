@@ -12,7 +12,7 @@ export { cross, gram, mirror } from "./gram";
 export { sequential, sequentialBytes } from "./lattice";
 export { nearestLevels, stochasticLevels } from "./levels";
 export { heapStart } from "./memory";
-export { minmax } from "./observe";
+export { channelSums, minmax } from "./observe";
 export { polish, polishBytes } from "./polish";
 export { gridSearch, refit } from "./scales";
 export { tridiagonal } from "./tridiagonal";

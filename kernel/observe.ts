@@ -1,6 +1,7 @@
 // Observers: what a stream of activations looks like, without keeping it.
 
 import { f, put } from "./memory";
+import { upper } from "./vector";
 
 /** The largest finite float32. */
 const MOST: f32 = 3.4028234663852886e38;
@@ -41,6 +42,42 @@ export function minmax(x: usize, n: i32, out: usize): i32 {
   put(out, 0, least);
   put(out, 1, largest);
   return others;
+}
+
+/**
+ * Adds the values of `runs` runs of `width` to float64 sums: run r belongs to channel
+ * (first + r) mod channels. sums[0 … channels) get Σ x, and those after them Σ x².
+ */
+export function channelSums(
+  x: usize,
+  runs: i32,
+  width: i32,
+  channels: i32,
+  first: i32,
+  sums: usize,
+): void {
+  let channel = first;
+  for (let run = 0; run < runs; run++) {
+    const at = x + ((run * width) << 2);
+    let sum = f64x2.splat(0), squares = f64x2.splat(0), i = 0;
+    for (; i + 4 <= width; i += 4) {
+      const four = v128.load(at + (i << 2));
+      const low = f64x2.promote_low_f32x4(four), high = upper(four);
+      sum = f64x2.add(sum, f64x2.add(low, high));
+      squares = f64x2.add(squares, f64x2.add(f64x2.mul(low, low), f64x2.mul(high, high)));
+    }
+    let total = f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
+    let square = f64x2.extract_lane(squares, 0) + f64x2.extract_lane(squares, 1);
+    for (; i < width; i++) {
+      const value = <f64> f(at, i);
+      total += value;
+      square += value * value;
+    }
+    const to = sums + (channel << 3), squareTo = to + (channels << 3);
+    store<f64>(to, load<f64>(to) + total);
+    store<f64>(squareTo, load<f64>(squareTo) + square);
+    if (++channel == channels) channel = 0;
+  }
 }
 
 // @ts-ignore: decorator

@@ -291,6 +291,7 @@ Deno.test("the last check says what is wrong, and never takes the work away", as
   const check = async (parts: typeof good, written: Model) =>
     await checkResult(made, parts, written, pool, {
       heldOut,
+      isNearest: false,
       batching: {
         inputs: made.graph.inputs,
         axes: new Map([["x", 0]]),

@@ -33,8 +33,6 @@ import { findSegments, type Segment } from "./segments.ts";
 
 /** Samples that biases are set right on, about. */
 const FEW_SAMPLES = 32;
-/** What is asked of the channels of all samples. */
-const ALL = Infinity;
 
 /** Whether `job` asks for so little that one pass of the float model tells all of it. */
 export function isLittle(
@@ -54,8 +52,8 @@ export class OnePass {
   readonly #findings: Findings;
   readonly #progress: Progress;
   readonly #lanes: number;
-  /** Batches of each lane that biases are set right on. */
-  readonly #few: number;
+  /** Lanes that biases are set right on, and batches of each. */
+  readonly #few: { readonly lanes: number; readonly batches: number };
 
   /** The calibration of `job`, which has to ask for little. */
   constructor(job: Job, options: CalibrateOptions) {
@@ -64,7 +62,8 @@ export class OnePass {
     this.#options = options;
     this.#findings = new Findings(job, options.tables);
     this.#lanes = Math.min(LANES, batches);
-    this.#few = Math.ceil(FEW_SAMPLES / batchSize / this.#lanes);
+    const few = Math.ceil(FEW_SAMPLES / batchSize), lanes = Math.min(this.#lanes, few);
+    this.#few = { lanes, batches: Math.ceil(few / lanes) };
     // A unit is a batch in a pass; rounding all layers counts as one, and so does the walk over biases.
     this.#progress = new Progress(job.onProgress, "quantize", 3 * batches);
   }
@@ -94,21 +93,28 @@ export class OnePass {
     for (const { target } of plan.layers) {
       axes.set(target.input, (axes.get(target.input) ?? new Set()).add(inputAxis(target)));
     }
-    const parts = partsToSurvey(this.#job, (name) => [
-      ...(ranged.has(name) ? [{ name, batches: rangeBatches(loaded) }] : []),
-      ...[...axes.get(name) ?? []].flatMap((axis) =>
-        [ALL, this.#few].map((batches) => ({ name, axis, batches }))
-      ),
-    ]);
+    const parts = partsToSurvey(this.#job, (name) => {
+      // The first axis is looked at together with the range.
+      const [axis, ...others] = axes.get(name) ?? [], range = ranged.has(name);
+      if (axis === undefined && !range) return [];
+      return [{ name, range, axis }, ...others.map((axis) => ({ name, axis }))];
+    });
+    const { lanes, batches } = this.#few;
+    const extent = {
+      lanes: this.#lanes,
+      firstLanes: lanes,
+      ranged: rangeBatches(loaded),
+      all: Infinity,
+      first: batches,
+    };
     const onDone = (batches: number) => this.#progress.add(batches, "one pass");
-    return await surveyModel(this.#job, partsOf(plan.model), parts, onDone);
+    return await surveyModel(this.#job, partsOf(plan.model), parts, extent, onDone);
   }
 
   #setGrids(surveys: Surveys): void {
-    const { plan: { activations: { own, bits } }, loaded } = this.#job;
+    const { own, bits } = this.#job.plan.activations;
     for (const name of own) {
-      const { range } = surveys.of({ name, batches: rangeBatches(loaded) });
-      const observer = new RangeObserver();
+      const observer = new RangeObserver(), range = surveys.range(name);
       if (range) observer.merge(range);
       // What no sample shows has no range, and stays in float.
       if (observer.empty) continue;
@@ -121,7 +127,7 @@ export class OnePass {
     const { plan, loaded, signal } = this.#job, options = this.#options, findings = this.#findings;
     checkAborted(signal);
     const { target } = layer, { centred, ...bias } = offsetOf(plan, layer, options.biasCorrection);
-    const { channels } = surveys.of({ name: target.input, axis: inputAxis(target), batches: ALL });
+    const channels = surveys.channels(target.input, inputAxis(target));
     const statistics = channelStatistics(plan, layer, channels, loaded.shapes, {
       centred,
       shift,
@@ -157,9 +163,9 @@ export class OnePass {
       if (segment.end === plan.graph.nodes.length) break;
       const names = frontier(plan.graph, segment.end);
       await openPart(pool, "segment", source, types, names);
-      const results = pool.perLane(this.#lanes, async (client, lane) => {
+      const results = pool.perLane(this.#few.lanes, async (client, lane) => {
         // The float model is done with: its side of the lanes is the quantized model's from here on.
-        await client.call("advance", [lane, "float", "segment", names, this.#few]);
+        await client.call("advance", [lane, "float", "segment", names, this.#few.batches]);
         await client.call("nextSegment", [lane]);
       });
       for await (const _ of results) checkAborted(signal);
@@ -172,19 +178,19 @@ export class OnePass {
     types: Types,
     surveys: Surveys,
   ): Promise<void> {
-    const { plan } = this.#job, { parts } = this.#findings, batches = this.#few;
+    const { plan } = this.#job, { parts } = this.#findings, { lanes, batches } = this.#few;
     const tensorOf = ({ target }: LayerPlan) => ({
       name: tensorAsRead(plan, parts, target.input),
       axis: inputAxis(target),
-      batches,
     });
     const tensors = step.map(tensorOf), outputs = tensors.map(({ name }) => name);
     const part = { key: "step", tensors, crossing: [], types, outputs };
-    const quantized = await surveyModel(this.#job, simulatedParts(plan, parts), [part]);
+    const extent = { lanes, ranged: 0, all: batches, first: batches };
+    const quantized = await surveyModel(this.#job, simulatedParts(plan, parts), [part], extent);
     for (const layer of step) {
-      const { target } = layer, axis = inputAxis(target);
-      const float = surveys.of({ name: target.input, axis, batches }).channels;
-      const { channels } = quantized.of(tensorOf(layer));
+      const { target } = layer, { name, axis } = tensorOf(layer);
+      const float = surveys.firstChannels(target.input, axis);
+      const channels = quantized.channels(name, axis);
       if (float === undefined || channels === undefined) continue;
       // What quantization adds to the mean of each channel, on the same samples.
       const shift = channels.sum.map((sum, c) => sum / channels.count - float.sum[c] / float.count);

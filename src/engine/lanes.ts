@@ -13,7 +13,7 @@ import { AttuneError } from "../errors.ts";
 import type { OpenOptions, Runtime, Session, Value } from "../runtime/session.ts";
 import type { Task } from "../progress.ts";
 import { RangeObserver, type RangeState } from "./range.ts";
-import { type Survey, type SurveyedPart, Surveyor } from "./survey.ts";
+import { type Survey, type SurveyedBatches, type SurveyedPart, Surveyor } from "./survey.ts";
 import type { Batch, SampleAt, Spool, SpoolFactory } from "./spool.ts";
 import type { LayerSums } from "./statistics.ts";
 import { addErrors, mix } from "./arithmetic.ts";
@@ -111,22 +111,20 @@ export class Lanes {
   }
 
   /**
-   * What the tensors of `parts`, a whole model one after another, are like over `lane`;
-   * in the order of the parts and their tensors.
+   * What the tensors of `parts`, a whole model one after another, are like over `lane`; in the
+   * order of the parts and their tensors.
    */
   async survey(
     lane: number,
     parts: readonly SurveyedPart[],
+    batches: SurveyedBatches,
     task?: Task,
   ): Promise<Survey[]> {
     const surveyors = parts.map(({ tensors }) =>
-      tensors.map((tensor) => new Surveyor(tensor, this.#kernel))
+      tensors.map((tensor) => new Surveyor(tensor, batches, this.#kernel))
     );
     const spool = this.#spool(lane, "float");
-    const batches = Math.max(
-      ...parts.flatMap(({ tensors }) => tensors.map(({ batches }) => batches)),
-    );
-    for (let i = 0; i < Math.min(batches, spool.length); i++) {
+    for (let i = 0; i < Math.min(batches.all, spool.length); i++) {
       let values = spool.read(i);
       for (const [p, { key, tensors, crossing }] of parts.entries()) {
         const computed = await this.#compute(key, values);

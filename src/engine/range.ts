@@ -47,7 +47,11 @@ export class RangeObserver {
 
   /** Adds `values`; NaN and infinities are left out. */
   add(values: Float32Array): void {
-    const [min, max] = this.#range(values);
+    this.addWithin(values, this.#range(values));
+  }
+
+  /** Adds `values`, whose smallest and largest finite value is known. */
+  addWithin(values: Float32Array, [min, max]: ArrayLike<number> & Iterable<number>): void {
     if (max < min) return;
     this.#min = Math.min(this.#min, min);
     this.#max = Math.max(this.#max, max);
@@ -170,6 +174,14 @@ export class RangeObserver {
     }
     return error;
   }
+}
+
+/** What both of two observers saw. */
+export function mergedRanges(first: RangeState | undefined, second: RangeState): RangeState {
+  const observer = new RangeObserver();
+  if (first) observer.merge(first);
+  observer.merge(second);
+  return observer.state;
 }
 
 interface Range {

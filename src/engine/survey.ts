@@ -13,13 +13,23 @@ import { RangeObserver, type RangeState } from "./range.ts";
 export interface SurveyedTensor {
   /** Its name. */
   readonly name: string;
+  /** Whether its range is wanted. */
+  readonly range?: boolean;
   /**
-   * The axis, from the last if negative, whose elements are told apart: their moments are wanted. Default:
-   * the range of all values is.
+   * The axis, from the last if negative, whose elements are told apart, as the channels whose
+   * moments are wanted. Default: none are.
    */
   readonly axis?: number;
-  /** Batches of each lane that are looked at, at most. */
-  readonly batches: number;
+}
+
+/** How many batches of each lane are looked at. */
+export interface SurveyedBatches {
+  /** For ranges. */
+  readonly ranged: number;
+  /** For moments; the model runs on as many. */
+  readonly all: number;
+  /** For the moments of the first of them, which are told apart, too. */
+  readonly first: number;
 }
 
 /** A part of a model that is open, and the tensors that are looked at once it has run. */
@@ -46,88 +56,108 @@ export interface ChannelSums {
 export interface Survey {
   /** Its range, if that was wanted. */
   range?: RangeState;
-  /** Its moments, if those were wanted and it was seen. */
+  /** Its moments, if those were wanted and it was seen; and those of the first batches. */
   channels?: ChannelSums;
+  first?: ChannelSums;
 }
+
+/** Values that go through the kernel at a time: 1 MiB. */
+const CHUNK = 2 ** 18;
 
 /** Looks at a tensor as it comes. */
 export class Surveyor {
   readonly #tensor: SurveyedTensor;
+  readonly #batches: SurveyedBatches;
+  readonly #kernel: Kernel;
   readonly #observer: RangeObserver;
   #channels: ChannelSums | undefined;
+  #first: ChannelSums | undefined;
 
-  /** Looks at `tensor`, at its range with the help of `kernel`. */
-  constructor(tensor: SurveyedTensor, kernel: Kernel) {
+  /** Looks at `tensor` with the help of `kernel`. */
+  constructor(tensor: SurveyedTensor, batches: SurveyedBatches, kernel: Kernel) {
     this.#tensor = tensor;
-    this.#observer = new RangeObserver(kernel);
+    this.#batches = batches;
+    this.#kernel = kernel;
+    this.#observer = new RangeObserver();
   }
 
   /** Looks at batch number `batch`. */
   add(value: Value, batch: number): void {
-    const { axis } = this.#tensor, data = value.data as Float32Array;
-    if (batch >= this.#tensor.batches) return;
-    if (axis === undefined) return this.#observer.add(data);
-    // A vector has one axis, whichever is meant.
-    const at = Math.max(0, axis < 0 ? axis + value.dims.length : axis);
-    const count = value.dims[at], width = sizeOf(value.dims.slice(at + 1));
-    this.#channels ??= {
-      count: 0,
-      sum: new Float64Array(count),
-      squares: new Float64Array(count),
+    const { range = false, axis } = this.#tensor, { ranged, first } = this.#batches;
+    const data = value.data as Float32Array, isRanged = range && batch < ranged;
+    let channels = 1, width = data.length;
+    if (axis !== undefined) {
+      // A vector has one axis, whichever is meant.
+      const at = Math.max(0, axis < 0 ? axis + value.dims.length : axis);
+      [channels, width] = [value.dims[at], sizeOf(value.dims.slice(at + 1))];
+    }
+    const { bounds, sums } = this.#look(data, width, axis === undefined ? 0 : channels, isRanged);
+    if (isRanged) this.#observer.addWithin(data, bounds);
+    if (axis === undefined) return;
+    const seen: ChannelSums = {
+      count: data.length / channels,
+      sum: sums.slice(0, channels),
+      squares: sums.slice(channels),
     };
-    addChannels(this.#channels, data, width);
+    if (this.#channels === undefined) this.#channels = seen;
+    else addSums(this.#channels, seen);
+    if (batch + 1 === first) this.#first = copySums(this.#channels);
+  }
+
+  /** The range of `data` and the sums of its `channels` (of none, if 0), in runs of `width`. */
+  #look(data: Float32Array, width: number, channels: number, isRanged: boolean) {
+    const kernel = this.#kernel, mark = kernel.mark();
+    const out = kernel.f32(Float32Array.of(Infinity, -Infinity));
+    const sums = kernel.f32(4 * channels), x = kernel.f32(Math.min(data.length, CHUNK));
+    for (let from = 0; from < data.length;) {
+      // Whole runs, or a piece of one.
+      const rest = width - from % width;
+      const most = rest === width && width <= CHUNK ? CHUNK - CHUNK % width : Math.min(rest, CHUNK);
+      const part = data.subarray(from, from + most), n = part.length;
+      x.view.set(part);
+      if (isRanged) kernel.minmax({ x, n, out });
+      if (channels > 0) {
+        const first = Math.floor(from / width) % channels, runWidth = Math.min(width, n);
+        kernel.channelSums({ x, runs: n / runWidth, width: runWidth, channels, first, sums });
+      }
+      from += n;
+    }
+    const { buffer, byteOffset } = sums.view;
+    const result = {
+      bounds: out.view.slice(),
+      sums: new Float64Array(buffer, byteOffset, 2 * channels).slice(),
+    };
+    kernel.reset(mark);
+    return result;
   }
 
   /** What was seen so far. */
   get survey(): Survey {
-    return this.#tensor.axis === undefined
-      ? { range: this.#observer.state }
-      : { channels: this.#channels };
+    const first = this.#first ?? (this.#channels && copySums(this.#channels));
+    return {
+      range: this.#tensor.range ? this.#observer.state : undefined,
+      channels: this.#channels,
+      first,
+    };
   }
 }
 
-/** Adds `data` to the sums of its channels, each of which comes in runs of `width` values. */
-function addChannels(channels: ChannelSums, data: Float32Array, width: number): void {
-  const { sum, squares } = channels, count = sum.length;
-  channels.count += data.length / count;
-  if (width === 1) {
-    for (let i = 0, channel = 0; i < data.length; i++) {
-      const value = data[i];
-      sum[channel] += value;
-      squares[channel] += value * value;
-      if (++channel === count) channel = 0;
-    }
-    return;
-  }
-  for (let at = 0, channel = 0; at < data.length; at += width) {
-    let total = 0, square = 0;
-    for (let i = at; i < at + width; i++) {
-      const value = data[i];
-      total += value;
-      square += value * value;
-    }
-    sum[channel] += total;
-    squares[channel] += square;
-    if (++channel === count) channel = 0;
-  }
+function copySums({ count, sum, squares }: ChannelSums): ChannelSums {
+  return { count, sum: sum.slice(), squares: squares.slice() };
 }
 
-/** Adds `other` to `survey`, which then holds both. */
-export function mergeSurveys(survey: Survey, other: Survey): void {
-  if (other.range) {
-    const observer = new RangeObserver();
-    if (survey.range) observer.merge(survey.range);
-    observer.merge(other.range);
-    survey.range = observer.state;
+function addSums(into: ChannelSums, { count, sum, squares }: ChannelSums): void {
+  into.count += count;
+  sum.forEach((value, c) => into.sum[c] += value);
+  squares.forEach((value, c) => into.squares[c] += value);
+}
+
+/** Adds the moments of `other` to those of `survey`. */
+export function addSurvey(survey: Survey, other: Survey): void {
+  for (const key of ["channels", "first"] as const) {
+    const sums = other[key], known = survey[key];
+    if (sums === undefined) continue;
+    if (known === undefined) survey[key] = sums;
+    else addSums(known, sums);
   }
-  const { channels } = other;
-  if (channels === undefined) return;
-  const known = survey.channels;
-  if (known === undefined) {
-    survey.channels = channels;
-    return;
-  }
-  known.count += channels.count;
-  channels.sum.forEach((value, c) => known.sum[c] += value);
-  channels.squares.forEach((value, c) => known.squares[c] += value);
 }

@@ -4,10 +4,12 @@
  * @module
  */
 
-import { LANES } from "../engine/lanes.ts";
+import { mergedRanges, type RangeState } from "../engine/range.ts";
 import {
-  mergeSurveys,
+  addSurvey,
+  type ChannelSums,
   type Survey,
+  type SurveyedBatches,
   type SurveyedPart,
   type SurveyedTensor,
 } from "../engine/survey.ts";
@@ -27,32 +29,53 @@ export interface OpenedPart extends SurveyedPart {
   readonly outputs: readonly string[];
 }
 
-/** What was seen, by tensor and what was wanted of it. */
+/** What was seen, by tensor; channels by their axis, too. */
 export class Surveys {
+  readonly #ranges = new Map<string, RangeState>();
   readonly #surveys = new Map<string, Survey>();
 
-  /** What was seen of `tensor`; nothing where no sample shows it. */
-  of(tensor: SurveyedTensor): Survey {
-    return this.#surveys.get(keyOf(tensor)) ?? {};
+  /** The range of the tensor `name`; undefined where no sample shows it. */
+  range(name: string): RangeState | undefined {
+    return this.#ranges.get(name);
+  }
+
+  /** The moments of the channels along `axis` of the tensor `name`. */
+  channels(name: string, axis: number): ChannelSums | undefined {
+    return this.#surveys.get(keyOf({ name, axis }))?.channels;
+  }
+
+  /** The same of the first batches alone. */
+  firstChannels(name: string, axis: number): ChannelSums | undefined {
+    return this.#surveys.get(keyOf({ name, axis }))?.first;
   }
 
   /** Adds what another lane saw of `tensor`. */
-  merge(tensor: SurveyedTensor, survey: Survey): void {
+  merge(tensor: SurveyedTensor, { range, ...channels }: Survey): void {
+    if (range) this.#ranges.set(tensor.name, mergedRanges(this.#ranges.get(tensor.name), range));
     const key = keyOf(tensor), known = this.#surveys.get(key);
-    if (known === undefined) this.#surveys.set(key, survey);
-    else mergeSurveys(known, survey);
+    if (known === undefined) this.#surveys.set(key, channels);
+    else addSurvey(known, channels);
   }
 }
 
-function keyOf({ name, axis, batches }: SurveyedTensor): string {
-  return `${axis ?? "range"} ${batches} ${name}`;
+function keyOf({ name, axis }: SurveyedTensor): string {
+  return `${axis ?? "none"} ${name}`;
+}
+
+/** How much of the samples is looked at. */
+export interface SurveyExtent extends SurveyedBatches {
+  /** Lanes that are looked at. */
+  readonly lanes: number;
+  /** Lanes whose first batches are told apart. Default: all. */
+  readonly firstLanes?: number;
 }
 
 /** What the tensors of `parts` are like, which `source` cuts out of a model, one after another. */
 export async function surveyModel(
-  { loaded, pool }: Pick<Job, "loaded" | "pool">,
+  { pool }: Pick<Job, "pool">,
   source: PartSource,
   parts: readonly OpenedPart[],
+  { lanes, firstLanes = lanes, ...batches }: SurveyExtent,
   onDone?: OnDone,
 ): Promise<Surveys> {
   const asked: SurveyedPart[] = [];
@@ -64,11 +87,15 @@ export async function surveyModel(
   }
   const tensors = asked.flatMap((part) => part.tensors), surveys = new Surveys();
   const results = pool.perLane(
-    Math.min(LANES, loaded.batches),
-    (client, lane) => client.call("survey", [lane, asked], onDone),
+    lanes,
+    (client, lane) => client.call("survey", [lane, asked, batches], onDone),
   );
+  let lane = 0;
   for await (const result of results) {
-    result.forEach((survey, i) => surveys.merge(tensors[i], survey));
+    const isFirst = lane++ < firstLanes;
+    result.forEach(({ first, ...survey }, i) =>
+      surveys.merge(tensors[i], isFirst ? { ...survey, first } : survey)
+    );
   }
   await pool.close();
   return surveys;

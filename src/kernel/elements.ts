@@ -61,6 +61,24 @@ export abstract class ElementKernel extends Instance {
     return this.exports.minmax(at(x, n), n, at(out, 2));
   }
 
+  /**
+   * Adds x, runs × width, to the float64 sums of its channels, Σ x and then Σ x²: 4 · channels
+   * elements of a buffer. Run r belongs to channel (first + r) mod channels.
+   */
+  channelSums(
+    { x, runs, width, channels, first, sums }: {
+      x: Buffer;
+      runs: number;
+      width: number;
+      channels: number;
+      first: number;
+      sums: Buffer;
+    },
+  ): void {
+    const size = runs * width, out = at(sums, 4 * channels);
+    this.exports.channelSums(at(x, size), runs, width, channels, first, out);
+  }
+
   /** ŵ = s · clip(round(w/s + α)). */
   attentionForward(args: ValueGrid & Windows & { alpha: Buffer; w: Buffer; out: Buffer }): void {
     const { alpha, w, rows, d, out } = args, size = rows * d;

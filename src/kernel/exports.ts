@@ -189,6 +189,14 @@ export interface Exports {
     stream: number,
     q: number,
   ): void;
+  channelSums(
+    x: number,
+    runs: number,
+    width: number,
+    channels: number,
+    first: number,
+    sums: number,
+  ): void;
   minmax(x: number, n: number, out: number): number;
   polish(
     q: number,

@@ -23,7 +23,12 @@ import type { Report } from "../report/report.ts";
 import { opening } from "../runtime/opening.ts";
 import type { Sample } from "../samples/sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import { driftWarning, layerWarnings, outputWarnings } from "./check_warnings.ts";
+import {
+  driftWarning,
+  layerWarnings,
+  MOST_OUTPUT_ERROR,
+  outputWarnings,
+} from "./check_warnings.ts";
 import { LayerDifferences, OutputDifferences } from "./differences.ts";
 
 /** The error of an output above which layers are looked at one by one. */
@@ -45,6 +50,8 @@ export interface CheckOptions {
   readonly heldOut: readonly Sample[];
   /** How samples become runs. */
   readonly batching: Batching;
+  /** Whether each weight has its nearest level, which nearest rounding cannot do better than. */
+  readonly isNearest: boolean;
   /** Stops the check. */
   readonly signal?: AbortSignal;
 }
@@ -119,7 +126,9 @@ class Check {
     if (drifted.length > 0) warnings.push(driftWarning(drifted, await this.#firstDrifted()));
     const floats = outputs.filter(([, { isFloat }]) => isFloat);
     const worst = Math.max(...floats.map(([, { toFloat }]) => toFloat.relative));
-    if (worst > SUSPICIOUS_ERROR) warnings.push(...layerWarnings(await this.#badLayers()));
+    // Where levels are the nearest, only biases or scales can be what is wrong.
+    const suspicious = this.#options.isNearest ? MOST_OUTPUT_ERROR : SUSPICIOUS_ERROR;
+    if (worst > suspicious) warnings.push(...layerWarnings(await this.#badLayers()));
     const errors = outputs.map(([name, { toFloat, toSimulation }]) => ({
       name,
       mseToFloat: toFloat.relative,

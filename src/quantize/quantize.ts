@@ -13,6 +13,7 @@ import { roundTables } from "../layer/round_tables.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Report } from "../report/report.ts";
+import { methodOf } from "../round/methods.ts";
 import type { SampleSource } from "../samples/sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { checkResult } from "./check.ts";
@@ -80,7 +81,9 @@ export async function quantize(
   const checked = await stages.time("check", async () => {
     onProgress?.({ stage: "check", done: 0, total: 1 });
     const { batching } = loaded;
-    const result = await checkResult(plan, parts, model, pool, { heldOut, batching, signal });
+    const isNearest = methodOf(settings.rounding).round === undefined && !settings.blocks;
+    const options = { heldOut, batching, isNearest, signal };
+    const result = await checkResult(plan, parts, model, pool, options);
     onProgress?.({ stage: "check", done: 1, total: 1 });
     return result;
   });
