@@ -60,7 +60,7 @@ export class OnePass {
     const { batches, batchSize } = job.loaded;
     this.#job = job;
     this.#options = options;
-    this.#findings = new Findings(job, options.tables);
+    this.#findings = new Findings(job, options.tables, options.state);
     this.#lanes = Math.min(LANES, batches);
     const few = Math.ceil(FEW_SAMPLES / batchSize), lanes = Math.min(this.#lanes, few);
     this.#few = { lanes, batches: Math.ceil(few / lanes) };
@@ -71,6 +71,11 @@ export class OnePass {
   /** Surveys the float model, and rounds every layer by what was seen. */
   async run(): Promise<Findings> {
     const { plan, loaded: { batches } } = this.#job, findings = this.#findings;
+    const { state, onState } = this.#options;
+    if (state !== undefined && state.segments > 0) {
+      this.#progress.reach(3 * batches, "done before");
+      return findings;
+    }
     const surveys = await findings.timed("statistics", () => this.#survey());
     this.#progress.reach(batches);
     this.#setGrids(surveys);
@@ -83,6 +88,8 @@ export class OnePass {
     this.#progress.reach(batches);
     await findings.timed("biases", () => this.#setBiases(surveys));
     this.#progress.reach(batches);
+    // All is one segment.
+    await onState?.(findings.state(1));
     return findings;
   }
 
