@@ -1,5 +1,6 @@
 /**
- * What is learned in a block: the rounding of its weights, its biases, the steps of its activations.
+ * What is learned in a block: the rounding of its weights, its biases, the steps of its
+ * activations.
  *
  * @module
  */
@@ -122,7 +123,9 @@ export function levelsOf(grid: WeightGrid, values: Float32Array): Int8Array {
   return Int8Array.from(values, (value, i) => Math.round(value / scales[i]));
 }
 
-/** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`. */
+/**
+ * The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`.
+ */
 export class WeightParameter implements RoundingParameter {
   readonly #kernel: Kernel;
   readonly #layer: LayerPlan;

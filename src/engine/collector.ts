@@ -22,7 +22,10 @@ export interface CollectLayer {
   readonly input: string;
   /** The tensor that leaves. */
   readonly output: string;
-  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
+  /**
+   * Whether that is the float model's; otherwise the quantized one's, whose layer is still in
+   * float.
+   */
   readonly paired: boolean;
   /** Inputs whose products are kept: the depth, or blocks that divide it. */
   readonly gramBlock: number;

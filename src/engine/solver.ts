@@ -1,6 +1,6 @@
 /**
- * The solver: plain problems in, plain solutions out, and nothing kept in between. It needs the kernel
- * and neither samples nor a runtime, so it also works where models cannot run.
+ * The solver: plain problems in, plain solutions out, and nothing kept in between. It needs the
+ * kernel and neither samples nor a runtime, so it also works where models cannot run.
  *
  * @module
  */
@@ -23,8 +23,8 @@ import type { Work } from "../round/work.ts";
 const TURN = 50;
 
 /**
- * Solves what rounding comes down to, one problem at a time: calls wait for those before them. A task's
- * signal stops a call at its next pause; the work then fails with `aborted`.
+ * Solves what rounding comes down to, one problem at a time: calls wait for those before them. A
+ * task's signal stops a call at its next pause; the work then fails with `aborted`.
  *
  * @example
  * ```ts
@@ -47,7 +47,9 @@ export class Solver {
   readonly #kernel: Kernel;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** A solver with a kernel of its own, which nobody else uses meanwhile. Default: the strict build. */
+  /**
+   * A solver with a kernel of its own, which nobody else uses meanwhile. Default: the strict build.
+   */
   constructor(kernel: Kernel = Kernel.create()) {
     this.#kernel = kernel;
   }

@@ -53,7 +53,9 @@ export async function observeRanges(
   return observers;
 }
 
-/** What is collected of `layer`: its columns come from the tensor `input` of the quantized model. */
+/**
+ * What is collected of `layer`: its columns come from the tensor `input` of the quantized model.
+ */
 export function collectLayer(
   plan: Plan,
   layer: LayerPlan,

@@ -1,6 +1,6 @@
 /**
- * Rounds embedding tables. No layer's statistics say which of a row's values matter more, so each block
- * gets the scale of least squared error and its values the nearest levels.
+ * Rounds embedding tables. No layer's statistics say which of a row's values matter more, so each
+ * block gets the scale of least squared error and its values the nearest levels.
  *
  * @module
  */
