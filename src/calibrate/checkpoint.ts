@@ -249,8 +249,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
 
 /** Whether `rounding` has the lengths that `layer` wants. */
 function fits(layer: LayerPlan, { levels, scales, lows, bias, codebook, cuts }: Rounding): boolean {
-  const { target, granularity, blocksPerRow, bits } = layer, rows = target.groups * target.rows;
-  const each = granularity.kind === "tensor" ? 1 : rows * blocksPerRow;
+  const { target, granularity, groupsPerRow, bits } = layer, rows = target.groups * target.rows;
+  const each = granularity.kind === "tensor" ? 1 : rows * groupsPerRow;
   const biases = [bias, ...cuts?.map(({ bias }) => bias) ?? []];
   return levels.length === rows * target.depth && scales.length === each && lows.length === rows &&
     biases.every((one) => one === undefined || one.length === rows) &&

@@ -151,7 +151,7 @@ export class OnePass {
     const { warnings, ...settled } = await settleLayer(
       this.#job,
       // Only the diagonal of H is known.
-      { ...layer, gram: { kind: "blocks", size: 1 } },
+      { ...layer, gram: { kind: "tiles", size: 1 } },
       seen,
       findings.settled(layer) ?? findings.sharedWith(layer),
       options,

@@ -8,7 +8,7 @@
 import { checkAborted } from "../errors.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Task } from "../progress.ts";
-import { solveBlocked } from "../round/blocked.ts";
+import { solveTiled } from "../round/tiled.ts";
 import { solveDiagonal } from "../round/diagonal.ts";
 import { solveNested } from "../round/nested.ts";
 import type { Problem } from "../round/problem.ts";
@@ -31,7 +31,7 @@ const TURN = 50;
  * import { Solver } from "./solver.ts";
  *
  * const { levels } = await new Solver().solve({
- *   ...{ groups: 1, rows: 1, depth: 2, blockSize: 2, oneScale: false, gramBlock: 2, refit: true },
+ *   ...{ groups: 1, rows: 1, depth: 2, groupSize: 2, oneScale: false, gramTile: 2, refit: true },
  *   windows: { span: 3, lows: [-2] },
  *   grid: { kind: "uniform" },
  *   weight: Float32Array.of(0.5, -1),
@@ -58,10 +58,10 @@ export class Solver {
   solve(problem: Problem, task?: Task): Promise<Solution> {
     const solve = problem.cuts
       ? solveNested
-      : problem.gramBlock === 1 && problem.depth > 1 && problem.method.kind === "nearest"
+      : problem.gramTile === 1 && problem.depth > 1 && problem.method.kind === "nearest"
       ? solveDiagonal
-      : problem.gramBlock < problem.depth
-      ? solveBlocked
+      : problem.gramTile < problem.depth
+      ? solveTiled
       : solveLayer;
     return this.#run(solve(this.#kernel, problem), task);
   }

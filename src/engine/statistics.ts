@@ -49,15 +49,15 @@ export interface Statistics {
  * do with one another, so that its weights are rounded by themselves.
  */
 export function unseen(
-  gramBlock: number,
+  gramTile: number,
   { groups, rows, depth }: {
     readonly groups: number;
     readonly rows: number;
     readonly depth: number;
   },
 ): Statistics {
-  const gram = new Float32Array(groups * depth * gramBlock);
-  for (let i = 0; i < groups * depth; i++) gram[i * gramBlock + i % gramBlock] = 1;
+  const gram = new Float32Array(groups * depth * gramTile);
+  for (let i = 0; i < groups * depth; i++) gram[i * gramTile + i % gramTile] = 1;
   return {
     count: 0,
     gram,
