@@ -21,6 +21,7 @@ import { large } from "./large.ts";
 import { layers } from "./layers.ts";
 import { outliers } from "./outliers.ts";
 import { pareto } from "./pareto.ts";
+import { quick } from "./quick.ts";
 import type { BenchOptions, Section } from "./run.ts";
 
 const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
@@ -42,6 +43,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   allocators,
   pareto,
   outliers,
+  quick,
   large,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);

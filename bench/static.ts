@@ -4,7 +4,7 @@
  * smallest and largest value of each activation; weights get the nearest of 8 bits, a scale for
  * each channel.
  *
- * `deno run -A bench/static.ts MODEL DATA LIMIT OUT [PREPROCESS]`
+ * `deno run -A bench/static.ts MODEL DATA LIMIT OUT [PREPROCESS [none]]`
  *
  * @module
  */
@@ -48,12 +48,15 @@ function gridOver(least: number, most: number): ActivationGrid {
   return { bits: 8, scale, zeroPoint: Math.round(-lo / scale) };
 }
 
-const [path, data, limit, out, preset = "imagenet"] = Deno.args;
+const [path, data, limit, out, preset = "imagenet", resize] = Deno.args;
 const made = makePlan(readModel(path), { bits: 8 }), { inputs } = made.graph;
 const threads = availableParallelism();
 const runtime = onnxruntime(ort as unknown as OnnxRuntimeModule, { threads });
 const session = await runtime.open(sessionBytes(rangeModel(made)));
-const preprocess = { preset: preset as PreprocessPreset };
+const preprocess = {
+  preset: preset as PreprocessPreset,
+  resize: resize === "none" ? resize : undefined,
+} as const;
 const set = await openSamples(data, { inputs, limit: Number(limit), preprocess });
 const ranges = new Map<string, { lo: number; hi: number }>();
 for await (const sample of set.samples()) {
