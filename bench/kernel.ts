@@ -134,7 +134,7 @@ async function lattice(): Promise<void> {
   const scale = kernel.f32(new Float32Array(rows).fill(1 / 7));
   const spread = kernel.f32(new Float32Array(d).fill(1));
   const lo = kernel.f32(new Float32Array(rows).fill(-8)), span = 15;
-  const problem = { target, scale, block: d, lo, span, rows, groups: 1, d, q, loss };
+  const problem = { target, scale, groupSize: d, lo, span, rows, groups: 1, d, q, loss };
   const sequential = (rows: number, candidates: number): Contestant => {
     const taus = kernel.f32(Float32Array.from({ length: candidates }, (_, k) => k / 64));
     return {

@@ -48,7 +48,7 @@ function bandwidth(): void {
   const m = kernel.f32(n), v = kernel.f32(n), w = kernel.f32(values), gradient = kernel.f32(n);
   const scale = kernel.f32(new Float32Array(rows).fill(0.1));
   const slopes = kernel.f32(rows), range = kernel.f32(2);
-  const grid = { scale, block: d, rows, d };
+  const grid = { scale, groupSize: d, rows, d };
   const windows = { lo: kernel.f32(new Float32Array(rows).fill(-8)), span: 15 };
   const step = { m, v, rate: 1e-3, step: 10, gradient };
   const attention = { ...grid, ...windows, ...step, alpha: y, w, slopes };
@@ -111,7 +111,7 @@ const lo = new Float32Array(rows).fill(-4), span = 7;
 
 /** Products, factors and rounding. */
 function roundingCases(): Case[] {
-  const grid = { target, scale, block: d, lo, span, rows, groups: 1, d };
+  const grid = { target, scale, groupSize: d, lo, span, rows, groups: 1, d };
   const levels = { q: new Float32Array(n), loss: new Float32Array(rows).fill(1e9) };
   const draws = { seed: 1, stream: 2 }, state = new Float32Array(5 * n);
   const steps = { ...grid, ...levels, ...draws, h, steps: 5, startStep: 0, learningRate: 0.01 };
@@ -149,7 +149,7 @@ function roundingCases(): Case[] {
 
 /** What goes element by element. */
 function elementCases(): Case[] {
-  const values = { scale, block: d, rows, d, lo, span };
+  const values = { scale, groupSize: d, rows, d, lo, span };
   const m = new Float32Array(n), v = new Float32Array(n), e = noise(50_000);
   return [
     ["minmax", elements.minmax, { x: e, n: e.length, out: new Float32Array(2) }],

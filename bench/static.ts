@@ -1,7 +1,8 @@
 /**
- * A plain static quantizer, for the bench to compare with: what onnxruntime's own does, with the same
- * runtime and no more. Every image goes once through the float model, which also gives the smallest and
- * largest value of each activation; weights get the nearest of 8 bits, a scale for each channel.
+ * A plain static quantizer, for the bench to compare with: what onnxruntime's own does, with the
+ * same runtime and no more. Every image goes once through the float model, which also gives the
+ * smallest and largest value of each activation; weights get the nearest of 8 bits, a scale for
+ * each channel.
  *
  * `deno run -A bench/static.ts MODEL DATA LIMIT OUT [PREPROCESS]`
  *

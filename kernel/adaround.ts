@@ -2,7 +2,7 @@
 // between 0 and 1 while V is learned, and the regulariser Σ 1 − |2h − 1|^β pushes it to either end.
 
 import { adam } from "./adam";
-import { blockEnd, blocksOf, blockStart } from "./blocks";
+import { groupEnd, scalesPerRow, groupStart } from "./scale_groups";
 import { clip4 } from "./clip";
 import { exp4, log4 } from "./exponential";
 import { f, put } from "./memory";
@@ -33,13 +33,13 @@ function rounded(x: v128, w: v128, s: v128, low: v128, high: v128, hard: v128): 
 }
 
 /**
- * out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a block.
+ * out = ŵ for rows × d weights, with h as it is or rounded; a scale belongs to a row and a group.
  */
 export function adaroundForward(
   x: usize,
   w: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
@@ -48,12 +48,12 @@ export function adaroundForward(
   out: usize,
 ): void {
   const mask = i32x4.splat(hard ? -1 : 0);
-  const blocks = blocksOf(d, block);
-  for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), s = f32x4.splat(f(scale, b));
-    const least = f(lo, b / blocks);
+  const perRow = scalesPerRow(d, groupSize);
+  for (let b = 0; b < rows * perRow; b++) {
+    const end = groupEnd(b, perRow, groupSize, d), s = f32x4.splat(f(scale, b));
+    const least = f(lo, b / perRow);
     const low = f32x4.splat(least), high = f32x4.splat(least + span);
-    let i = blockStart(b, blocks, block, d);
+    let i = groupStart(b, perRow, groupSize, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       v128.store(out + at, rounded(v128.load(x + at), v128.load(w + at), s, low, high, mask));
@@ -93,7 +93,7 @@ export function adaroundStep(
   v: usize,
   g: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   rows: i32,
   d: i32,
   lossScale: f32,
@@ -102,10 +102,10 @@ export function adaroundStep(
   rate: f32,
   step: i32,
 ): void {
-  const blocks = blocksOf(d, block);
-  for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), factor = f(scale, b) * lossScale;
-    let i = blockStart(b, blocks, block, d);
+  const perRow = scalesPerRow(d, groupSize);
+  for (let b = 0; b < rows * perRow; b++) {
+    const end = groupEnd(b, perRow, groupSize, d), factor = f(scale, b) * lossScale;
+    let i = groupStart(b, perRow, groupSize, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2, slope = f32x4.mul(f32x4.splat(factor), v128.load(g + at));
       v128.store(g + at, softSlope(slope, v128.load(x + at), beta, weight));

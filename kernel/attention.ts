@@ -2,7 +2,7 @@
 // block's gradient graph. ŵ = s · clip(round(w/s + α)).
 
 import { adam } from "./adam";
-import { blockEnd, blocksOf, blockStart } from "./blocks";
+import { groupEnd, scalesPerRow, groupStart } from "./scale_groups";
 import { clip4 } from "./clip";
 import { erfGradient } from "./erf";
 import { level } from "./levels";
@@ -10,26 +10,26 @@ import { f, madd, put } from "./memory";
 import { sumLanes } from "./vector";
 
 /**
- * out = ŵ for rows × d weights; a scale belongs to a row and a block of it. The levels of row r are
+ * out = ŵ for rows × d weights; a scale belongs to a row and a group of it. The levels of row r are
  * lo[r] … lo[r] + span.
  */
 export function attentionForward(
   alpha: usize,
   w: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
   d: i32,
   out: usize,
 ): void {
-  const blocks = blocksOf(d, block);
-  for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), s = f(scale, b), step = f32x4.splat(s);
-    const least = f(lo, b / blocks), most = least + span;
+  const perRow = scalesPerRow(d, groupSize);
+  for (let b = 0; b < rows * perRow; b++) {
+    const end = groupEnd(b, perRow, groupSize, d), s = f(scale, b), step = f32x4.splat(s);
+    const least = f(lo, b / perRow), most = least + span;
     const low = f32x4.splat(least), high = f32x4.splat(most);
-    let i = blockStart(b, blocks, block, d);
+    let i = groupStart(b, perRow, groupSize, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       const t = f32x4.add(f32x4.div(v128.load(w + at), step), v128.load(alpha + at));
@@ -54,7 +54,7 @@ export function attentionStep(
   g: usize,
   w: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
@@ -65,17 +65,17 @@ export function attentionStep(
   step: i32,
   slopes: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   const inverse: f32 = tau > 0 ? 1 / (Mathf.sqrt(2) * tau) : 0;
   const radius = f32x4.splat(inverse);
-  for (let b = 0; b < rows * blocks; b++) {
-    const end = blockEnd(b, blocks, block, d), s = f(scale, b), factor = s * lossScale;
+  for (let b = 0; b < rows * perRow; b++) {
+    const end = groupEnd(b, perRow, groupSize, d), s = f(scale, b), factor = s * lossScale;
     const size = f32x4.splat(s), chain = f32x4.splat(factor);
-    const least = f(lo, b / blocks), most = least + span;
+    const least = f(lo, b / perRow), most = least + span;
     const low = f32x4.splat(least), high = f32x4.splat(most);
-    // Sums of four lanes each, short enough for float32: of one block of one row.
+    // Sums of four lanes each, short enough for float32: of one group of one row.
     let sums = f32x4.splat(0), rest: f32 = 0;
-    let i = blockStart(b, blocks, block, d);
+    let i = groupStart(b, perRow, groupSize, d);
     for (; i + 4 <= end; i += 4) {
       const at = i << 2;
       const a = v128.load(alpha + at);

@@ -2,7 +2,7 @@
 
 import { adam } from "./adam";
 import { attentionForward } from "./attention";
-import { blockEnd, blocksOf, blockStart } from "./blocks";
+import { groupEnd, scalesPerRow, groupStart } from "./scale_groups";
 import { erfGradient } from "./erf";
 import { normals } from "./gaussian";
 import { halfGradients, keepBetter, lossScaleOf } from "./gram_loss";
@@ -21,7 +21,7 @@ import { axpy } from "./vector";
 export function attentionLoop(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   h: usize,
@@ -38,14 +38,14 @@ export function attentionLoop(
   q: usize,
   loss: usize,
 ): void {
-  const blocks = blocksOf(d, block), n = rows * d, all = groups * n;
+  const perRow = scalesPerRow(d, groupSize), n = rows * d, all = groups * n;
   const radius = f32x4.splat(1 / (Mathf.sqrt(2) * tau));
   for (let g = 0; g < groups; g++) {
     const first = g * rows, from = (g * n) << 2;
     const gram = h + ((g * d * d) << 2), lossScale = lossScaleOf(gram, d);
     const alpha = state + from, m = alpha + (all << 2), v = m + (all << 2);
     const errors = v + (all << 2), gradients = errors + (all << 2);
-    const weights = target + from, grid = scale + ((first * blocks) << 2), lows = lo + (first << 2);
+    const weights = target + from, grid = scale + ((first * perRow) << 2), lows = lo + (first << 2);
     if (startStep == 0) {
       memory.fill(m, 0, n << 2);
       memory.fill(v, 0, n << 2);
@@ -54,14 +54,14 @@ export function attentionLoop(
       }
     }
     for (let step = startStep; step < startStep + steps; step++) {
-      attentionForward(alpha, weights, grid, block, lows, span, rows, d, errors);
+      attentionForward(alpha, weights, grid, groupSize, lows, span, rows, d, errors);
       axpy(-1, weights, errors, n);
       halfGradients(errors, gradients, gram, rows, d);
       const best = q + from;
-      keepBetter(errors, gradients, weights, grid, block, lows, span, rows, d, best, loss, first);
-      for (let b = 0; b < rows * blocks; b++) {
-        const factor = lossScale / f(grid, b), end = blockEnd(b, blocks, block, d);
-        let i = blockStart(b, blocks, block, d);
+      keepBetter(errors, gradients, weights, grid, groupSize, lows, span, rows, d, best, loss, first);
+      for (let b = 0; b < rows * perRow; b++) {
+        const factor = lossScale / f(grid, b), end = groupEnd(b, perRow, groupSize, d);
+        let i = groupStart(b, perRow, groupSize, d);
         for (; i + 4 <= end; i += 4) {
           const at = i << 2;
           const slope = f32x4.mul(v128.load(gradients + at), f32x4.splat(factor));

@@ -7,7 +7,7 @@
 // own errors so far make the best value of input i. The code is the one of least
 // Σ_b price_b · loss_b.
 
-import { blocksOf } from "./blocks";
+import { scalesPerRow } from "./scale_groups";
 import { product } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
 import { f, madd, put } from "./memory";
@@ -57,14 +57,14 @@ function choose(values: usize, codes: i32, widths: i32, terms: usize): i32 {
 
 /**
  * Decides the codes of each row from the last input to the first. Arrays of all widths lie one
- * after another: target (rows × d), scale (rows × blocks), u (groups × d × d), price (rows), spread
- * (groups × d). offset (rows) is what a row adds to the values of all codes. Draws are as in
- * `sequential`, with one normal draw per weight for all widths.
+ * after another: target (rows × d), scale (rows × scales of a row), u (groups × d × d), price
+ * (rows), spread (groups × d). offset (rows) is what a row adds to the values of all codes. Draws
+ * are as in `sequential`, with one normal draw per weight for all widths.
  */
 export function codesSequential(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   values: usize,
   codes: i32,
   widths: i32,
@@ -82,7 +82,7 @@ export function codesSequential(
   code: usize,
   work: usize,
 ): void {
-  const all = groups * rows, blocks = blocksOf(d, block);
+  const all = groups * rows, perRow = scalesPerRow(d, groupSize);
   const terms = work, errors = work + ((2 * widths) << 2);
   for (let first = 0; first < all; first += TILE) {
     const last = min(first + TILE, all);
@@ -97,7 +97,7 @@ export function codesSequential(
         for (let b = 0; b < widths; b++) {
           const factor = u + (((b * groups + group) * d + i) * d << 2);
           const error = errors + (((row - first) * widths + b) * d << 2);
-          const s = f(scale, (b * all + row) * blocks + i / block), pivot = f(factor, i);
+          const s = f(scale, (b * all + row) * perRow + i / groupSize), pivot = f(factor, i);
           const pull = dot(factor + ((i + 1) << 2), error + ((i + 1) << 2), d - 1 - i);
           const c = f(target, (b * all + row) * d + i) - pull / pivot, step = pivot * s;
           put(terms, b, c / s - f(offset, row) + z * f(spread, (b * groups + group) * d + i));
@@ -106,7 +106,7 @@ export function codesSequential(
         const chosen = choose(values, codes, widths, terms);
         put(code, row * d + i, <f32> chosen);
         for (let b = 0; b < widths; b++) {
-          const s = f(scale, (b * all + row) * blocks + i / block);
+          const s = f(scale, (b * all + row) * perRow + i / groupSize);
           const value = f(values, b * codes + chosen) + f(offset, row);
           const error = s * value - f(target, (b * all + row) * d + i);
           put(errors, ((row - first) * widths + b) * d + i, error);
@@ -123,7 +123,7 @@ export function codesSequential(
 export function codesPolish(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   values: usize,
   codes: i32,
   widths: i32,
@@ -137,7 +137,7 @@ export function codesPolish(
   code: usize,
   work: usize,
 ): void {
-  const all = groups * rows, blocks = blocksOf(d, block), size = ROWS * d;
+  const all = groups * rows, perRow = scalesPerRow(d, groupSize), size = ROWS * d;
   const terms = work, errors = terms + ((2 * widths) << 2);
   const gradients = errors + ((widths * size) << 2);
   for (let g = 0; g < groups; g++) {
@@ -149,7 +149,7 @@ export function codesPolish(
           for (let i = 0; i < d; i++) {
             const at = (first + r) * d + i;
             const value = f(values, b * codes + <i32> f(code, at)) + f(offset, first + r);
-            const s = f(scale, (b * all + first + r) * blocks + i / block);
+            const s = f(scale, (b * all + first + r) * perRow + i / groupSize);
             put(errors, (b * ROWS + r) * d + i, s * value - f(target, b * all * d + at));
           }
         }
@@ -164,7 +164,7 @@ export function codesPolish(
             const at = (first + r) * d + i, old = <i32> f(code, at);
             for (let b = 0; b < widths; b++) {
               const curvature = f(h, ((b * groups + g) * d + i) * d + i);
-              const s = f(scale, (b * all + first + r) * blocks + i / block);
+              const s = f(scale, (b * all + first + r) * perRow + i / groupSize);
               const slope = f(gradients, (b * ROWS + r) * d + i);
               put(terms, b, f(values, b * codes + old) - slope / (curvature * s));
               put(terms, widths + b, f(price, b * all + first + r) * curvature * s * s);
@@ -185,7 +185,7 @@ export function codesPolish(
             for (let b = 0; b < widths; b++) {
               const change = f(values, b * codes + next) - f(values, b * codes + old);
               if (change == 0) continue;
-              const s = f(scale, (b * all + first + r) * blocks + i / block);
+              const s = f(scale, (b * all + first + r) * perRow + i / groupSize);
               const row = h + (((b * groups + g) * d + i) * d << 2);
               axpy(change * s, row, gradients + ((b * ROWS + r) * d << 2), d);
             }

@@ -5,7 +5,7 @@
 // With respect to a weight in units of its step s, the gradient is 2 s (Ŵ−W) H. It is divided by
 // 2 s² mean(diag H), so that a learning rate means the same for every layer.
 
-import { blockEnd, blocksOf, blockStart } from "./blocks";
+import { groupEnd, scalesPerRow, groupStart } from "./scale_groups";
 import { product } from "./gemm";
 import { level } from "./levels";
 import { f, put } from "./memory";
@@ -36,7 +36,7 @@ export function keepBetter(
   gradients: usize,
   weights: usize,
   grid: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
@@ -45,17 +45,17 @@ export function keepBetter(
   loss: usize,
   first: i32,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   for (let r = 0; r < rows; r++) {
     const row = (r * d) << 2;
     const value = <f32> dot64(errors + row, gradients + row, d);
     if (!(value < f(loss, first + r))) continue;
     put(loss, first + r, value);
     const least = f(lo, r), most = least + span;
-    for (let b = r * blocks; b < (r + 1) * blocks; b++) {
-      const s = f(grid, b), end = blockEnd(b, blocks, block, d);
+    for (let b = r * perRow; b < (r + 1) * perRow; b++) {
+      const s = f(grid, b), end = groupEnd(b, perRow, groupSize, d);
       // The levels again from the errors: exact, since they are small whole numbers.
-      for (let i = blockStart(b, blocks, block, d); i < end; i++) {
+      for (let i = groupStart(b, perRow, groupSize, d); i < end; i++) {
         put(q, i, level((f(errors, i) + f(weights, i)) / s, least, most));
       }
     }

@@ -5,7 +5,7 @@
 // order); Attention Round draws the level from a Gaussian around c_i and keeps the best of many
 // candidates.
 
-import { blocksOf } from "./blocks";
+import { scalesPerRow } from "./scale_groups";
 import { micro, pack } from "./gemm";
 import { normal4, streamKey } from "./gaussian";
 import { level } from "./levels";
@@ -61,7 +61,7 @@ export function sequentialBytes(d: i32, candidates: i32): i32 {
 export function sequential(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   u: usize,
@@ -77,16 +77,16 @@ export function sequential(
   loss: usize,
   work: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   const step = rowsAtOnce(candidates);
   for (let g = 0; g < groups; g++) {
     for (let r = 0; r < rows; r += step) {
       const first = g * rows + r;
       tileOfRows(
         target + ((first * d) << 2),
-        scale + ((first * blocks) << 2),
-        blocks,
-        block,
+        scale + ((first * perRow) << 2),
+        perRow,
+        groupSize,
         lo + (first << 2),
         span,
         u + ((g * d * d) << 2),
@@ -109,8 +109,8 @@ export function sequential(
 function tileOfRows(
   target: usize,
   scale: usize,
-  blocks: i32,
-  block: i32,
+  perRow: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   u: usize,
@@ -172,8 +172,8 @@ function tileOfRows(
       for (let l = 0; l < WIDTH; l++) {
         // Lanes behind the last one repeat its row.
         const r = min(rows - 1, (panel * WIDTH + l) / alive);
-        const row = target + ((r * d) << 2), rowScale = scale + ((r * blocks) << 2);
-        spreadOut(row, rowScale, block, start, end, at, steps, l);
+        const row = target + ((r * d) << 2), rowScale = scale + ((r * perRow) << 2);
+        spreadOut(row, rowScale, groupSize, start, end, at, steps, l);
         put(lows, l, f(lo, r));
       }
       decide(
@@ -204,7 +204,7 @@ function tileOfRows(
     const lane = laneOf(errors, best, d), least = f(lo, r), most = least + span;
     for (let i = 0; i < d; i++) {
       const value = f(lane, i * WIDTH) + f(target, r * d + i);
-      put(q, r * d + i, level(value / f(scale, r * blocks + i / block), least, most));
+      put(q, r * d + i, level(value / f(scale, r * perRow + i / groupSize), least, most));
     }
   }
 }
@@ -271,18 +271,18 @@ function rank(losses: usize, k: i32, count: i32): i32 {
 function spreadOut(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   start: i32,
   end: i32,
   panel: usize,
   steps: usize,
   lane: i32,
 ): void {
-  let b = start / block, next = (b + 1) * block, s = f(scale, b);
+  let b = start / groupSize, next = (b + 1) * groupSize, s = f(scale, b);
   for (let i = start; i < end; i++) {
     if (i == next) {
       s = f(scale, ++b);
-      next += block;
+      next += groupSize;
     }
     put(panel, i * WIDTH + lane, f(target, i));
     put(steps, (i - start) * WIDTH + lane, s);

@@ -1,6 +1,6 @@
 // Levels of weights, each without regard to the others.
 
-import { blocksOf } from "./blocks";
+import { scalesPerRow } from "./scale_groups";
 import { philox, streamKey, uniform } from "./gaussian";
 import { f, put } from "./memory";
 
@@ -15,19 +15,19 @@ export function level(t: f32, lo: f32, hi: f32): f32 {
 export function nearestLevels(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
   d: i32,
   q: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   for (let row = 0; row < rows; row++) {
     const least = f(lo, row), most = least + span;
     for (let j = 0; j < d; j++) {
       const at = row * d + j;
-      put(q, at, level(f(target, at) / f(scale, row * blocks + j / block), least, most));
+      put(q, at, level(f(target, at) / f(scale, row * perRow + j / groupSize), least, most));
     }
   }
 }
@@ -36,7 +36,7 @@ export function nearestLevels(
 export function stochasticLevels(
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   rows: i32,
@@ -45,12 +45,12 @@ export function stochasticLevels(
   stream: u32,
   q: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   for (let row = 0; row < rows; row++) {
     const key = streamKey(seed, stream + row), least = f(lo, row), most = least + span;
     for (let j = 0; j < d; j++) {
       const at = row * d + j;
-      const t = f(target, at) / f(scale, row * blocks + j / block);
+      const t = f(target, at) / f(scale, row * perRow + j / groupSize);
       const down = floor<f32>(t), up = uniform(philox(j, 0, key)) < <f64> (t - down);
       put(q, at, max<f32>(least, min<f32>(most, up ? down + 1 : down)));
     }

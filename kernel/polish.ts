@@ -1,6 +1,6 @@
 // Levels made better one by one under H: coordinate descent on the loss (ŵ − w) H (ŵ − w)ᵀ.
 
-import { blocksOf } from "./blocks";
+import { scalesPerRow } from "./scale_groups";
 import { product } from "./gemm";
 import { level } from "./levels";
 import { f, put } from "./memory";
@@ -11,16 +11,16 @@ function errorsOf(
   q: usize,
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   rows: i32,
   d: i32,
   errors: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < d; j++) {
       const at = r * d + j;
-      put(errors, at, f(scale, r * blocks + j / block) * f(q, at) - f(target, at));
+      put(errors, at, f(scale, r * perRow + j / groupSize) * f(q, at) - f(target, at));
     }
   }
 }
@@ -42,7 +42,7 @@ export function polish(
   q: usize,
   target: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: usize,
   span: f32,
   h: usize,
@@ -53,26 +53,26 @@ export function polish(
   loss: usize,
   work: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   const errors = work, gradients = work + ((ROWS * d) << 2);
   for (let g = 0; g < groups; g++) {
     const gram = h + ((g * d * d) << 2);
     for (let r0 = 0; r0 < rows; r0 += ROWS) {
       const count = min(ROWS, rows - r0), first = g * rows + r0;
       const levels = q + ((first * d) << 2), targets = target + ((first * d) << 2);
-      const steps = scale + ((first * blocks) << 2);
-      errorsOf(levels, targets, steps, block, count, d, errors);
+      const steps = scale + ((first * perRow) << 2);
+      errorsOf(levels, targets, steps, groupSize, count, d, errors);
       memory.fill(gradients, 0, (count * d) << 2);
       product(count, d, d, 1, errors, d, 1, gram, d, 1, gradients, d, false);
       for (let r = 0; r < count; r++) {
         const row = (r * d) << 2, gradient = gradients + row;
-        const step = steps + ((r * blocks) << 2), least = f(lo, first + r);
+        const step = steps + ((r * perRow) << 2), least = f(lo, first + r);
         for (let sweep = 0; sweep < sweeps; sweep++) {
-          if (!descend(levels + row, step, block, least, least + span, gram, d, gradient)) break;
+          if (!descend(levels + row, step, groupSize, least, least + span, gram, d, gradient)) break;
         }
         if (sweeps > 0) {
           // Afresh, since small errors add up over the updates.
-          errorsOf(levels + row, targets + row, step, block, 1, d, errors + row);
+          errorsOf(levels + row, targets + row, step, groupSize, 1, d, errors + row);
         }
       }
       if (sweeps > 0) {
@@ -91,7 +91,7 @@ export function polish(
 function descend(
   q: usize,
   scale: usize,
-  block: i32,
+  groupSize: i32,
   lo: f32,
   hi: f32,
   h: usize,
@@ -100,7 +100,7 @@ function descend(
 ): bool {
   let moved = false;
   for (let i = 0; i < d; i++) {
-    const s = f(scale, i / block), curvature = f(h, i * d + i), slope = f(gradient, i);
+    const s = f(scale, i / groupSize), curvature = f(h, i * d + i), slope = f(gradient, i);
     const old = f(q, i);
     const next = level(old - slope / (curvature * s), lo, hi);
     if (next == old) continue;

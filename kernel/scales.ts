@@ -1,7 +1,7 @@
 // Scales: those of least weighted error before rounding, and of least loss for levels that are
 // fixed.
 
-import { blocksOf } from "./blocks";
+import { scalesPerRow } from "./scale_groups";
 import { product } from "./gemm";
 import { level } from "./levels";
 import { f, madd, put } from "./memory";
@@ -12,9 +12,9 @@ const COARSE: i32 = 4;
 
 /**
  * Grids of least Σ importance_j (s q_j − w_j)²: for each row the first level lo[row], one of the
- * `windows` in `lows`, and for each of its blocks the scale, one of `candidates` shrunk ones. A
+ * `windows` in `lows`, and for each of its groups the scale, one of `candidates` shrunk ones. A
  * factor of 1 stands for the smallest scale that clips nothing. Ties go to the first window; a
- * block of zeros gets the scale 1.
+ * group of zeros gets the scale 1.
  */
 export function gridSearch(
   target: usize,
@@ -22,7 +22,7 @@ export function gridSearch(
   rows: i32,
   groups: i32,
   d: i32,
-  block: i32,
+  groupSize: i32,
   lows: usize,
   windows: i32,
   span: f32,
@@ -31,30 +31,30 @@ export function gridSearch(
   scale: usize,
   lo: usize,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   for (let row = 0; row < groups * rows; row++) {
     const w = target + ((row * d) << 2), h = importance + (((row / rows) * d) << 2);
-    const steps = scale + ((row * blocks) << 2);
+    const steps = scale + ((row * perRow) << 2);
     let best = f(lows, 0), least: f64 = Infinity;
     for (let i = 0; windows > 1 && i < windows; i++) {
       const low = f(lows, i), few = candidates / COARSE;
-      const error = bestScales(w, h, d, block, low, low + span, few, shrinkFrom, steps);
+      const error = bestScales(w, h, d, groupSize, low, low + span, few, shrinkFrom, steps);
       if (error < least) {
         least = error;
         best = low;
       }
     }
     put(lo, row, best);
-    bestScales(w, h, d, block, best, best + span, candidates, shrinkFrom, steps);
+    bestScales(w, h, d, groupSize, best, best + span, candidates, shrinkFrom, steps);
   }
 }
 
-/** Writes the best scale of each block of a row; returns the sum of their errors. */
+/** Writes the best scale of each group of a row; returns the sum of their errors. */
 function bestScales(
   w: usize,
   h: usize,
   d: i32,
-  block: i32,
+  groupSize: i32,
   lo: f32,
   hi: f32,
   candidates: i32,
@@ -62,8 +62,8 @@ function bestScales(
   scale: usize,
 ): f64 {
   let total: f64 = 0;
-  for (let from = 0, b = 0; from < d; from += block, b++) {
-    const count = min(block, d - from), weights = w + (from << 2), importance = h + (from << 2);
+  for (let from = 0, b = 0; from < d; from += groupSize, b++) {
+    const count = min(groupSize, d - from), weights = w + (from << 2), importance = h + (from << 2);
     let full: f32 = 0;
     for (let j = 0; j < count; j++) {
       const value = f(weights, j);

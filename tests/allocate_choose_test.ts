@@ -178,7 +178,7 @@ Deno.test("coding length in output space: with H = I that of the weights, as the
     const gram = new Float32Array(groups * depth * depth);
     for (let i = 0; i < groups * depth; i++) gram[i * depth + i % depth] = 1;
     const shape = { groups, rows, depth };
-    const problem = { ...shape, weight, gramBlock: depth, damping: 1e-9 };
+    const problem = { ...shape, weight, gramTile: depth, damping: 1e-9 };
     const plain = spectrumOf(kernel, problem), shaped = spectrumOf(kernel, { ...problem, gram });
     for (const squared of [1e-4, 0.01, 1]) {
       const length = jointLength({ ...shape, eigenvalues: plain }, squared);
@@ -201,12 +201,12 @@ Deno.test("coding length weighs inputs by a diagonal H, whole or in blocks; the 
   [1, 4, 9, 16].forEach((value, j) => gram[j * 5] = value);
   const problem = { groups: 1, rows: 2, depth: 4, weight, damping: 1e-9 };
   const sorted = (values: Float64Array) => [...values].sort((a, b) => a - b);
-  const whole = spectrumOf(kernel, { ...problem, gram, gramBlock: 4 });
+  const whole = spectrumOf(kernel, { ...problem, gram, gramTile: 4 });
   // Row 0 reads input 0 (9 · 1), row 1 input 1 (16 · 4).
   sorted(whole).forEach((value, i) => assertAlmostEquals(value, [9, 64][i], 1e-4));
   const blocks = new Float32Array([1, 0, 0, 4, 9, 0, 0, 16]);
-  const apart = spectrumOf(kernel, { ...problem, gram: blocks, gramBlock: 2 });
+  const apart = spectrumOf(kernel, { ...problem, gram: blocks, gramTile: 2 });
   sorted(apart).forEach((value, i) => assertAlmostEquals(value, [9, 64][i], 1e-4));
-  const eigenvalues = spectrumOf(kernel, { ...problem, gramBlock: 4 });
+  const eigenvalues = spectrumOf(kernel, { ...problem, gramTile: 4 });
   assertAlmostEquals(nuclearNorm({ groups: 1, rows: 2, depth: 4, eigenvalues }), 7, 1e-6);
 });

@@ -38,7 +38,7 @@ interface Case {
 }
 
 /** What became of the blocks of a model whose layers all have 2 bits. */
-async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
+async function scalesPerRow(test: Case): Promise<readonly BlockReport[]> {
   const { inputs, tokens, nodes, initializers, outputs = ["y"], opset = 17 } = test;
   const model = build({
     opset,
@@ -78,7 +78,7 @@ async function blocksOf(test: Case): Promise<readonly BlockReport[]> {
 
 /** Asserts that every block was learned; whether that gained anything depends on the noise. */
 async function assertLearned(test: Case): Promise<void> {
-  const blocks = await blocksOf(test);
+  const blocks = await scalesPerRow(test);
   assert(
     blocks.every(({ iterations, error }) => iterations === 12 && error),
     JSON.stringify(blocks),
@@ -188,7 +188,7 @@ Deno.test("samples along another axis than the first: said, and left as it was r
     node("MatMul", [`h${i - 1}`, `w${i}`], [`a${i}`]),
     node("Relu", [`a${i}`], [`h${i}`]),
   ]);
-  const blocks = await blocksOf({
+  const blocks = await scalesPerRow({
     inputs: { x: [5, 8] },
     nodes: [
       node("MatMul", ["x", "w0"], ["a0"]),
@@ -207,7 +207,7 @@ Deno.test("samples along another axis than the first: said, and left as it was r
 });
 
 Deno.test("layers that are zero, and inputs that never change", async () => {
-  const blocks = await blocksOf({
+  const blocks = await scalesPerRow({
     inputs: { x: [8] },
     nodes: [
       node("Gemm", ["x", "w1", "b1"], ["a"]),

@@ -14,8 +14,8 @@ const rows = 6, depth = 24, bits = 3;
 const layer = {
   bits,
   windows: levelWindows(bits, false),
-  blocksPerRow: 1,
-  blockSize: depth,
+  groupsPerRow: 1,
+  groupSize: depth,
   target: { op: "Gemm", axis: 1, shape: [depth, rows], groups: 1, rows, depth },
 } as unknown as LayerPlan;
 const home = random(rows * depth, 3), { h } = spd(1, depth, 5);

@@ -23,7 +23,7 @@ const FILES: readonly FormatName[] = ["qdq", "packed", "matmulnbits"];
 const GRANULARITIES: readonly Granularity[] = [
   { kind: "tensor" },
   { kind: "channel" },
-  { kind: "block", size: 16 },
+  { kind: "group", size: 16 },
 ];
 
 async function run(
@@ -209,6 +209,6 @@ Deno.test("MatMulNBits is written where it is asked for, and nowhere else", () =
     }
   }
   assertEquals(operators({ bits: 3, edgeBits: 3, format: "matmulnbits" }), []);
-  const blocks = { kind: "block", size: 24 } as const;
+  const blocks = { kind: "group", size: 24 } as const;
   assertEquals(operators({ granularity: blocks, format: "matmulnbits" }), []);
 });

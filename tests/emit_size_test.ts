@@ -72,7 +72,7 @@ for (const format of ["qdq", "packed", "matmulnbits"] as const) {
   Deno.test(`a plan tells the bytes of all constants: ${format}`, () => {
     for (const bits of [2, 3, 4, 5, 6, 7, 8]) {
       for (const activationBits of ["none", 8] as const) {
-        for (const granularity of [{ kind: "channel" }, { kind: "block", size: 16 }] as const) {
+        for (const granularity of [{ kind: "channel" }, { kind: "group", size: 16 }] as const) {
           const made = makePlan(everyLayer(), {
             bits,
             edgeBits: bits,

@@ -58,11 +58,11 @@ function problem(
     depth,
     windows: levelWindows(8, true),
     grid: { kind: "uniform" },
-    blockSize: depth,
+    groupSize: depth,
     oneScale: false,
     weight,
     gram: gram(3),
-    gramBlock: depth,
+    gramTile: depth,
     cuts: WIDTHS.slice(1).map((bits) => ({
       bits,
       gram: gram(3).map((h, i) => h * (i % 2 ? 1 : 1.05)),
@@ -78,7 +78,7 @@ function problem(
 
 Deno.test("solveNested: every width is near what rounding for it alone gives, far from a naive cut", () => {
   using kernel = Kernel.create();
-  for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
+  for (const more of [{}, { oneScale: true }, { groupSize: 12 }]) {
     const nested = problem(1, 12, 48, more), { cuts = [], ...plain } = nested;
     const found = finish(solveNested(kernel, nested)), wide = finish(solveLayer(kernel, plain));
     assert(found.error.final < 1e-3 * found.power, `${found.error.final} of ${found.power}`);
@@ -106,15 +106,15 @@ Deno.test("solveNested: every width is near what rounding for it alone gives, fa
 
 /** Σ (ŵ − w) H (ŵ − w)ᵀ. */
 function lossOf(
-  { rows, depth, weight, gram, blockSize }: Problem,
+  { rows, depth, weight, gram, groupSize }: Problem,
   levels: Int8Array,
   scales: Float32Array,
 ) {
-  const blocks = Math.ceil(depth / blockSize);
+  const blocks = Math.ceil(depth / groupSize);
   let sum = 0;
   for (let row = 0; row < rows; row++) {
     const error = Float64Array.from({ length: depth }, (_, i) => {
-      const s = scales[scales.length === 1 ? 0 : row * blocks + Math.floor(i / blockSize)];
+      const s = scales[scales.length === 1 ? 0 : row * blocks + Math.floor(i / groupSize)];
       return s * levels[row * depth + i] - weight[row * depth + i];
     });
     for (let i = 0; i < depth; i++) {
@@ -215,7 +215,7 @@ for (
   const options of [
     { activationBits: "none" },
     { activationBits: 8 },
-    { activationBits: "none", granularity: { kind: "block", size: 8 } },
+    { activationBits: "none", granularity: { kind: "group", size: 8 } },
     { activationBits: 8, granularity: { kind: "tensor" } },
     { activationBits: "none", nested: [4, 3] },
     { activationBits: "none", format: "packed" },
@@ -224,7 +224,7 @@ for (
       activationBits: "none",
       format: "packed",
       nested: [6, 3],
-      granularity: { kind: "block", size: 8 },
+      granularity: { kind: "group", size: 8 },
     },
   ] satisfies PlanOptions[]
 ) {

@@ -12,7 +12,7 @@ import { Kernel } from "../src/kernel/kernel.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
 import { levelWindows } from "../src/weights/levels.ts";
-import { solveBlocked } from "../src/round/blocked.ts";
+import { solveTiled } from "../src/round/tiled.ts";
 import {
   codebookGrids,
   codebookProblem,
@@ -93,21 +93,26 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
     made = codebookProblem(codebook, false),
     { lows } = made.windows;
   for (
-    const [groups, rows, d, block] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]]
+    const [groups, rows, d, groupSize] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [
+      2,
+      2,
+      17,
+      8,
+    ]]
   ) {
-    const blocks = Math.ceil(d / block), all = groups * rows;
+    const perRow = Math.ceil(d / groupSize), all = groups * rows;
     // Some rows lean to one side.
     const h = random(groups * d, 2).map(Math.abs);
     const w = heavy(all * d, 1).map((x, i) => x + Math.floor(i / d) % 3);
     w.fill(0, 0, Math.min(d, w.length));
-    const scale = kernel.f32(all * blocks), lo = kernel.f32(all);
+    const scale = kernel.f32(all * perRow), lo = kernel.f32(all);
     const args = {
       target: kernel.f32(w),
       importance: kernel.f32(h),
       groups,
       rows,
       d,
-      block,
+      groupSize,
       scale,
       lo,
     };
@@ -115,9 +120,9 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
     let sum = 0;
     for (let row = 0; row < all; row++) {
       assert(lows.includes(lo.view[row]));
-      if (row === 0) assert(scale.view.subarray(0, blocks).every((s) => s === 1));
-      for (let b = 0; b < blocks; b++) {
-        const from = b * block, to = Math.min(d, from + block);
+      if (row === 0) assert(scale.view.subarray(0, perRow).every((s) => s === 1));
+      for (let b = 0; b < perRow; b++) {
+        const from = b * groupSize, to = Math.min(d, from + groupSize);
         const error = (low: number, s: number) => {
           const nearest = nearestLevel(codebook, low);
           let error = 0;
@@ -127,9 +132,9 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
           }
           return error;
         };
-        const found = error(lo.view[row], scale.view[row * blocks + b]);
+        const found = error(lo.view[row], scale.view[row * perRow + b]);
         sum += found;
-        for (const low of blocks > 1 ? [lo.view[row]] : lows) {
+        for (const low of perRow > 1 ? [lo.view[row]] : lows) {
           const part = w.subarray(row * d + from, row * d + to);
           const high = low + made.windows.span;
           const full = Math.max(...part.map((x) => x < 0 ? x / low : x / high));
@@ -161,11 +166,11 @@ function problem(
     depth,
     windows: levelWindows(3, false),
     grid: { kind: "uniform" },
-    blockSize: depth,
+    groupSize: depth,
     oneScale: false,
     weight: heavy(groups * rows * depth, 5),
     gram: spd(groups, depth, 3).h,
-    gramBlock: depth,
+    gramTile: depth,
     damping: 0.01,
     method: { kind: "attention", candidates: 4 },
     refit: true,
@@ -178,7 +183,7 @@ function problem(
 Deno.test("solveLayer: levels of the codebook, much better than nearest, and than even ones", () => {
   using kernel = Kernel.create();
   const codebooks = codebooksOf(3);
-  for (const more of [{}, { oneScale: true }, { blockSize: 12 }]) {
+  for (const more of [{}, { oneScale: true }, { groupSize: 12 }]) {
     const plain = problem(1, 12, 48, more);
     const [even, ...errors] = codebookErrors(kernel, plain, codebooks).map(totalOf),
       least = Math.min(...errors);
@@ -208,7 +213,7 @@ Deno.test("solveLayer: with the codebook of all integers about as good as withou
   assert(Math.abs(own / other - 1) < 0.02, `${own}, ${other}`);
 });
 
-Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H keep to the levels", () => {
+Deno.test("solveLayer: shares of rows give the bytes of the whole; tiles of H keep to the levels", () => {
   using kernel = Kernel.create();
   const [codebook] = codebooksOf(3), whole = problem(1, 20, 16, codebookProblem(codebook, false));
   const found = finish(solveLayer(kernel, whole));
@@ -219,7 +224,7 @@ Deno.test("solveLayer: shares of rows give the bytes of the whole; blocks of H k
     assertEquals(part.scales, found.scales.slice(from, to));
     assertEquals(part.lows, found.lows.slice(from, to));
   }
-  const blocked = finish(solveBlocked(kernel, { ...whole, gram: spd(2, 8, 4).h, gramBlock: 8 }));
+  const blocked = finish(solveTiled(kernel, { ...whole, gram: spd(2, 8, 4).h, gramTile: 8 }));
   const of = blocked.levels.map((level, i) => level - blocked.lows[i >> 4] + codebook[0]);
   assert(of.every((level) => codebook.includes(level)));
   assert(blocked.error.final < blocked.error.nearest);
@@ -269,7 +274,7 @@ Deno.test("a piecewise file computes what was simulated, with less error than a 
     const options of [
       { activationBits: "none" },
       { activationBits: 8, granularity: { kind: "tensor" } },
-      { activationBits: "none", granularity: { kind: "block", size: 18 } },
+      { activationBits: "none", granularity: { kind: "group", size: 18 } },
       { activationBits: "none", format: "packed" },
       { activationBits: 8, format: "packed" },
     ] as const

@@ -43,15 +43,17 @@ Deno.test("ternaryScale: no weights, zeros, one weight", () => {
   assertEquals(ternaryScale(Float32Array.of(9, 1), Float32Array.of(0, 1)), 1);
 });
 
-Deno.test("ternaryScales: rows, groups and blocks, each by its own weights", () => {
+Deno.test("ternaryScales: rows, groups and perRow, each by its own weights", () => {
   using kernel = Kernel.create();
-  const groups = 2, rows = 3, d = 17, block = 8, blocks = 3;
+  const groups = 2, rows = 3, d = 17, groupSize = 8, perRow = 3;
   const w = random(groups * rows * d, 1), h = random(groups * d, 2).map(Math.abs);
-  const scale = kernel.f32(groups * rows * blocks);
-  const sizes = { groups, rows, d, block };
+  const scale = kernel.f32(groups * rows * perRow);
+  const sizes = { groups, rows, d, groupSize };
   ternaryScales({ ...sizes, target: kernel.f32(w), importance: kernel.f32(h), scale });
   scale.view.forEach((found, i) => {
-    const row = Math.floor(i / blocks), from = i % blocks * block, to = Math.min(d, from + block);
+    const row = Math.floor(i / perRow),
+      from = i % perRow * groupSize,
+      to = Math.min(d, from + groupSize);
     const part = (all: Float32Array, r: number) => all.subarray(r * d + from, r * d + to);
     const expected = ternaryScale(part(w, row), part(h, Math.floor(row / rows)));
     assertAlmostEquals(found, expected, 1e-6);
@@ -99,10 +101,10 @@ for (
   const options of [
     {},
     { granularity: { kind: "tensor" }, activationBits: 8 },
-    { granularity: { kind: "block", size: 18 } },
+    { granularity: { kind: "group", size: 18 } },
     { format: "packed" },
     { format: "packed", activationBits: 8 },
-    { format: "packed", granularity: { kind: "block", size: 18 } },
+    { format: "packed", granularity: { kind: "group", size: 18 } },
   ] satisfies PlanOptions[]
 ) {
   const what = JSON.stringify(options);

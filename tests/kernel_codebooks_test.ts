@@ -13,27 +13,27 @@ const VALUES = [
 
 /** A problem of random weights: targets, scales and metrics of each width differ. */
 function problem(
-  { groups = 1, rows = 1, d, block = d, widths = 3, seed = 1 }: {
+  { groups = 1, rows = 1, d, groupSize = d, widths = 3, seed = 1 }: {
     groups?: number;
     rows?: number;
     d: number;
-    block?: number;
+    groupSize?: number;
     widths?: number;
     seed?: number;
   },
 ) {
-  const all = groups * rows, blocks = Math.ceil(d / block);
+  const all = groups * rows, perRow = Math.ceil(d / groupSize);
   const { h, u } = spd(widths * groups, d, seed + 7);
-  const base = random(all * d, seed), steps = random(all * blocks, seed + 1);
+  const base = random(all * d, seed), steps = random(all * perRow, seed + 1);
   const target = new Float32Array(widths * all * d),
-    scale = new Float32Array(widths * all * blocks);
+    scale = new Float32Array(widths * all * perRow);
   const other = random(target.length, seed + 2);
   for (let b = 0; b < widths; b++) {
     for (let i = 0; i < all * d; i++) {
       target[b * all * d + i] = base[i] + 0.1 * other[b * all * d + i];
     }
-    for (let i = 0; i < all * blocks; i++) {
-      scale[b * all * blocks + i] = 2 ** b * (0.25 + 0.05 * Math.abs(steps[i]));
+    for (let i = 0; i < all * perRow; i++) {
+      scale[b * all * perRow + i] = 2 ** b * (0.25 + 0.05 * Math.abs(steps[i]));
     }
   }
   return {
@@ -44,7 +44,7 @@ function problem(
     values: Float32Array.from(VALUES.slice(0, widths).flat()),
     target,
     scale,
-    block,
+    groupSize,
     price: random(widths * all, seed + 3).map((value) => 0.2 + Math.abs(value)),
     // Small enough to leave most weights within the levels.
     offset: random(all, seed + 5).map((value) => value > 0.5 ? 1 : value < -0.5 ? -1 : 0),
@@ -63,23 +63,24 @@ function problem(
 const SHAPES = [
   { rows: 0, d: 4 },
   { rows: 3, d: 1 },
-  { rows: 5, d: 15, block: 4 },
+  { rows: 5, d: 15, groupSize: 4 },
   { rows: 2, d: 16, widths: 1 },
-  { rows: 3, d: 17, block: 16, widths: 2 },
+  { rows: 3, d: 17, groupSize: 16, widths: 2 },
   { groups: 7, rows: 1, d: 9 },
   { groups: 2, rows: 20, d: 33 },
-  { rows: 3, d: 70, block: 32 },
+  { rows: 3, d: 70, groupSize: 32 },
 ];
 
 /** Σ price · (ŵ − w) H (ŵ − w)ᵀ of each row. */
 function objective(args: ReturnType<typeof problem>): number[] {
-  const { groups, rows, d, widths, values, offset, target, scale, block, price, code, h } = args;
-  const all = groups * rows, blocks = Math.ceil(d / block), codes = values.length / widths;
+  const { groups, rows, d, widths, values, offset, target, scale, groupSize, price, code, h } =
+    args;
+  const all = groups * rows, perRow = Math.ceil(d / groupSize), codes = values.length / widths;
   return Array.from({ length: all }, (_, row) => {
     let sum = 0;
     for (let b = 0; b < widths; b++) {
       const error = Float64Array.from({ length: d }, (_, i) => {
-        const s = scale[(b * all + row) * blocks + Math.floor(i / block)];
+        const s = scale[(b * all + row) * perRow + Math.floor(i / groupSize)];
         return s * (values[b * codes + code[row * d + i]] + offset[row]) -
           target[(b * all + row) * d + i];
       });
@@ -149,9 +150,9 @@ Deno.test("codesPolish: agrees with the twin, and never raises the objective", (
   for (const shape of SHAPES) {
     const start = problem(shape);
     // The nearest codes of the first width.
-    const { scale, target, d, block } = start, blocks = Math.ceil(d / block);
+    const { scale, target, d, groupSize } = start, perRow = Math.ceil(d / groupSize);
     start.code.forEach((_, at) => {
-      const s = scale[Math.floor(at / d) * blocks + Math.floor(at % d / block)];
+      const s = scale[Math.floor(at / d) * perRow + Math.floor(at % d / groupSize)];
       start.code[at] = level(target[at] / s, -8, 7) + 8;
     });
     const { kernel, twin } = both("codesPolish", reference.codesPolish, start);
@@ -164,7 +165,7 @@ Deno.test("codesPolish: agrees with the twin, and never raises the objective", (
 });
 
 Deno.test("codes: agree with the twins past a tile of rows and a product's panels", () => {
-  for (const shape of [{ rows: 3, d: 300, block: 100 }, { rows: 140, d: 12 }]) {
+  for (const shape of [{ rows: 3, d: 300, groupSize: 100 }, { rows: 140, d: 12 }]) {
     const args = problem({ ...shape, widths: 2 });
     const rounded = both("codesSequential", reference.codesSequential, args);
     assertEquals(rounded.kernel.code, rounded.twin.code);

@@ -14,23 +14,26 @@ import {
 } from "./helpers/kernel_twins.ts";
 
 const SIZES = [
-  { rows: 0, d: 5, block: 5 },
-  { rows: 1, d: 1, block: 1 },
-  { rows: 1, d: 15, block: 15 },
-  { rows: 3, d: 16, block: 7 },
-  { rows: 2, d: 17, block: 4 },
-  { rows: 5, d: 33, block: 33 },
+  { rows: 0, d: 5, groupSize: 5 },
+  { rows: 1, d: 1, groupSize: 1 },
+  { rows: 1, d: 15, groupSize: 15 },
+  { rows: 3, d: 16, groupSize: 7 },
+  { rows: 2, d: 17, groupSize: 4 },
+  { rows: 5, d: 33, groupSize: 33 },
 ];
 /** Ties, signed zeros, denormals, what is not finite, what lies far outside. */
 const ODD = [0.5, -0.5, 1.5, 2.5, -2.5, 0, -0, 1e-42, NaN, Infinity, -Infinity, 1e30, -1e30];
 
-function problem({ rows, d, block }: { rows: number; d: number; block: number }, odd = true) {
+function problem(
+  { rows, d, groupSize }: { rows: number; d: number; groupSize: number },
+  odd = true,
+) {
   const x = random(rows * d, 3).map((value) => 2 * value);
   if (odd) ODD.forEach((value, i) => i < x.length && (x[i] = value));
-  const blocks = rows * Math.ceil(d / block);
-  const scale = random(blocks, 5).map((value) => 0.3 + Math.abs(value) / 2);
-  if (blocks > 0) scale[0] = 1;
-  return { x, scale, rows, d, block, lo: -4, hi: 3 };
+  const perRow = rows * Math.ceil(d / groupSize);
+  const scale = random(perRow, 5).map((value) => 0.3 + Math.abs(value) / 2);
+  if (perRow > 0) scale[0] = 1;
+  return { x, scale, rows, d, groupSize, lo: -4, hi: 3 };
 }
 
 const same = (a: Float32Array, b: Float32Array, what: string) =>
@@ -61,9 +64,9 @@ Deno.test("minmax: as the twin; what is not finite is counted, wherever it lies"
 
 Deno.test("attentionForward, attentionStep: as the twins, for either rule", () => {
   for (const size of SIZES) {
-    const { x: w, scale, rows, d, block } = problem(size, false), what = JSON.stringify(size);
+    const { x: w, scale, rows, d, groupSize } = problem(size, false), what = JSON.stringify(size);
     const alpha = random(w.length, 8).map((value) => value / 3);
-    const grid = { w, scale, rows, d, block, ...variedWindows(rows), alpha };
+    const grid = { w, scale, rows, d, groupSize, ...variedWindows(rows), alpha };
     const forward = both("attentionForward", reference.attentionForward, {
       ...grid,
       out: w.slice(),
@@ -91,7 +94,7 @@ Deno.test("attentionStep: the erf rule is good to 1e-6 at any α, and NaN stays 
   const alpha = Float32Array.from({ length: n }, (_, i) => (i - n / 2) / 500);
   alpha.set([0, -0, 1e-42, 1e30, -1e30, Infinity, -Infinity, NaN]);
   const zeros = new Float32Array(n), one = Float32Array.of(1);
-  const grid = { w: zeros, scale: one, rows: 1, d: n, block: n, ...windows(1, -1e30, 1e30) };
+  const grid = { w: zeros, scale: one, rows: 1, d: n, groupSize: n, ...windows(1, -1e30, 1e30) };
   const state = { m: zeros, v: zeros, rate: 1, step: 0, slopes: one, tau };
   for (const sign of [1, -1]) {
     const gradient = zeros.map(() => sign);
@@ -108,7 +111,7 @@ Deno.test("attentionStep: the erf rule is good to 1e-6 at any α, and NaN stays 
 Deno.test("attentionForward: ties, zeros, denormals and what is not finite, as the twin", () => {
   const ends = [7.5, -8.5, 7.4999995, -8.500001];
   const w = Float32Array.from([...ODD, ...ends]), n = w.length;
-  const args = { w, scale: Float32Array.of(1), rows: 1, d: n, block: n, ...windows(1, -8, 7) };
+  const args = { w, scale: Float32Array.of(1), rows: 1, d: n, groupSize: n, ...windows(1, -8, 7) };
   for (const alpha of [new Float32Array(n), new Float32Array(n).fill(0.5)]) {
     const { kernel, twin } = both("attentionForward", reference.attentionForward, {
       ...args,
@@ -120,9 +123,9 @@ Deno.test("attentionForward: ties, zeros, denormals and what is not finite, as t
 });
 
 Deno.test("attentionStep, adaroundStep: without a gradient nothing moves but by the regulariser", () => {
-  const n = 21, zeros = () => new Float32Array(n), rows = 3, d = 7, block = 3;
+  const n = 21, zeros = () => new Float32Array(n), rows = 3, d = 7, groupSize = 3;
   const scale = new Float32Array(9).fill(1);
-  const grid = { w: zeros(), scale, rows, d, block, ...windows(rows, -2, 1) };
+  const grid = { w: zeros(), scale, rows, d, groupSize, ...windows(rows, -2, 1) };
   const state = () => ({ m: zeros(), v: zeros(), gradient: zeros(), rate: 1, step: 0 });
   const slopes = new Float32Array(9), alpha = random(n, 1);
   const attention = { ...grid, ...state(), alpha, tau: 0.5, slopes };
@@ -140,10 +143,10 @@ Deno.test("attentionStep, adaroundStep: without a gradient nothing moves but by 
 
 Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
   for (const size of SIZES) {
-    const { x: w, scale, rows, d, block } = problem(size, false);
+    const { x: w, scale, rows, d, groupSize } = problem(size, false);
     const soft = random(w.length, 8).map((value) => 2 * value), what = JSON.stringify(size);
     [0, -0, 30, -30, 200, -200].forEach((value, i) => i < soft.length && (soft[i] = value));
-    const grid = { w, scale, rows, d, block, ...variedWindows(rows), soft };
+    const grid = { w, scale, rows, d, groupSize, ...variedWindows(rows), soft };
     for (const hard of [false, true]) {
       const args = { ...grid, hard, out: w.slice() };
       const { kernel, twin } = both("adaroundForward", reference.adaroundForward, args);
@@ -165,7 +168,7 @@ Deno.test("adaroundForward, adaroundStep: as the twins, soft and hard", () => {
 Deno.test("attentionStep: beyond the grid only the way back counts; the erf rule lets weights home", () => {
   const step = (alpha: number, gradient: number, w: number, tau: number) => {
     const one = (value: number) => Float32Array.of(value);
-    const grid = { scale: one(1), block: 1, ...windows(1, -2, 1), rows: 1, d: 1, w: one(w) };
+    const grid = { scale: one(1), groupSize: 1, ...windows(1, -2, 1), rows: 1, d: 1, w: one(w) };
     const state = { m: one(0), v: one(0), rate: 1, step: 0, slopes: one(0) };
     const args = { ...grid, ...state, alpha: one(alpha), gradient: one(gradient), tau };
     return onKernel("attentionStep", args).args.gradient[0];

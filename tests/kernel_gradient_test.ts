@@ -5,12 +5,14 @@ import { adaroundLoop, attentionLoop } from "./twins/gradient.ts";
 import { assertClose, both, onKernel, random, spd, variedWindows } from "./helpers/kernel_twins.ts";
 
 /** Nearest levels of random weights, and what a gradient loop needs to better them. */
-function start({ groups, rows, d, block }: Record<"groups" | "rows" | "d" | "block", number>) {
-  const all = groups * rows, blocks = Math.ceil(d / block), { h } = spd(groups, d, 8);
+function start(
+  { groups, rows, d, groupSize }: Record<"groups" | "rows" | "d" | "groupSize", number>,
+) {
+  const all = groups * rows, perRow = Math.ceil(d / groupSize), { h } = spd(groups, d, 8);
   const problem = {
     target: random(all * d, 1),
-    scale: random(all * blocks, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
-    block,
+    scale: random(all * perRow, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
+    groupSize,
     ...variedWindows(all),
     h,
     rows,
@@ -26,9 +28,9 @@ function start({ groups, rows, d, block }: Record<"groups" | "rows" | "d" | "blo
 }
 
 const SHAPES = [
-  { groups: 1, rows: 3, d: 17, block: 17 },
-  { groups: 5, rows: 1, d: 9, block: 9 },
-  { groups: 2, rows: 4, d: 24, block: 10 },
+  { groups: 1, rows: 3, d: 17, groupSize: 17 },
+  { groups: 5, rows: 1, d: 9, groupSize: 9 },
+  { groups: 2, rows: 4, d: 24, groupSize: 10 },
 ];
 
 const ATTENTION = { learningRate: 0.05, tau: 0.5, seed: 4, stream: 9 };

@@ -23,7 +23,7 @@ Deno.test("gemm: every combination of small sizes", () => {
   }
 });
 
-Deno.test("gemm: past the blocks of every dimension", () => {
+Deno.test("gemm: past the perRow of every dimension", () => {
   for (const [m, n, k] of [[129, 7, 3], [5, 515, 9], [4, 8, 259], [131, 513, 257]]) {
     const args = { a: random(m * k, 1), b: random(k * n, 2), c: new Float32Array(m * n), m, n, k };
     const { kernel, twin } = both("gemm", reference.gemm, { ...args, accumulate: false });

@@ -15,7 +15,13 @@ const same = (a: Float32Array, b: Float32Array, what: string) =>
 Deno.test("stochastic: odd values as the twin", () => {
   const d = ODD.length, one = { rows: 1, d, seed: 3, stream: 4 };
   const x = Float32Array.from(ODD);
-  const grid = { target: x, scale: Float32Array.of(1), block: d, ...windows(1, -4, 3), groups: 1 };
+  const grid = {
+    target: x,
+    scale: Float32Array.of(1),
+    groupSize: d,
+    ...windows(1, -4, 3),
+    groups: 1,
+  };
   const drawn = both("stochastic", reference.stochastic, { ...one, ...grid, q: x.slice() });
   same(drawn.kernel.q, drawn.twin.q, "stochastic");
   // Infinities lie at the ends, NaN stays visible, zeros and denormals are at home.
@@ -69,7 +75,7 @@ Deno.test("gridSearch: rows that are zero, denormal or not finite; importance th
   target[2 * d + 3] = NaN;
   target[3 * d + 3] = Infinity;
   const args = {
-    ...{ target, scale: new Float32Array(rows), lo: new Float32Array(rows), block: d, d, rows },
+    ...{ target, scale: new Float32Array(rows), lo: new Float32Array(rows), groupSize: d, d, rows },
     ...{ groups: 1, span, candidates: 40, shrinkFrom: 0.3, importance: random(d, 2).map(Math.abs) },
     lows: Float32Array.of(-4, -3, -5),
   };
@@ -91,7 +97,11 @@ Deno.test("refit: a singular H, and an H of zeros, leave scales positive", () =>
   const q = target.map((value) => Math.max(-4, Math.min(3, Math.round(value / 0.4))));
   for (const value of [1, 0]) {
     const args = { target, q, scale, h: new Float32Array(d * d).fill(value), rows, groups: 1, d };
-    const { kernel, twin } = both("refit", reference.refit, { ...args, block: d, oneScale: false });
+    const { kernel, twin } = both("refit", reference.refit, {
+      ...args,
+      groupSize: d,
+      oneScale: false,
+    });
     assertClose(kernel.scale, twin.scale, 1e-4);
     kernel.scale.forEach((s) => assert(s > 0 && Number.isFinite(s), `${s}`));
     if (value === 0) assertEquals(kernel.scale, scale);
@@ -126,7 +136,7 @@ Deno.test("sequential: one candidate is Babai's nearest plane as textbooks write
       rest = rest.map((x, i) => x - expected[j] * basis[j][i]);
     }
     const { q } = onKernel("sequential", {
-      ...{ target, scale: Float32Array.of(s), block: d, ...windows(1, -100, 100), u },
+      ...{ target, scale: Float32Array.of(s), groupSize: d, ...windows(1, -100, 100), u },
       ...{ spread: new Float32Array(d), taus: Float32Array.of(0), seed: 1, stream: 0 },
       ...{ rows: 1, groups: 1, d, q: new Float32Array(d), loss: new Float32Array(1) },
     }).args;
@@ -137,7 +147,7 @@ Deno.test("sequential: one candidate is Babai's nearest plane as textbooks write
 Deno.test("polish: a row with NaN leaves the others alone", () => {
   const d = 12, rows = 4, { h } = spd(1, d, 3), target = random(rows * d, 1);
   const problem = {
-    ...{ target, scale: new Float32Array(rows).fill(0.4), block: d, ...windows(rows, -4, 3) },
+    ...{ target, scale: new Float32Array(rows).fill(0.4), groupSize: d, ...windows(rows, -4, 3) },
     ...{ rows, groups: 1, d, q: new Float32Array(rows * d), loss: new Float32Array(rows), h },
   };
   const run = (target: Float32Array) => {

@@ -26,7 +26,7 @@ Deno.test("relaxed module: sums as good as the strict ones, draws and decisions 
     const a = kernel.f32(values), c = kernel.f32(n * n), q = kernel.f32(n), drawn = kernel.f32(n);
     kernel.cross({ y: a, x: a, r: c, groups: 1, o: n, d: n, p: n });
     const [scale, lo] = [0.1, -8].map((value) => kernel.f32(Float32Array.of(value)));
-    const row = { target: a, scale, block: n, lo, span: 15, rows: 1, groups: 1, d: n };
+    const row = { target: a, scale, groupSize: n, lo, span: 15, rows: 1, groups: 1, d: n };
     kernel.nearest({ ...row, q });
     kernel.stochastic({ ...row, q: drawn, seed: 1, stream: 2 });
     return { c: c.view.slice(), drawn: drawn.view.slice(), q: q.view.slice() };

@@ -16,22 +16,22 @@ import {
  * few.
  */
 function problem(
-  { groups = 1, rows = 1, d = 1, block = d, lo, hi = 3, seed = 1 }: {
+  { groups = 1, rows = 1, d = 1, groupSize = d, lo, hi = 3, seed = 1 }: {
     groups?: number;
     rows?: number;
     d?: number;
-    block?: number;
+    groupSize?: number;
     lo?: number;
     hi?: number;
     seed?: number;
   },
 ) {
-  const all = groups * rows, blocks = Math.ceil(d / block);
-  const scale = random(all * blocks, seed + 1).map((value) => 0.35 + 0.1 * Math.abs(value));
+  const all = groups * rows, perRow = Math.ceil(d / groupSize);
+  const scale = random(all * perRow, seed + 1).map((value) => 0.35 + 0.1 * Math.abs(value));
   return {
     target: random(all * d, seed),
     scale,
-    block,
+    groupSize,
     ...(lo === undefined ? variedWindows(all) : windows(all, lo, hi)),
     rows,
     groups,
@@ -44,12 +44,12 @@ function problem(
 const SHAPES = [
   { rows: 0, d: 4 },
   { rows: 3, d: 1 },
-  { rows: 5, d: 15, block: 4 },
+  { rows: 5, d: 15, groupSize: 4 },
   { rows: 2, d: 16 },
-  { rows: 3, d: 17, block: 16 },
+  { rows: 3, d: 17, groupSize: 16 },
   { groups: 7, rows: 1, d: 9 },
   { groups: 2, rows: 3, d: 33 },
-  { rows: 9, d: 70, block: 32 },
+  { rows: 9, d: 70, groupSize: 32 },
 ];
 
 Deno.test("nearest: half to even, both zeros, denormals, infinities", () => {
@@ -59,7 +59,7 @@ Deno.test("nearest: half to even, both zeros, denormals, infinities", () => {
     2.5000002,
   );
   const d = target.length, scale = Float32Array.of(1), q = new Float32Array(d);
-  const args = { target, scale, block: d, ...windows(1, -8, 7), rows: 1, groups: 1, d, q };
+  const args = { target, scale, groupSize: d, ...windows(1, -8, 7), rows: 1, groups: 1, d, q };
   const { kernel, twin } = both("nearest", reference.nearest, args);
   const expected = [0, 2, 2, 0, -2, -2, 0, 0, 0, 0, 7, -8, 7, -8, 0, 3];
   // −0 and 0 are the same level.
@@ -86,7 +86,7 @@ Deno.test("stochastic: agrees with the twin; the mean of many draws is the weigh
   const d = 40_000;
   for (const t of [0.25, -1.7, 2]) {
     const target = new Float32Array(d).fill(t), q = new Float32Array(d);
-    const grid = { target, scale: Float32Array.of(1), block: d, ...windows(1, -8, 7) };
+    const grid = { target, scale: Float32Array.of(1), groupSize: d, ...windows(1, -8, 7) };
     const args = { ...grid, rows: 1, groups: 1, d, q, seed: 1, stream: 0 };
     const mean = onKernel("stochastic", args).args.q.reduce((a, b) => a + b) / d;
     // Five standard errors.
@@ -131,7 +131,7 @@ Deno.test("sequential: the loss is the exact one, and with one candidate never b
 Deno.test("sequential, polish: agree with the twins past the depth of a product's panels", () => {
   const d = 300, rows = 3, { h, u } = spd(1, d, 5), spread = new Float32Array(d).fill(0.2);
   const draws = { spread, taus: Float32Array.of(0, 0.5), seed: 1, stream: 0 };
-  const args = { ...problem({ rows, d, block: 100 }), u, ...draws };
+  const args = { ...problem({ rows, d, groupSize: 100 }), u, ...draws };
   const rounded = both("sequential", reference.sequential, args);
   assertEquals(rounded.kernel.q.map((q) => q + 0), rounded.twin.q.map((q) => q + 0));
   assertClose(rounded.kernel.loss, rounded.twin.loss, 1e-5);
@@ -177,7 +177,7 @@ Deno.test("sequential: draws have the probabilities of Attention Round", () => {
   const { q: drawn } = onKernel("sequential", {
     target: new Float32Array(rows).fill(t),
     scale: new Float32Array(rows).fill(1),
-    block: 1,
+    groupSize: 1,
     ...windows(rows, -8, 7),
     u: Float32Array.of(1),
     spread: Float32Array.of(1),

@@ -10,11 +10,11 @@ const BLOCK = 20;
 
 /** Everything that any of the methods below takes, for random rows. */
 function problem(groups: number, rows: number, d: number) {
-  const all = groups * rows, blocks = Math.ceil(d / BLOCK), { h, u } = spd(groups, d, 3);
+  const all = groups * rows, perRow = Math.ceil(d / BLOCK), { h, u } = spd(groups, d, 3);
   const args = {
     target: random(all * d, 1),
-    scale: random(all * blocks, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
-    block: BLOCK,
+    scale: random(all * perRow, 2).map((value) => 0.4 + 0.1 * Math.abs(value)),
+    groupSize: BLOCK,
     ...variedWindows(all),
     lows: Float32Array.of(-4, -5, -3),
     h,
@@ -107,7 +107,7 @@ for (const method of METHODS) {
 Deno.test("refit: to the last bit the same, however rows and groups are split", () => {
   for (const [groups, rows, d] of [[1, 137, 45], [19, 2, 9]]) {
     const blocked = problem(groups, rows, d), parts = groups > 1 ? groups : rows;
-    const args = { ...blocked, block: d, scale: new Float32Array(groups * rows).fill(1) };
+    const args = { ...blocked, groupSize: d, scale: new Float32Array(groups * rows).fill(1) };
     const whole = onKernel("refit", args).args;
     assert(whole.scale.every((value) => value !== 1));
     for (const [from, to] of [[0, 1], [1, 8], [parts - 6, parts]]) {

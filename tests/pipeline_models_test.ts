@@ -93,7 +93,7 @@ function classifier(batch: number | string = "N", opset = 13): Model {
 const GRANULARITIES: Granularity[] = [
   { kind: "tensor" },
   { kind: "channel" },
-  { kind: "block", size: 8 },
+  { kind: "group", size: 8 },
 ];
 
 for (const granularity of GRANULARITIES) {

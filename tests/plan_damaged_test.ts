@@ -112,12 +112,12 @@ Deno.test("blocks of any depth are found at once", () => {
   const of = (depth: number, size?: number) =>
     gramPlan(
       { name: "deep", groups: 1, rows: 2, depth } as Target,
-      size ? { kind: "block", size } : { kind: "channel" },
+      size ? { kind: "group", size } : { kind: "channel" },
     );
   // A prime depth has blocks of one input.
-  assertEquals(of(1_000_003), { kind: "blocks", size: 1 });
-  assertEquals(of(2 ** 20), { kind: "blocks", size: 128 });
-  assertEquals(of(3 * 2 ** 14, 4096), { kind: "blocks", size: 4096 });
+  assertEquals(of(1_000_003), { kind: "tiles", size: 1 });
+  assertEquals(of(2 ** 20), { kind: "tiles", size: 128 });
+  assertEquals(of(3 * 2 ** 14, 4096), { kind: "tiles", size: 4096 });
   assertThrows(() => of(1_000_003, 32), AttuneError, "do not divide");
   assert((of(25_088) as { size: number }).size === 1792);
 });

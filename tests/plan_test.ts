@@ -68,7 +68,7 @@ Deno.test("options out of range are refused, each by its value", () => {
     [{ bits: 2.5 }, "2.5 as bits"],
     [{ bits: NaN }, "NaN as bits"],
     [{ edgeBits: 16 }, "16 as edge bits"],
-    [{ granularity: { kind: "block", size: 0 } }, "0 as block size"],
+    [{ granularity: { kind: "group", size: 0 } }, "0 as group size"],
     [{ activationBits: 3 as 8 }, "activation bits 3"],
     [{ overrides: [{ pattern: "nothing", bits: 4 }] }, `"nothing"`],
   ];

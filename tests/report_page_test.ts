@@ -30,7 +30,7 @@ const REPORT: Report = {
   method: "attention",
   options: {
     bits: 2,
-    granularity: { kind: "block", size: 32 },
+    granularity: { kind: "group", size: 32 },
     overrides: [{ pattern: "head*", bits: "skip" }],
     floatTargetShift: true,
     scaleRefit: false,
@@ -84,7 +84,7 @@ Deno.test("the page tells the totals, what was done, and what was not", () => {
     "1 min 7 s peak memory 300 MB",
     "Warning the bias of conv1 would overflow",
     "head Gemm asked for",
-    "granularity block, size 32",
+    "granularity group, size 32",
     "overrides pattern head*, bits skip",
     "float target shift on",
     "scale refit off",
@@ -96,12 +96,12 @@ Deno.test("the page tells the totals, what was done, and what was not", () => {
 
 Deno.test("the page tells of each layer", () => {
   const activation = { lo: -0.51234, hi: 6, bits: 8, scale: 0.0255, zeroPoint: 20 };
-  const layers = [{ ...LAYER, groups: 4, granularity: "block:32", activation }];
+  const layers = [{ ...LAYER, groups: 4, granularity: "group:32", activation }];
   const text = textOf(renderReport({ ...REPORT, layers }));
   const expected = [
     "conv1 Conv, 16 × 8 × 3 × 3, 4 groups",
     "2, stored in 4",
-    "Scale per block of 32",
+    "Scale per group of 32",
     "4.6 kB → 640 B",
     "10 % → 1.0 %",
     "8 bits, −0.512 … 6",

@@ -55,7 +55,7 @@ Deno.test("degenerate statistics: every method, every shape", () => {
       // Rows of zeros have nothing to round.
       if (rows > 1) weight.fill(0, 0, depth);
       const problem: Omit<Problem, "method"> = {
-        ...{ groups, rows, depth, weight, blockSize: depth, gramBlock: depth, oneScale: false },
+        ...{ groups, rows, depth, weight, groupSize: depth, gramTile: depth, oneScale: false },
         windows: levelWindows(3, false),
         grid: { kind: "uniform" },
         gram: gramOf(groups, depth, column),
@@ -76,7 +76,7 @@ Deno.test("degenerate statistics: every method, every shape", () => {
 Deno.test("an H that is indefinite is refused, and says what helps", () => {
   using kernel = Kernel.create();
   const problem: Problem = {
-    ...{ groups: 1, rows: 2, depth: 2, weight: noise(4, 1), blockSize: 2, gramBlock: 2 },
+    ...{ groups: 1, rows: 2, depth: 2, weight: noise(4, 1), groupSize: 2, gramTile: 2 },
     gram: Float32Array.of(1, 5, 5, 1),
     windows: levelWindows(3, false),
     grid: { kind: "uniform" },

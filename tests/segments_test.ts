@@ -319,7 +319,7 @@ Deno.test("portionsOf: statistics of 256 MiB at a time, at least one layer's, in
   assertEquals(portions(quarter, quarter, quarter, quarter, quarter), [4, 1]);
   assertEquals(portions(quarter, all, quarter), [1, 1, 1]);
   assertEquals(portions(sized(16384, 0), one), [1, 1], "what is larger comes alone");
-  assertEquals(portions(...new Array(3).fill(sized(16384, 9, { kind: "blocks", size: 2048 }))), [
+  assertEquals(portions(...new Array(3).fill(sized(16384, 9, { kind: "tiles", size: 2048 }))), [
     2,
     1,
   ]);

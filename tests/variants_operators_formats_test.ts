@@ -136,7 +136,7 @@ for (
     [{ format: "qdq" }, "DequantizeLinear"],
     [{ format: "packed", activationBits: "none" }, "unpack1"],
     [{ format: "matmulnbits", activationBits: "none" }, "MatMulNBits"],
-    [{ format: "qdq", granularity: { kind: "block", size: 16 } }, "DequantizeLinear"],
+    [{ format: "qdq", granularity: { kind: "group", size: 16 } }, "DequantizeLinear"],
     [{ format: "float", activationBits: "none" }, "Einsum"],
   ] satisfies [PlanOptions, string][]
 ) {
@@ -218,7 +218,7 @@ Deno.test("a format has another one keep what it cannot", () =>
   inTable<Format>(formats, "bytewise", bytewise, async () => {
     const { made, file, check } = await quantized(network("MatMul"), {
       format: "bytewise" as FormatName,
-      granularity: { kind: "block", size: 16 },
+      granularity: { kind: "group", size: 16 },
     });
     assertEquals(made.layers[0].storage, {
       format: "qdq",

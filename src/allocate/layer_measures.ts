@@ -78,7 +78,7 @@ export function spectrumProblem(
     depth,
     weight: all,
     gram: moments?.gram,
-    gramBlock: gram.kind === "full" ? depth : gram.size,
+    gramTile: gram.kind === "full" ? depth : gram.size,
     damping: moments?.damping ?? 0,
   };
 }

@@ -42,7 +42,7 @@ export function fileBytes(plan: Plan): number {
 
 function emptyRounding(plan: Plan, layer: LayerPlan): Rounding {
   const { groups, rows, depth } = layer.target, all = groups * rows;
-  const scales = layer.granularity.kind === "tensor" ? 1 : all * layer.blocksPerRow;
+  const scales = layer.granularity.kind === "tensor" ? 1 : all * layer.groupsPerRow;
   return {
     levels: new Int8Array(all * depth),
     scales: new Float32Array(scales),

@@ -1,9 +1,10 @@
 /**
- * AdaRound (Nagel et al. 2020) in the loop that learns blocks: what Attention Round is compared with.
+ * AdaRound (Nagel et al. 2020) in the loop that learns blocks: what Attention Round is compared
+ * with.
  *
- * ŵ = s · clip(⌊w/s⌋ + h(V)), where the rectified sigmoid h lies between 0 and 1 while it is learned, is
- * pushed to either end by the regulariser Σ 1 − |2h − 1|^β, and is rounded in the end: a weight goes up
- * or down from where it is, nowhere else.
+ * ŵ = s · clip(⌊w/s⌋ + h(V)), where the rectified sigmoid h lies between 0 and 1 while it is
+ * learned, is pushed to either end by the regulariser Σ 1 − |2h − 1|^β, and is rounded in the end:
+ * a weight goes up or down from where it is, nowhere else.
  *
  * @module
  */

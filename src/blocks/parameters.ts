@@ -1,12 +1,13 @@
 /**
- * What is learned in a block: the rounding of its weights, its biases, the steps of its activations.
+ * What is learned in a block: the rounding of its weights, its biases, the steps of its
+ * activations.
  *
  * @module
  */
 
 import { onGrid } from "../layer/bias.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import type { LearnRule } from "./options.ts";
 import type { Value } from "../runtime/session.ts";
@@ -70,14 +71,14 @@ export function saved(...buffers: readonly Buffer[]): () => void {
   return () => buffers.forEach((buffer, i) => buffer.view.set(copies[i]));
 }
 
-/** A layer's weights W in kernel memory, with one scale per row and block. */
+/** A layer's weights W in kernel memory, with one scale per row and group. */
 export interface WeightGrid {
   /** W: rows × d. */
   readonly w: Buffer;
-  /** Scales: rows × ⌈d / block⌉, all the same where the layer has one. */
+  /** Scales: rows × ⌈d / groupSize⌉, all the same where the layer has one. */
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
-  readonly block: number;
+  readonly groupSize: number;
   /** Smallest level of each row. */
   readonly lo: Buffer;
   /** Largest level of a row less its smallest. */
@@ -91,28 +92,28 @@ export interface WeightGrid {
 /** The grid of `layer` as `rounding` has it, around the weights `w`, (groups·rows) × depth. */
 export function weightGrid(
   kernel: Kernel,
-  { target: { groups, rows, depth }, windows, blocksPerRow, blockSize }: LayerPlan,
+  { target: { groups, rows, depth }, windows, groupsPerRow, groupSize }: LayerPlan,
   { scales, lows }: Pick<Rounding, "scales" | "lows">,
   w: Float32Array,
 ): WeightGrid {
-  const scale = kernel.f32(groups * rows * blocksPerRow);
-  const grid = { w: kernel.f32(w), scale, block: blockSize, rows: groups * rows, d: depth };
+  const scale = kernel.f32(groups * rows * groupsPerRow);
+  const grid = { w: kernel.f32(w), scale, groupSize, rows: groups * rows, d: depth };
   setScales(grid, scales);
   return { ...grid, lo: kernel.f32(Float32Array.from(lows)), span: windows.span };
 }
 
-/** Gives every row and block its scale, where all share one. */
+/** Gives every row and group its scale, where all share one. */
 function setScales({ scale }: Pick<WeightGrid, "scale">, scales: Float32Array): void {
   if (scales.length === 1) scale.view.fill(scales[0]);
   else scale.view.set(scales);
 }
 
 /** The scale of each element of W. */
-export function scalesOf({ scale, block, rows, d }: WeightGrid): Float32Array {
-  const scales = scale.view, blocks = blocksOf(d, block);
+export function scalesOf({ scale, groupSize, rows, d }: WeightGrid): Float32Array {
+  const scales = scale.view, perRow = scalesPerRow(d, groupSize);
   return Float32Array.from(
     { length: rows * d },
-    (_, i) => scales[Math.floor(i / d) * blocks + Math.floor(i % d / block)],
+    (_, i) => scales[Math.floor(i / d) * perRow + Math.floor(i % d / groupSize)],
   );
 }
 
@@ -122,7 +123,9 @@ export function levelsOf(grid: WeightGrid, values: Float32Array): Int8Array {
   return Int8Array.from(values, (value, i) => Math.round(value / scales[i]));
 }
 
-/** The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`. */
+/**
+ * The rounding of a layer's weight: ŵ = s · clip(round(w/s + α)). Its buffers live with `kernel`.
+ */
 export class WeightParameter implements RoundingParameter {
   readonly #kernel: Kernel;
   readonly #layer: LayerPlan;

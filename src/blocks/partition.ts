@@ -1,12 +1,12 @@
 /**
- * Cuts a model into blocks: parts whose weights are learned together, since what one layer does wrong
- * another can make up for.
+ * Cuts a model into blocks: parts whose weights are learned together, since what one layer does
+ * wrong another can make up for.
  *
  * Where only one tensor crosses from the nodes before to the nodes after, the model can be cut
- * *cleanly*: around a residual addition, a transformer layer, the branches of an inception. What lies
- * between two clean cuts stays together; runs of single layers are joined, up to three of them, such
- * that the tensors between blocks are small: the convolutions of an inverted residual without its
- * shortcut, for example.
+ * *cleanly*: around a residual addition, a transformer layer, the branches of an inception. What
+ * lies between two clean cuts stays together; runs of single layers are joined, up to three of
+ * them, such that the tensors between blocks are small: the convolutions of an inverted residual
+ * without its shortcut, for example.
  *
  * @module
  */
@@ -39,9 +39,14 @@ const MOST_LAYERS_UNCUT = 12;
 /** How much dearer a cut is for each further tensor that crosses it. */
 const CROSSING_PRICE = 100;
 
-/** Bytes that the tensors of a block may take while it is learned, in each worker: of 4 GiB in a browser. */
+/**
+ * Bytes that the tensors of a block may take while it is learned, in each worker: of 4 GiB in a
+ * browser.
+ */
 const MOST_BYTES = 2 ** 30;
-/** Times that a block's tensors are there while it is learned: themselves, gradients, grids, taps. */
+/**
+ * Times that a block's tensors are there while it is learned: themselves, gradients, grids, taps.
+ */
 const COPIES = 4;
 
 /** What is known of a model's tensors. */
@@ -113,7 +118,10 @@ export function cutBlocks(plan: Plan, options: CutOptions = {}): Block[] {
   return blocks;
 }
 
-/** Bytes of the tensors between two nodes while a block of them is learned, for the batch of `shapes`. */
+/**
+ * Bytes of the tensors between two nodes while a block of them is learned, for the batch of
+ * `shapes`.
+ */
 function learnedBytes(
   { graph }: Plan,
   shapes: ReadonlyMap<string, TensorInfo>,
@@ -124,8 +132,8 @@ function learnedBytes(
 }
 
 /**
- * How many times the batch of `shapes` fits into memory while the largest part of `plan` that cannot be
- * split is learned; 1 at least.
+ * How many times the batch of `shapes` fits into memory while the largest part of `plan` that
+ * cannot be split is learned; 1 at least.
  */
 export function batchesThatFit(
   plan: Plan,

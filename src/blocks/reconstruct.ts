@@ -1,6 +1,6 @@
 /**
- * Reconstruction, block by block: what is learned of each, in how much time, and why some stay as their
- * layers were rounded.
+ * Reconstruction, block by block: what is learned of each, in how much time, and why some stay as
+ * their layers were rounded.
  *
  * @module
  */
@@ -34,8 +34,8 @@ const ENOUGH_BITS = 8;
 /**
  * The blocks of `plan` as they are learned, and how many samples run at a time.
  *
- * @param shapes every tensor of the float model, from a run on one batch: of one sample, unless the model
- * takes `fixed` of them in every run.
+ * @param shapes every tensor of the float model, from a run on one batch: of one sample, unless the
+ * model takes `fixed` of them in every run.
  * @param batch samples of a step.
  */
 export function planBlocks(
@@ -80,7 +80,10 @@ export class BlockLearner implements SegmentLearner {
     this.#budget = new TimeBudget(settings.timeBudget, settings.started, costs, check);
   }
 
-  /** Learns block `index`, whose layers have been rounded in `parts`; all before it has `spent` so much. */
+  /**
+   * Learns block `index`, whose layers have been rounded in `parts`; all before it has `spent` so
+   * much.
+   */
   async learn(
     index: number,
     parts: Parts,
@@ -111,7 +114,8 @@ export class BlockLearner implements SegmentLearner {
         {
           ...this.#settings,
           shards: this.#shards,
-          // Errors of few levels are large: learning only from them, weights would come to rely on them.
+          // Errors of few levels are large: learning only from them, weights would come to rely on
+          // them.
           drop: this.#settings.drop ?? this.#job.plan.options.activationBits === 4,
           dimsOf: (name, samples) => this.#dimsOf(name, samples),
           onGraph: (graph) => onGraph?.(`block-${String(index + 1).padStart(3, "0")}`, graph),

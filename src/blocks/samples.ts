@@ -30,8 +30,8 @@ export class BlockSamples {
   readonly #seed: number;
 
   /**
-   * Samples in shards of `size`; those to judge by may lie in smaller ones, unless the model is `fixed`
-   * to that size: then some are repeated.
+   * Samples in shards of `size`; those to judge by may lie in smaller ones, unless the model is
+   * `fixed` to that size: then some are repeated.
    */
   constructor(
     { batches, sizes }: Pick<LoadedBatches, "batches" | "sizes">,
@@ -63,8 +63,8 @@ export class BlockSamples {
   }
 
   /**
-   * The shards of step `step`: `count` of them, from lanes in turn, in an order that `seed` decides and
-   * that visits every sample of a lane before any a second time.
+   * The shards of step `step`: `count` of them, from lanes in turn, in an order that `seed` decides
+   * and that visits every sample of a lane before any a second time.
    */
   shards(step: number, count: number): Shard[] {
     const lanes = this.#lanes;

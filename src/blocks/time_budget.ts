@@ -14,17 +14,22 @@ import type { LayerPlan } from "../weights/layer.ts";
 import type { Spent } from "../calibrate/learner.ts";
 import type { Block } from "./partition.ts";
 
-/** Time that is kept for writing the result and for what takes longer than it should, as a share. */
+/**
+ * Time that is kept for writing the result and for what takes longer than it should, as a share.
+ */
 const KEPT = 0.03;
 /** How much more, or less, than its share a block gets for how far off it is. */
 const MOST_GAIN = 2;
 /** How often the check at the end runs its samples: float, simulated, quantized. */
 const CHECK_RUNS = 3;
-/** Rough speed of the kernel on one core, in multiply-adds; only its ratio to `secondsOf` matters. */
+/**
+ * Rough speed of the kernel on one core, in multiply-adds; only its ratio to `secondsOf` matters.
+ */
 const MACS_PER_SECOND = 1e10;
 /**
- * What rounding a layer costs, fitted to the layers of MobileNetV2, ResNet20 and SqueezeNet within 10 %: as
- * many multiply-adds per weight and input of H, per weight, and per layer as a factor of H has per depth³.
+ * What rounding a layer costs, fitted to the layers of MobileNetV2, ResNet20 and SqueezeNet within
+ * 10 %: as many multiply-adds per weight and input of H, per weight, and per layer as a factor of H
+ * has per depth³.
  */
 const PER_ROW = 7, PER_WEIGHT = 4700, PER_LAYER = 1e7;
 
@@ -45,7 +50,8 @@ export function costsOf(plan: Plan, loaded: LoadedBatches, blocks: readonly Bloc
     const layers = steps.flat(),
       sum = (of: (layer: LayerPlan) => number) =>
         layers.reduce((total, layer) => total + of(layer), 0);
-    // Each step runs the block from its start, half of it in the mean, twice; and both models go on.
+    // Each step runs the block from its start, half of it in the mean, twice; and both models go
+    // on.
     const runs = loaded.samples * learning * (steps.length + 2);
     return {
       running: runs + sum((layer) => secondsOfStatistics(layer, loaded)),
@@ -55,7 +61,10 @@ export function costsOf(plan: Plan, loaded: LoadedBatches, blocks: readonly Bloc
   });
 }
 
-/** What the check of the result takes, in the unit of running blocks: by one of `workers`, on one in 16. */
+/**
+ * What the check of the result takes, in the unit of running blocks: by one of `workers`, on one
+ * in 16.
+ */
 export function costOfCheck(
   plan: Plan,
   loaded: LoadedBatches,
@@ -133,9 +142,9 @@ export class TimeBudget {
   }
 
   /**
-   * When block `index` should be done, now that its layers are rounded with the relative error `error`:
-   * what is left is shared by cost, and by how far off this block is beside those before it, since
-   * that bounds what there is to gain.
+   * When block `index` should be done, now that its layers are rounded with the relative error
+   * `error`: what is left is shared by cost, and by how far off this block is beside those before
+   * it, since that bounds what there is to gain.
    */
   deadline(index: number, error: number, now: number, spent: Spent): number {
     if (this.#end === Infinity) return Infinity;

@@ -70,8 +70,9 @@ class Calibration {
   }
 
   /**
-   * Units of progress in `segment`: one is one batch through one pass of all sides that there are in a step,
-   * or of two on the way to the next segment; a rounding, or learning a block, counts as one pass.
+   * Units of progress in `segment`: one is one batch through one pass of all sides that there are
+   * in a step, or of two on the way to the next segment; a rounding, or learning a block, counts as
+   * one pass.
    */
   #unitsOf({ steps }: Segment): number {
     const sides = 2 + this.#widths.length, learning = this.#options.learner ? 1 : 0;
@@ -209,7 +210,10 @@ class Calibration {
     return simulatedParts(plan, this.#findings.parts, side === "quantized" ? undefined : side);
   }
 
-  /** The sums of every layer of `step` over all samples, as the model that is narrowed to `width` sees them. */
+  /**
+   * The sums of every layer of `step` over all samples, as the model that is narrowed to `width`
+   * sees them.
+   */
   async #collect(
     types: Types,
     step: readonly LayerPlan[],

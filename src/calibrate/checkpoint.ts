@@ -1,9 +1,9 @@
 /**
- * Checkpoints: what a job has found so far, so that it can go on after it was interrupted and end with
- * the same bytes. Only decisions are kept; activations are computed again from the samples.
+ * Checkpoints: what a job has found so far, so that it can go on after it was interrupted and end
+ * with the same bytes. Only decisions are kept; activations are computed again from the samples.
  *
- * A file is a line of text, a digest of all that follows, the length of a JSON header, the header, and
- * the arrays that it names, one after another.
+ * A file is a line of text, a digest of all that follows, the length of a JSON header, the header,
+ * and the arrays that it names, one after another.
  *
  * @module
  */
@@ -134,8 +134,8 @@ async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
 /**
  * Reads a checkpoint again.
  *
- * @throws {AttuneError} `bad-option` where it is not one, is damaged, or belongs to another job: then
- * the message says what differs.
+ * @throws {AttuneError} `bad-option` where it is not one, is damaged, or belongs to another job:
+ * then the message says what differs.
  */
 export async function decodeCheckpoint(
   name: string,
@@ -206,8 +206,8 @@ function readState(
 }
 
 /**
- * Checks that `state`, from a checkpoint called `name`, is one of the job that `plan` makes: whatever goes
- * on from it takes the lengths of arrays as given.
+ * Checks that `state`, from a checkpoint called `name`, is one of the job that `plan` makes:
+ * whatever goes on from it takes the lengths of arrays as given.
  *
  * @throws {AttuneError} `bad-option` where it is not.
  */
@@ -249,8 +249,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
 
 /** Whether `rounding` has the lengths that `layer` wants. */
 function fits(layer: LayerPlan, { levels, scales, lows, bias, codebook, cuts }: Rounding): boolean {
-  const { target, granularity, blocksPerRow, bits } = layer, rows = target.groups * target.rows;
-  const each = granularity.kind === "tensor" ? 1 : rows * blocksPerRow;
+  const { target, granularity, groupsPerRow, bits } = layer, rows = target.groups * target.rows;
+  const each = granularity.kind === "tensor" ? 1 : rows * groupsPerRow;
   const biases = [bias, ...cuts?.map(({ bias }) => bias) ?? []];
   return levels.length === rows * target.depth && scales.length === each && lows.length === rows &&
     biases.every((one) => one === undefined || one.length === rows) &&

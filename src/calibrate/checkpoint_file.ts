@@ -11,8 +11,8 @@ import { readRegular } from "../files/regular.ts";
 import type { CheckpointStore } from "./checkpoint.ts";
 
 /**
- * The checkpoint of the job that writes `output`: a file beside it. Loading it throws `bad-option` where
- * it cannot be read.
+ * The checkpoint of the job that writes `output`: a file beside it. Loading it throws `bad-option`
+ * where it cannot be read.
  */
 export function checkpointFile(output: string): CheckpointStore {
   const name = `${output}.checkpoint`;

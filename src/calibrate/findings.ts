@@ -50,7 +50,10 @@ export class Findings {
     return this.#roundings.has(target.output);
   }
 
-  /** What came of the layer that shares its weight with `layer` and was rounded first, if there is one. */
+  /**
+   * What came of the layer that shares its weight with `layer` and was rounded first, if there is
+   * one.
+   */
   sharedWith({ target }: LayerPlan): SettledLayer | undefined {
     const first = this.#job.plan.layers.find((other) =>
       other.target.weight === target.weight && this.#errors.has(other.target.output)

@@ -30,8 +30,8 @@ export interface SegmentLearner {
   /** The segments that it learns, in their order: all layers of the plan. */
   readonly segments: readonly Segment[];
   /**
-   * Learns segment `index`, whose layers have been rounded in `parts`; `types` cross into it, and all up
-   * to it has `spent` so much.
+   * Learns segment `index`, whose layers have been rounded in `parts`; `types` cross into it, and
+   * all up to it has `spent` so much.
    */
   learn(
     index: number,

@@ -1,12 +1,12 @@
 /**
- * Calibration in one pass of the float model, for jobs that ask for little: every weight in 8 bits and to
- * its nearest level.
+ * Calibration in one pass of the float model, for jobs that ask for little: every weight in 8 bits
+ * and to its nearest level.
  *
- * Then no layer has anything to repair of those before it, and what it sees in the quantized model is what
- * it sees in the float one but for rounding errors of 8 bits. So ranges and the moments that scales take
- * are those of the float model, and layers are rounded side by side. What those errors do to means (noise
- * has one once it went through a Relu) biases make up for, layer by layer, on a few samples. That is a tenth
- * of the passes that going from layer to layer takes.
+ * Then no layer has anything to repair of those before it, and what it sees in the quantized model
+ * is what it sees in the float one but for rounding errors of 8 bits. So ranges and the moments
+ * that scales take are those of the float model, and layers are rounded side by side. What those
+ * errors do to means (noise has one once it went through a Relu) biases make up for, layer by
+ * layer, on a few samples. That is a tenth of the passes that going from layer to layer takes.
  *
  * @module
  */
@@ -64,7 +64,8 @@ export class OnePass {
     this.#lanes = Math.min(LANES, batches);
     const few = Math.ceil(FEW_SAMPLES / batchSize), lanes = Math.min(this.#lanes, few);
     this.#few = { lanes, batches: Math.ceil(few / lanes) };
-    // A unit is a batch in a pass; rounding all layers counts as one, and so does the walk over biases.
+    // A unit is a batch in a pass; rounding all layers counts as one, and so does the walk over
+    // biases.
     this.#progress = new Progress(job.onProgress, "quantize", 3 * batches);
   }
 
@@ -129,7 +130,10 @@ export class OnePass {
     }
   }
 
-  /** Rounds `layer` by what was seen of the float model; or, once it is rounded, finds its bias anew. */
+  /**
+   * Rounds `layer` by what was seen of the float model; or, once it is rounded, finds its bias
+   * anew.
+   */
   async #settle(layer: LayerPlan, surveys: Surveys, shift?: Float64Array): Promise<void> {
     const { plan, loaded, signal } = this.#job, options = this.#options, findings = this.#findings;
     checkAborted(signal);
@@ -147,7 +151,7 @@ export class OnePass {
     const { warnings, ...settled } = await settleLayer(
       this.#job,
       // Only the diagonal of H is known.
-      { ...layer, gram: { kind: "blocks", size: 1 } },
+      { ...layer, gram: { kind: "tiles", size: 1 } },
       seen,
       findings.settled(layer) ?? findings.sharedWith(layer),
       options,
@@ -155,7 +159,10 @@ export class OnePass {
     findings.setLayer(layer, settled, shift ? [] : warnings);
   }
 
-  /** Sets the biases right by the means that the quantized model has, from the first layer to the last. */
+  /**
+   * Sets the biases right by the means that the quantized model has, from the first layer to the
+   * last.
+   */
   async #setBiases(surveys: Surveys): Promise<void> {
     const { plan, loaded, pool, signal } = this.#job;
     if (!this.#options.biasCorrection || plan.activations.own.length === 0) return;
@@ -171,7 +178,8 @@ export class OnePass {
       const names = frontier(plan.graph, segment.end);
       await openPart(pool, "segment", source, types, names);
       const results = pool.perLane(this.#few.lanes, async (client, lane) => {
-        // The float model is done with: its side of the lanes is the quantized model's from here on.
+        // The float model is done with: its side of the lanes is the quantized model's from here
+        // on.
         await client.call("advance", [lane, "float", "segment", names, this.#few.batches]);
         await client.call("nextSegment", [lane]);
       });

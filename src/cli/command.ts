@@ -21,6 +21,8 @@ export interface Flag {
   readonly short?: string;
   /** Whether it may be given several times. */
   readonly repeat?: boolean;
+  /** A name that it had once, and still is understood by. */
+  readonly formerly?: string;
 }
 
 /** What was given on the command line. */
@@ -77,7 +79,7 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
   let parsed;
   try {
     parsed = parseArgs({
-      args: [...args],
+      args: args.map((arg) => withPresentName(flags, arg)),
       allowPositionals: true,
       allowNegative: true,
       strict: true,
@@ -123,6 +125,13 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
       );
     },
   };
+}
+
+/** `arg`, under the name that its flag has now. */
+function withPresentName(flags: Readonly<Record<string, Flag>>, arg: string): string {
+  const [, given] = /^--([^=]+)/.exec(arg) ?? [];
+  const name = given && Object.keys(flags).find((name) => flags[name].formerly === given);
+  return name ? `--${name}${arg.slice(2 + given.length)}` : arg;
 }
 
 /** The only argument that is no flag: the model's path. */

@@ -27,7 +27,7 @@ export function describePlan(plan: Plan): string {
       target.shape.join("×"),
       gridName(layer),
       storage.bits === bits ? "" : `stored in ${storage.bits}`,
-      granularity.kind === "block" ? `block of ${granularity.size}` : granularity.kind,
+      granularity.kind === "group" ? `group of ${granularity.size}` : granularity.kind,
       bytes(bytesBefore),
       bytes(bytesAfter),
       ...(allocation ? shareCells(allocation, i) : []),

@@ -41,7 +41,7 @@ export const inspectCommand: Command = {
   },
   async run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
-    const found = makePlan(model), blocks = await blocksOf(found);
+    const found = makePlan(model), blocks = await scalesPerRow(found);
     const bits = bitsOfLayers(found, await measured(found, parsed, context));
     if (parsed.on("json")) {
       context.print(JSON.stringify({
@@ -77,7 +77,7 @@ export const inspectCommand: Command = {
 };
 
 /** The blocks as they would be learned: where they are cut depends on the sizes of tensors. */
-async function blocksOf(plan: Plan): Promise<Block[]> {
+async function scalesPerRow(plan: Plan): Promise<Block[]> {
   const zeros = zerosFor(plan);
   if (zeros === undefined) return cutBlocks(plan);
   using pool = inlinePool(await loadBackend("web"));

@@ -36,13 +36,13 @@ export function nearestParts(
  * each row and block, that of least squared error among a few.
  */
 export function nearestRounding(layer: LayerPlan, weight: Float32Array): Rounding {
-  const { target: { groups, rows, depth }, bits, blockSize, blocksPerRow } = layer;
+  const { target: { groups, rows, depth }, bits, groupSize, groupsPerRow } = layer;
   const most = 2 ** (bits - 1) - 1, all = groups * rows;
-  const levels = new Int8Array(weight.length), scales = new Float32Array(all * blocksPerRow);
+  const levels = new Int8Array(weight.length), scales = new Float32Array(all * groupsPerRow);
   for (let row = 0; row < all; row++) {
-    for (let block = 0; block < blocksPerRow; block++) {
-      const from = row * depth + block * blockSize;
-      const to = Math.min(from + blockSize, (row + 1) * depth);
+    for (let block = 0; block < groupsPerRow; block++) {
+      const from = row * depth + block * groupSize;
+      const to = Math.min(from + groupSize, (row + 1) * depth);
       const values = weight.subarray(from, to);
       const reach = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       let best = { error: Infinity, scale: 1 };
@@ -54,7 +54,7 @@ export function nearestRounding(layer: LayerPlan, weight: Float32Array): Roundin
         );
         if (error < best.error) best = { error, scale };
       }
-      scales[row * blocksPerRow + block] = best.scale;
+      scales[row * groupsPerRow + block] = best.scale;
       values.forEach((value, i) => levels[from + i] = nearestLevel(value, best.scale, most));
     }
   }

@@ -17,9 +17,9 @@ export function putTables(writer: QuantizedModelWriter): void {
     const { tables } = writer.formatFor(writer.plan.options.format);
     if (tables) tables.put(writer, table, rounding);
     else {
-      const { weight, shape, blockSize, blocksPerRow } = table;
+      const { weight, shape, groupSize, groupsPerRow } = table;
       const values = dequantize(
-        { target: { depth: shape[1] }, blockSize, blocksPerRow },
+        { target: { depth: shape[1] }, groupSize, groupsPerRow },
         rounding,
       );
       writer.put(floatTensor(weight, shape, values));

@@ -22,10 +22,13 @@ export interface CollectLayer {
   readonly input: string;
   /** The tensor that leaves. */
   readonly output: string;
-  /** Whether that is the float model's; otherwise the quantized one's, whose layer is still in float. */
+  /**
+   * Whether that is the float model's; otherwise the quantized one's, whose layer is still in
+   * float.
+   */
   readonly paired: boolean;
   /** Inputs whose products are kept: the depth, or blocks that divide it. */
-  readonly gramBlock: number;
+  readonly gramTile: number;
   /** Whether products of float outputs and inputs are wanted. */
   readonly cross: boolean;
   /** Output positions to take of one batch, at most. */
@@ -51,9 +54,9 @@ export class Collector implements Disposable {
     this.#kernel = kernel;
     this.#mark = kernel.mark();
     this.#layers = layers;
-    this.#sums = layers.map(({ shape: { groups, rows, depth }, gramBlock, cross }) => ({
+    this.#sums = layers.map(({ shape: { groups, rows, depth }, gramTile, cross }) => ({
       count: 0,
-      gram: kernel.f32(groups * depth * gramBlock),
+      gram: kernel.f32(groups * depth * gramTile),
       cross: kernel.f32(cross ? groups * rows * depth : 0),
       inputSum: kernel.f32(groups * depth),
       outputSum: kernel.f32(groups * rows),
@@ -85,7 +88,7 @@ export class Collector implements Disposable {
 
   #accumulate(layer: CollectLayer, x: Batch, y: Batch, batch: number, sums: KernelSums): void {
     const kernel = this.#kernel;
-    const { shape: { groups, rows, depth }, gramBlock: d } = layer;
+    const { shape: { groups, rows, depth }, gramTile: d } = layer;
     const input = x[layer.input], output = (layer.paired ? y : x)[layer.output];
     const total = positionCount(layer.shape, output);
     // A different choice in every batch, the same for any number of workers.

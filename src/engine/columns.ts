@@ -1,7 +1,7 @@
 /**
  * Columns: what one output position of a layer multiplies its weights with. A convolution's column
- * is its window, a matrix product's a row (or column) of its input. Only the positions asked for are
- * gathered, so the cost does not follow the image size.
+ * is its window, a matrix product's a row (or column) of its input. Only the positions asked for
+ * are gathered, so the cost does not follow the image size.
  *
  * @module
  */
@@ -29,7 +29,9 @@ export interface ColumnShape {
   readonly depth: number;
 }
 
-/** The number of columns, of as many as there are, that a layer of `depth` inputs is learned from. */
+/**
+ * The number of columns, of as many as there are, that a layer of `depth` inputs is learned from.
+ */
 export function mostColumns(depth: number, samples: number): number {
   const wanted = Math.max(LEAST_COLUMNS, COLUMNS_PER_INPUT * depth, LEAST_POSITIONS * samples);
   return Math.min(MOST_COLUMNS, wanted);
@@ -42,8 +44,8 @@ export function positionCount({ geometry, groups, rows }: ColumnShape, y: Value)
 }
 
 /**
- * Gathers the columns of `x` at `positions` into `out`, (groups·depth) × P row-major, and the layer's
- * outputs `y` there into `outY`, (groups·rows) × P.
+ * Gathers the columns of `x` at `positions` into `out`, (groups·depth) × P row-major, and the
+ * layer's outputs `y` there into `outY`, (groups·rows) × P.
  */
 export function gatherColumns(
   shape: ColumnShape,
@@ -80,7 +82,8 @@ function gatherWindows(
 ): void {
   const values = x.data as Float32Array, [, channels, ...inDims] = x.dims;
   const count = positions.length, size = sizeOf(inDims), taps = sizeOf(geometry.kernel);
-  // Where each tap of each column is in the first channel, −1 for padding; the same in all channels.
+  // Where each tap of each column is in the first channel, −1 for padding; the same in all
+  // channels.
   const places = placesOf(geometry, x.dims, y.dims, positions);
   const padded = Array.from(
     { length: taps },
@@ -137,8 +140,8 @@ function samePads(window: Window, inDims: number[], outDims: number[]): number[]
 }
 
 /**
- * Which input brings its value to each output of `positions` by each tap: taps × positions, as places in the
- * first channel of its sample; −1 for padding.
+ * Which input brings its value to each output of `positions` by each tap: taps × positions, as
+ * places in the first channel of its sample; −1 for padding.
  */
 function placesOf(
   window: Window,
@@ -172,8 +175,8 @@ function placesOf(
 }
 
 /**
- * The share of a layer's columns in which each tap meets a value of the input: others meet padding, or the
- * zeros that a ConvTranspose has between values. One tap where the layer has no windows.
+ * The share of a layer's columns in which each tap meets a value of the input: others meet padding,
+ * or the zeros that a ConvTranspose has between values. One tap where the layer has no windows.
  *
  * @param xDims the shape of the layer's input, and `yDims` that of its output.
  */
@@ -202,7 +205,10 @@ export function tapShares(
   );
 }
 
-/** Which input along `axis` the output `out` meets at a tap that is `reach` away; no whole number between two. */
+/**
+ * Which input along `axis` the output `out` meets at a tap that is `reach` away; no whole number
+ * between two.
+ */
 function inputAt(
   { transposed, strides }: Window,
   axis: number,

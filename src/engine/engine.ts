@@ -13,7 +13,9 @@ import type { SpoolFactory } from "./spool.ts";
 /** What can be asked of a worker. */
 export type Engine = Lanes & Solver;
 
-/** The services of an engine that runs models by `runtime`; one kernel serves both, call by call. */
+/**
+ * The services of an engine that runs models by `runtime`; one kernel serves both, call by call.
+ */
 export function engineServices(
   runtime: Runtime,
   newSpool: SpoolFactory,

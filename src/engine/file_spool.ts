@@ -17,8 +17,8 @@ export function fileSpools(folder: string): SpoolFactory {
 }
 
 /**
- * A new file at `path`, written from front to back. Its name is taken away at once, so that the system
- * frees it however the process ends.
+ * A new file at `path`, written from front to back. Its name is taken away at once, so that the
+ * system frees it however the process ends.
  */
 function fileStore(path: string): ByteStore {
   const file = openSync(path, "wx+");

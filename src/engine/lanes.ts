@@ -1,9 +1,10 @@
 /**
- * What a worker keeps: the spools of its lanes of samples, and the sessions that run models on them.
+ * What a worker keeps: the spools of its lanes of samples, and the sessions that run models on
+ * them.
  *
- * A *lane* is a fixed share of the samples (batch i belongs to lane i mod {@linkcode LANES}). Sums are
- * made per lane and added in the order of the lanes, so that results do not depend on the number of
- * workers.
+ * A *lane* is a fixed share of the samples (batch i belongs to lane i mod {@linkcode LANES}). Sums
+ * are made per lane and added in the order of the lanes, so that results do not depend on the
+ * number of workers.
  *
  * @module
  */
@@ -23,16 +24,16 @@ import type { BlockError, BlockRequest } from "./requests.ts";
 /** Shares of the samples; more workers than this would stay idle while samples are run. */
 export const LANES = 8;
 /**
- * The models that run side by side: float, quantized, and where grids are nested, the quantized one narrowed
- * to so many bits.
+ * The models that run side by side: float, quantized, and where grids are nested, the quantized one
+ * narrowed to so many bits.
  */
 export type Side = "float" | "quantized" | number;
 
 /** The spools of a lane. */
 interface Lane {
   /**
-   * Where each side is. They are one and the same until the first layer is quantized; a narrowed one is
-   * missing until it differs from the quantized one.
+   * Where each side is. They are one and the same until the first layer is quantized; a narrowed
+   * one is missing until it differs from the quantized one.
    */
   readonly spools: ReadonlyMap<Side, Spool>;
   /** Of the next segment, as far as they are computed. */
@@ -136,7 +137,10 @@ export class Lanes {
     return surveyors.flat().map((surveyor) => surveyor.survey);
   }
 
-  /** The statistics of `layers` over `lane`: float outputs against quantized inputs, those of `side`. */
+  /**
+   * The statistics of `layers` over `lane`: float outputs against quantized inputs, those of
+   * `side`.
+   */
   async collect(
     lane: number,
     floatKey: string,
@@ -158,8 +162,8 @@ export class Lanes {
   }
 
   /**
-   * Keeps what the model `key` computes from one side of `lane`, from as many `batches` of it, for the next
-   * segment; returns their types and shapes in the first batch.
+   * Keeps what the model `key` computes from one side of `lane`, from as many `batches` of it, for
+   * the next segment; returns their types and shapes in the first batch.
    */
   async advance(
     lane: number,
@@ -174,7 +178,8 @@ export class Lanes {
     this.#lane(lane).next.set(side, next);
     for (let i = 0; i < Math.min(batches, spool.length); i++) {
       const values = await this.#compute(key, spool.read(i));
-      // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are missing.
+      // Sequences and texts cannot be kept; where a part reads them, onnxruntime says that they are
+      // missing.
       const arrays = names.filter((name) => ArrayBuffer.isView(values[name]?.data));
       next.append(Object.fromEntries(arrays.map((name) => [name, values[name]])));
       for (const name of arrays) {
@@ -186,7 +191,10 @@ export class Lanes {
     return types;
   }
 
-  /** Carries `lane` to the next segment; a quantized side that was not computed is like the float one. */
+  /**
+   * Carries `lane` to the next segment; a quantized side that was not computed is like the float
+   * one.
+   */
   nextSegment(lane: number): void {
     const { next, samples, reference } = this.#lane(lane);
     this.#dispose(lane, [...next.values(), samples]);
@@ -194,7 +202,9 @@ export class Lanes {
     this.#lanes.set(lane, { spools, next: new Map(), samples, reference });
   }
 
-  /** Keeps the samples of `lane` while it goes through the model, for {@linkcode rewindToSamples}. */
+  /**
+   * Keeps the samples of `lane` while it goes through the model, for {@linkcode rewindToSamples}.
+   */
   keepSamples(lane: number): void {
     this.#lane(lane).samples = this.#spool(lane, "float");
   }
@@ -206,7 +216,10 @@ export class Lanes {
     this.#lanes.set(lane, laneOf(samples));
   }
 
-  /** Records what the model `key` says to the first `batches` of `lane`, for {@linkcode outputErrors}. */
+  /**
+   * Records what the model `key` says to the first `batches` of `lane`, for
+   * {@linkcode outputErrors}.
+   */
   async recordReference(lane: number, key: string, batches: number): Promise<void> {
     const float = this.#spool(lane, "float"), reference: Batch[] = [];
     for (let i = 0; i < Math.min(batches, float.length); i++) {

@@ -1,5 +1,6 @@
 /**
- * Spools in the origin's private file system, for workers of browsers: what memory is too small for.
+ * Spools in the origin's private file system, for workers of browsers: what memory is too small
+ * for.
  *
  * @module
  */
@@ -69,7 +70,10 @@ async function removeStale(folder: FileSystemDirectoryHandle): Promise<void> {
 
 /** Bytes of many spools in one file: what was freed is used again, the first place that fits. */
 export function regionStore(file: SyncFile): ByteStore {
-  /** Free regions in the order of their places, none beside another; what follows `end` is free, too. */
+  /**
+   * Free regions in the order of their places, none beside another; what follows `end` is free,
+   * too.
+   */
   let free: Region[] = [], end = 0;
   return {
     write(bytes) {

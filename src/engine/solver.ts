@@ -1,6 +1,6 @@
 /**
- * The solver: plain problems in, plain solutions out, and nothing kept in between. It needs the kernel
- * and neither samples nor a runtime, so it also works where models cannot run.
+ * The solver: plain problems in, plain solutions out, and nothing kept in between. It needs the
+ * kernel and neither samples nor a runtime, so it also works where models cannot run.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { checkAborted } from "../errors.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import type { Task } from "../progress.ts";
-import { solveBlocked } from "../round/blocked.ts";
+import { solveTiled } from "../round/tiled.ts";
 import { solveDiagonal } from "../round/diagonal.ts";
 import { solveNested } from "../round/nested.ts";
 import type { Problem } from "../round/problem.ts";
@@ -23,15 +23,15 @@ import type { Work } from "../round/work.ts";
 const TURN = 50;
 
 /**
- * Solves what rounding comes down to, one problem at a time: calls wait for those before them. A task's
- * signal stops a call at its next pause; the work then fails with `aborted`.
+ * Solves what rounding comes down to, one problem at a time: calls wait for those before them. A
+ * task's signal stops a call at its next pause; the work then fails with `aborted`.
  *
  * @example
  * ```ts
  * import { Solver } from "./solver.ts";
  *
  * const { levels } = await new Solver().solve({
- *   ...{ groups: 1, rows: 1, depth: 2, blockSize: 2, oneScale: false, gramBlock: 2, refit: true },
+ *   ...{ groups: 1, rows: 1, depth: 2, groupSize: 2, oneScale: false, gramTile: 2, refit: true },
  *   windows: { span: 3, lows: [-2] },
  *   grid: { kind: "uniform" },
  *   weight: Float32Array.of(0.5, -1),
@@ -47,7 +47,9 @@ export class Solver {
   readonly #kernel: Kernel;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** A solver with a kernel of its own, which nobody else uses meanwhile. Default: the strict build. */
+  /**
+   * A solver with a kernel of its own, which nobody else uses meanwhile. Default: the strict build.
+   */
   constructor(kernel: Kernel = Kernel.create()) {
     this.#kernel = kernel;
   }
@@ -56,10 +58,10 @@ export class Solver {
   solve(problem: Problem, task?: Task): Promise<Solution> {
     const solve = problem.cuts
       ? solveNested
-      : problem.gramBlock === 1 && problem.depth > 1 && problem.method.kind === "nearest"
+      : problem.gramTile === 1 && problem.depth > 1 && problem.method.kind === "nearest"
       ? solveDiagonal
-      : problem.gramBlock < problem.depth
-      ? solveBlocked
+      : problem.gramTile < problem.depth
+      ? solveTiled
       : solveLayer;
     return this.#run(solve(this.#kernel, problem), task);
   }

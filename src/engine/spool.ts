@@ -1,6 +1,6 @@
 /**
- * Spools: the tensors that cross from one part of the model to the next, batch by batch, kept outside
- * of memory where that is possible.
+ * Spools: the tensors that cross from one part of the model to the next, batch by batch, kept
+ * outside of memory where that is possible.
  *
  * @module
  */

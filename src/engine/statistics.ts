@@ -4,7 +4,9 @@
  * @module
  */
 
-/** Sums over the columns x̂ (inputs, as the quantized model computes them) and y (float outputs). */
+/**
+ * Sums over the columns x̂ (inputs, as the quantized model computes them) and y (float outputs).
+ */
 export interface LayerSums {
   /** Number of columns. */
   count: number;
@@ -26,7 +28,9 @@ export interface SplitSums {
   readonly validation?: LayerSums;
 }
 
-/** Means over the columns; with `centred`, the mean of x̂ and of y is taken out (a bias makes up). */
+/**
+ * Means over the columns; with `centred`, the mean of x̂ and of y is taken out (a bias makes up).
+ */
 export interface Statistics {
   /** Number of columns. */
   readonly count: number;
@@ -41,19 +45,19 @@ export interface Statistics {
 }
 
 /**
- * What is assumed of a layer that no sample reached: inputs of the same size that have nothing to do with
- * one another, so that its weights are rounded by themselves.
+ * What is assumed of a layer that no sample reached: inputs of the same size that have nothing to
+ * do with one another, so that its weights are rounded by themselves.
  */
 export function unseen(
-  gramBlock: number,
+  gramTile: number,
   { groups, rows, depth }: {
     readonly groups: number;
     readonly rows: number;
     readonly depth: number;
   },
 ): Statistics {
-  const gram = new Float32Array(groups * depth * gramBlock);
-  for (let i = 0; i < groups * depth; i++) gram[i * gramBlock + i % gramBlock] = 1;
+  const gram = new Float32Array(groups * depth * gramTile);
+  for (let i = 0; i < groups * depth; i++) gram[i * gramTile + i % gramTile] = 1;
   return {
     count: 0,
     gram,
@@ -63,7 +67,9 @@ export function unseen(
   };
 }
 
-/** Adds `other` to `sums`. The order of additions is the caller's, since float sums depend on it. */
+/**
+ * Adds `other` to `sums`. The order of additions is the caller's, since float sums depend on it.
+ */
 export function addSums(sums: LayerSums, other: LayerSums): void {
   sums.count += other.count;
   for (const key of ["gram", "cross", "inputSum", "outputSum"] as const) {
@@ -73,8 +79,8 @@ export function addSums(sums: LayerSums, other: LayerSums): void {
 }
 
 /**
- * Variance relative to E[x²] below which float32 sums of squares say nothing: such an input is constant,
- * and its covariances are rounding errors, which would make H indefinite.
+ * Variance relative to E[x²] below which float32 sums of squares say nothing: such an input is
+ * constant, and its covariances are rounding errors, which would make H indefinite.
  */
 const NOISE = 1e-5;
 

@@ -1,5 +1,6 @@
 /**
- * What one pass of a model tells of its tensors: the range of each, and the moments of its channels.
+ * What one pass of a model tells of its tensors: the range of each, and the moments of its
+ * channels.
  *
  * @module
  */

@@ -22,10 +22,10 @@ export const NBITS_BLOCK = 32;
 
 /** Tables in GatherBlockQuantized. */
 export const blockTables: TableFormat = {
-  blockSize: NBITS_BLOCK,
+  groupSize: NBITS_BLOCK,
   bitsFor: (bits) => bits <= 2 ? 2 : bits <= 4 ? 4 : 8,
   put(writer, table, { levels, scales }) {
-    const { weight, shape: [rows, depth], bits, blockSize, blocksPerRow } = table;
+    const { weight, shape: [rows, depth], bits, groupSize, groupsPerRow } = table;
     const quantized = writer.put(
       rawTensor(
         writer.name(`${weight}_quantized`),
@@ -35,7 +35,7 @@ export const blockTables: TableFormat = {
       ),
     );
     const scale = writer.put(
-      floatTensor(writer.name(`${weight}_scale`), [rows, blocksPerRow], scales),
+      floatTensor(writer.name(`${weight}_scale`), [rows, groupsPerRow], scales),
     );
     importMicrosoft(writer);
     for (const node of writer.model.proto.graph.node) {
@@ -45,7 +45,7 @@ export const blockTables: TableFormat = {
       node.input = [quantized, node.input[1], scale];
       node.attribute = [
         makeAttribute("bits", BigInt(bits)),
-        makeAttribute("block_size", BigInt(blockSize)),
+        makeAttribute("block_size", BigInt(groupSize)),
         makeAttribute("gather_axis", 0n),
         makeAttribute("quantize_axis", 1n),
       ];

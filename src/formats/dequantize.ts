@@ -17,7 +17,7 @@ import type { WeightWriter } from "./writer.ts";
  * blocks run along its depth.
  */
 export function staysMatrix(layer: LayerPlan): boolean {
-  return layer.blocksPerRow > 1;
+  return layer.groupsPerRow > 1;
 }
 
 /** Levels as ONNX stores them: those of fewer bits several to a byte, from the lowest bits up. */
@@ -74,7 +74,7 @@ export function putDequantize(
   const matrix = writer.name(`${weight}_matrix`);
   writer.node("DequantizeLinear", input, matrix, {
     axis: 1n,
-    block_size: BigInt(Math.min(layer.blockSize, depth)),
+    block_size: BigInt(Math.min(layer.groupSize, depth)),
   });
   putTensorOrder(writer, layer, matrix, weight);
 }

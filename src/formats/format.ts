@@ -19,7 +19,7 @@ export interface FormatOptions {
 /** A layer whose levels are known, but not how they are kept. */
 export type LayerGrid = Pick<
   LayerPlan,
-  "target" | "bits" | "grid" | "windows" | "granularity" | "blocksPerRow" | "blockSize"
+  "target" | "bits" | "grid" | "windows" | "granularity" | "groupsPerRow" | "groupSize"
 >;
 
 /** A layer that is kept in a certain way. */
@@ -77,7 +77,7 @@ export type NestedFormat = "qdq" | "packed";
 /** How a format keeps embedding tables. */
 export interface TableFormat {
   /** Values of a row that share a scale. */
-  readonly blockSize: number;
+  readonly groupSize: number;
   /** The bits of a level where `bits` are asked for. */
   bitsFor(bits: number): TablePlan["bits"];
   /** Lets the nodes that read `table` take rows of `rounding`. */

@@ -26,7 +26,7 @@ export interface NBitsStorage extends Storage {
   /** Bits of a level. */
   readonly bits: NBits;
   /** Weights of a row that share a scale, a power of two of at least 16. */
-  readonly blockSize: number;
+  readonly groupSize: number;
 }
 
 /** The block sizes that MatMulNBits takes. */
@@ -39,18 +39,18 @@ export const matmulnbits: Format<NBitsStorage> = {
   storage(layer) {
     const fallback = refusal(layer), { granularity } = layer;
     if (fallback !== undefined) return { ...packedStorage(layer), fallback };
-    const blockSize = granularity.kind === "block" ? granularity.size : NBITS_BLOCK;
+    const groupSize = granularity.kind === "group" ? granularity.size : NBITS_BLOCK;
     return {
       format: "matmulnbits",
       bits: layer.bits as NBits,
-      blockSize,
+      groupSize,
     } satisfies NBitsStorage;
   },
   opset: () => OPSETS.channels,
-  bytes({ target: { rows, depth }, storage: { bits, blockSize }, windows }) {
-    const blocks = Math.ceil(depth / blockSize);
+  bytes({ target: { rows, depth }, storage: { bits, groupSize }, windows }) {
+    const blocks = Math.ceil(depth / groupSize);
     return {
-      levels: rows * blocks * blockSize * bits / 8,
+      levels: rows * blocks * groupSize * bits / 8,
       zeros: windows.lows.length > 1 ? rows * Math.ceil(blocks * bits / 8) : 0,
     };
   },
@@ -70,7 +70,7 @@ function refusal({ target, bits, grid, granularity }: LayerGrid): string | undef
   if (grid.kind === "piecewise") return "levels of MatMulNBits are evenly spaced";
   if (grid.kind === "nested") return "levels of MatMulNBits are not cut";
   if (bits !== 2 && bits !== 4 && bits !== 8) return "MatMulNBits has 2, 4 or 8 bits";
-  if (granularity.kind === "block" && !NBITS_BLOCKS.includes(granularity.size)) {
+  if (granularity.kind === "group" && !NBITS_BLOCKS.includes(granularity.size)) {
     return `MatMulNBits has blocks of ${NBITS_BLOCKS.join(", ")}`;
   }
   return undefined;
@@ -82,10 +82,10 @@ function putNBits(
   layer: LayerPlan & Stored<NBitsStorage>,
   rounding: Rounding,
 ): void {
-  const { target, storage: { bits, blockSize } } = layer, { weight, shape, rows, depth } = target;
-  const blocks = Math.ceil(depth / blockSize);
+  const { target, storage: { bits, groupSize } } = layer, { weight, shape, rows, depth } = target;
+  const blocks = Math.ceil(depth / groupSize);
   const offsets = windowOffsets(rounding.lows, layer.windows.span, bits);
-  const levels = padRows(withoutOffsets(rounding.levels, offsets), depth, blocks * blockSize);
+  const levels = padRows(withoutOffsets(rounding.levels, offsets), depth, blocks * groupSize);
   const put = (what: string, dims: readonly number[], values: Int8Array) =>
     writer.put(
       rawTensor(
@@ -96,7 +96,7 @@ function putNBits(
       ),
     );
   const input = [
-    put("quantized", [rows, blocks, blockSize * bits / 8], levels),
+    put("quantized", [rows, blocks, groupSize * bits / 8], levels),
     putScales(writer, layer, rounding.scales, blocks),
   ];
   if (offsets.some((offset) => offset !== 0)) {
@@ -109,7 +109,7 @@ function putNBits(
     input.push(put("zero_point", [rows, width / perByte], zeros));
   }
   importMicrosoft(writer);
-  replaceNodes(writer, target, input, { bits, blockSize });
+  replaceNodes(writer, target, input, { bits, groupSize });
   // Whoever else reads the weight must see what it was rounded to.
   writer.put(floatTensor(weight, shape, toTensorOrder(target, dequantize(layer, rounding))));
 }
@@ -119,7 +119,7 @@ function replaceNodes(
   { model }: WeightWriter,
   { op, weight, rows, depth }: Target,
   input: readonly string[],
-  { bits, blockSize }: Pick<NBitsStorage, "bits" | "blockSize">,
+  { bits, groupSize }: Pick<NBitsStorage, "bits" | "groupSize">,
 ): void {
   for (const node of model.proto.graph.node) {
     if (node.opType !== op || node.input[1] !== weight) continue;
@@ -130,7 +130,7 @@ function replaceNodes(
       makeAttribute("K", BigInt(depth)),
       makeAttribute("N", BigInt(rows)),
       makeAttribute("bits", BigInt(bits)),
-      makeAttribute("block_size", BigInt(blockSize)),
+      makeAttribute("block_size", BigInt(groupSize)),
       // Sums in float32: 4 would round activations to 8 bits.
       makeAttribute("accuracy_level", 1n),
     ];

@@ -41,9 +41,9 @@ export const packed: Format<PackedStorage> = {
   name: "packed",
   doc: "as many bits as levels have, unpacked when the file is opened",
   storage: packedStorage,
-  opset({ grid, blocksPerRow }, { activationBits }) {
+  opset({ grid, groupsPerRow }, { activationBits }) {
     // What is cut from nested levels may have 4-bit integers.
-    const isFine = grid.kind === "nested" || (blocksPerRow > 1 && activationBits !== "none");
+    const isFine = grid.kind === "nested" || (groupsPerRow > 1 && activationBits !== "none");
     return isFine ? OPSETS.int4 : OPSETS.bitwise;
   },
   bytes(layer, { activationBits }) {
@@ -216,8 +216,8 @@ function rowDims(
 }
 
 /** Whether onnxruntime wants to see zero points of `layer`, all 0, before it runs on integers. */
-function hasZeroPoints({ target, blocksPerRow }: LayerGrid): boolean {
-  return operatorOf(target).integer.needsZeroPoints && blocksPerRow === 1;
+function hasZeroPoints({ target, groupsPerRow }: LayerGrid): boolean {
+  return operatorOf(target).integer.needsZeroPoints && groupsPerRow === 1;
 }
 
 /** The zero points of `layer`, if it has any. */
@@ -244,12 +244,12 @@ function putFloatWeight(
   levels: string,
   inMatrix: boolean,
 ): void {
-  const { target: { weight }, blocksPerRow } = layer;
-  const dims = blocksPerRow > 1
-    ? [scales.length / blocksPerRow, blocksPerRow]
+  const { target: { weight }, groupsPerRow } = layer;
+  const dims = groupsPerRow > 1
+    ? [scales.length / groupsPerRow, groupsPerRow]
     : rowDims(layer, scales.length, inMatrix);
   let scale = writer.put(floatTensor(writer.name(`${weight}_scale`), dims, scales));
-  if (blocksPerRow > 1) scale = putBlockScales(writer, layer, scale);
+  if (groupsPerRow > 1) scale = putBlockScales(writer, layer, scale);
   const product = inMatrix ? writer.name(`${weight}_matrix`) : weight;
   writer.node("Mul", [levels, scale], product);
   if (inMatrix) putTensorOrder(writer, layer, product, weight);
@@ -263,7 +263,7 @@ function putBlockScales(writer: WeightWriter, layer: LayerPlan, scale: string): 
   const input = writer.name(`${weight}_input`), block = writer.name(`${weight}_block`);
   const spread = writer.name(`${weight}_spread`);
   writer.node("Range", [scalar("zero", 0), scalar("depth", depth), scalar("one", 1)], input);
-  writer.node("Div", [input, scalar("block_size", layer.blockSize)], block);
+  writer.node("Div", [input, scalar("block_size", layer.groupSize)], block);
   writer.node("Gather", [scale, block], spread, { axis: 1n });
   return spread;
 }

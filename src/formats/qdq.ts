@@ -33,10 +33,10 @@ export const qdq: Format<IntegerStorage> = {
   name: "qdq",
   doc: "integers of 2, 4 or 8 bits in standard operators",
   storage: (layer, options) => ({ format: "qdq", bits: integerBits(layer, options) }),
-  opset({ storage: { bits }, grid, blocksPerRow }) {
+  opset({ storage: { bits }, grid, groupsPerRow }) {
     if (bits === 2) return OPSETS.int2;
     // What is cut from nested levels has 4-bit integers.
-    const isFine = bits === 4 || grid.kind === "nested" || blocksPerRow > 1;
+    const isFine = bits === 4 || grid.kind === "nested" || groupsPerRow > 1;
     return isFine ? OPSETS.int4 : OPSETS.channels;
   },
   bytes(layer) {

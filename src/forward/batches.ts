@@ -67,7 +67,9 @@ export function batchSizeFor(
   return Math.min(BATCH_SAMPLES, Math.max(1, Math.floor(BATCH_ELEMENTS / largest)));
 }
 
-/** A digest of calibration data, to tell later whether two models saw the same: FNV-1a, 2 × 32 bits. */
+/**
+ * A digest of calibration data, to tell later whether two models saw the same: FNV-1a, 2 × 32 bits.
+ */
 export class Digest {
   #low = 0x811c9dc5;
   #high = 0x97c29b3a;

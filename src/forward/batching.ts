@@ -20,7 +20,9 @@ export interface Batching {
   readonly axes: ReadonlyMap<string, number>;
   /** By output, the axis that counts samples. One that is missing is not told apart by samples. */
   readonly outputs: ReadonlyMap<string, number>;
-  /** Samples of every run, where the model decides it: 1 for one at a time. Undefined: any number. */
+  /**
+   * Samples of every run, where the model decides it: 1 for one at a time. Undefined: any number.
+   */
   readonly size: number | undefined;
 }
 
@@ -84,7 +86,10 @@ export function sliceAlong(value: Value, axis: number, from: number, to: number)
   return slice;
 }
 
-/** What the output `name` of a run on `count` samples says to each; all to each where it has no axis. */
+/**
+ * What the output `name` of a run on `count` samples says to each; all to each where it has no
+ * axis.
+ */
 export function rowsOf(
   { outputs, size }: Batching,
   name: string,
@@ -107,7 +112,10 @@ export function rowsOf(
   );
 }
 
-/** Whether `sample` can be of one run with `first`: same shapes, and the same of what a run has once. */
+/**
+ * Whether `sample` can be of one run with `first`: same shapes, and the same of what a run has
+ * once.
+ */
 function goesWith({ inputs, axes }: Batching, first: Sample, sample: Sample): boolean {
   return inputs.every(({ name }) => {
     const a = first.inputs[name], b = sample.inputs[name];
@@ -125,7 +133,10 @@ export function sameElements(a: TensorValue, b: TensorValue): boolean {
 /** How many times as many samples as a run has wait for others that they go with, at most. */
 const MOST_WAITING = 4;
 
-/** Puts samples together in runs of `size`, those that go together: the same order gives the same runs. */
+/**
+ * Puts samples together in runs of `size`, those that go together: the same order gives the same
+ * runs.
+ */
 export class Runs {
   readonly #batching: Batching;
   readonly #size: number;
@@ -137,7 +148,9 @@ export class Runs {
     this.#size = batching.size ?? size;
   }
 
-  /** Takes `sample`; returns a run that is full now, or one that others have waited for too long. */
+  /**
+   * Takes `sample`; returns a run that is full now, or one that others have waited for too long.
+   */
   add(sample: Sample): Sample[] | undefined {
     const waiting = this.#waiting;
     let run = waiting.find(([first]) => goesWith(this.#batching, first, sample));

@@ -20,13 +20,15 @@ import { type Batched, type BatchingOptions, findBatching } from "./probe.ts";
 
 /** What is wanted of {@linkcode loadSamples}. */
 export interface LoadOptions extends BatchingOptions {
-  /** Samples kept out, at most; where a model takes several in every run, at least one run of them. */
+  /**
+   * Samples kept out, at most; where a model takes several in every run, at least one run of them.
+   */
   readonly heldOut: number;
   /** One in so many samples is kept out. Default: 16. */
   readonly heldOutEvery?: number;
   /**
-   * Whether single samples will be picked out of batches: where that cannot be done, a batch has one.
-   * Default: false.
+   * Whether single samples will be picked out of batches: where that cannot be done, a batch has
+   * one. Default: false.
    */
   readonly apart?: boolean;
   /** Stops the work. */
@@ -68,8 +70,8 @@ export async function batchSamples(
 }
 
 /**
- * Streams the samples into the engines' lanes, which hold nothing else afterwards; some stay here to check
- * the result on.
+ * Streams the samples into the engines' lanes, which hold nothing else afterwards; some stay here
+ * to check the result on.
  *
  * @throws {AttuneError} `bad-data` where there are no samples or they do not fit the model.
  */

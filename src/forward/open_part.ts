@@ -23,12 +23,18 @@ export function partsOf(model: Model): PartSource {
   return (cut) => extract(model, cut);
 }
 
-/** Parts of what behaves as the quantized model of `plan`; or as the one that is cut to `width` bits. */
+/**
+ * Parts of what behaves as the quantized model of `plan`; or as the one that is cut to `width`
+ * bits.
+ */
 export function simulatedParts(plan: Plan, parts: Parts, width?: number): PartSource {
   return (cut) => buildPart(plan, parts, "float", { ...cut, width });
 }
 
-/** Opens what `outputs` need, computed from the tensors of `types`, under `key`; quantization is simulated. */
+/**
+ * Opens what `outputs` need, computed from the tensors of `types`, under `key`; quantization is
+ * simulated.
+ */
 export async function openPart(
   pool: EnginePool,
   key: string,

@@ -1,7 +1,7 @@
 /**
- * Finds out along which axes of a model samples lie. Its declared shapes leave a few possibilities; the
- * first that a probe bears out is taken: samples that run together must give what they give alone.
- * Where none is borne out, samples run one at a time.
+ * Finds out along which axes of a model samples lie. Its declared shapes leave a few possibilities;
+ * the first that a probe bears out is taken: samples that run together must give what they give
+ * alone. Where none is borne out, samples run one at a time.
  *
  * @module
  */
@@ -28,7 +28,10 @@ const SAME = 1e-5;
 
 /** What a caller may know about how samples are run. */
 export interface BatchingOptions {
-  /** Samples in a run, at most; 1 takes the whole of what the model declares as one sample. Default: found. */
+  /**
+   * Samples in a run, at most; 1 takes the whole of what the model declares as one sample. Default:
+   * found.
+   */
   readonly batch?: number;
   /** The axis that counts samples. Default: found by a probe. */
   readonly batchAxis?: BatchAxis;
@@ -53,9 +56,10 @@ interface Candidate {
 /**
  * Finds how `samples` become runs of a model with `inputs` and `outputs`.
  *
- * @param run runs the model on inputs of any shape, and fails with an `AttuneError` where it cannot.
- * @throws {AttuneError} `bad-data` where a sample does not fit the inputs; `bad-option` where the axis
- * that the caller names does not exist.
+ * @param run runs the model on inputs of any shape, and fails with an `AttuneError` where it
+ * cannot.
+ * @throws {AttuneError} `bad-data` where a sample does not fit the inputs; `bad-option` where the
+ * axis that the caller names does not exist.
  */
 export async function findBatching(
   model: { readonly inputs: readonly InputSpec[]; readonly outputs: readonly string[] },
@@ -104,7 +108,9 @@ function describe(likeliest: Candidate, found: Candidate): string {
 /** Bytes that a batch may take. */
 const MOST_BYTES = 2 ** 30;
 
-/** Refuses a batch of `size` samples like `first` that would not fit into memory, before it is made. */
+/**
+ * Refuses a batch of `size` samples like `first` that would not fit into memory, before it is made.
+ */
 function checkRoom({ inputs }: Sample, size: number): void {
   const bytes = Object.values(inputs).reduce((sum, { data }) => sum + data.byteLength, 0);
   // Samples of nothing take something, too.

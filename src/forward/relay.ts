@@ -1,7 +1,7 @@
 /**
- * Runs models side by side on the same batches, one after the other, and each of them part by part where
- * its weights are too many for a session: what crosses from part to part is spooled, so that memory does
- * not grow with the model or the number of samples.
+ * Runs models side by side on the same batches, one after the other, and each of them part by part
+ * where its weights are too many for a session: what crosses from part to part is spooled, so that
+ * memory does not grow with the model or the number of samples.
  *
  * @module
  */
@@ -101,7 +101,10 @@ export class Relay {
     }
   }
 
-  /** What each model computed of batch `index`, of what is wanted of it; without sequences and texts. */
+  /**
+   * What each model computed of batch `index`, of what is wanted of it; without sequences and
+   * texts.
+   */
   outputs(index: number): Promise<Batch[]> {
     return Promise.all(this.#runners.map(({ outputs }, runner) => {
       const lane = this.#lane(runner, index), at = Math.floor(index / LANES);
@@ -113,7 +116,9 @@ export class Relay {
     return runner * LANES + batch % LANES;
   }
 
-  /** Carries all lanes of a model through the part that is open; returns the types of what it gives. */
+  /**
+   * Carries all lanes of a model through the part that is open; returns the types of what it gives.
+   */
   async #advance(
     runner: number,
     names: readonly string[],
@@ -130,7 +135,10 @@ export class Relay {
   }
 }
 
-/** Bytes of weights beyond which a model is not opened as a whole: every worker would hold some copies. */
+/**
+ * Bytes of weights beyond which a model is not opened as a whole: every worker would hold some
+ * copies.
+ */
 const WHOLE_BYTES = 2 ** 28;
 
 /** Whether all of `graph` is opened in one session. */
@@ -143,7 +151,10 @@ export function asItIs(model: Model): Pick<Runner, "graph" | "whole" | "parts"> 
   return { graph: new Graph(model), whole: () => model, parts: partsOf(model) };
 }
 
-/** Runs `model` on one batch in the engine of `client`, part by part where it does not fit into a session. */
+/**
+ * Runs `model` on one batch in the engine of `client`, part by part where it does not fit into a
+ * session.
+ */
 export async function runOnce(
   model: Model,
   batch: Batch,

@@ -102,8 +102,8 @@ export async function surveyModel(
 }
 
 /**
- * The float model of `job` in parts that hand over no more than so much at a time of what `tensorsOf` says
- * is wanted of each tensor.
+ * The float model of `job` in parts that hand over no more than so much at a time of what
+ * `tensorsOf` says is wanted of each tensor.
  */
 export function partsToSurvey(
   { plan: { graph }, loaded: { shapes } }: Pick<Job, "plan" | "loaded">,

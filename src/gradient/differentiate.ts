@@ -200,7 +200,10 @@ function typedOutputs(model: Model): Model {
   return model;
 }
 
-/** Σ over outputs of weight · mean((y − target)²) as a loss on `tape`, with the gradients of the outputs. */
+/**
+ * Σ over outputs of weight · mean((y − target)²) as a loss on `tape`, with the gradients of the
+ * outputs.
+ */
 function squaredErrors(
   tape: Tape,
   graph: GraphProto,

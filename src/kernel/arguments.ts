@@ -10,19 +10,19 @@ import type { Buffer } from "./arena.ts";
 export interface Grid {
   /** w′, the wanted weights: (groups·rows) × d. */
   readonly target: Buffer;
-  /** Scales: (groups·rows) × ⌈d / block⌉, positive. */
+  /** Scales: (groups·rows) × ⌈d / groupSize⌉, positive. */
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
-  readonly block: number;
+  readonly groupSize: number;
   /** Smallest level of each row: groups·rows. */
   readonly lo: Buffer;
   /** Largest level of a row less its smallest. */
   readonly span: number;
 }
 
-/** Blocks of a row of d weights, `block` of them sharing a scale; the last one may be shorter. */
-export function blocksOf(d: number, block: number): number {
-  return Math.ceil(d / block);
+/** Scales of a row of d weights, of which `groupSize` share one; the last group may be shorter. */
+export function scalesPerRow(d: number, groupSize: number): number {
+  return Math.ceil(d / groupSize);
 }
 
 /** Sizes of a problem. */

@@ -5,7 +5,7 @@
  */
 
 import type { Buffer } from "./arena.ts";
-import { blocksOf } from "./arguments.ts";
+import { scalesPerRow } from "./arguments.ts";
 import { ElementKernel } from "./elements.ts";
 import { at } from "./instance.ts";
 
@@ -30,10 +30,10 @@ export interface Codes {
   readonly offset: Buffer;
   /** Wanted weights: widths × (groups·rows) × d. */
   readonly target: Buffer;
-  /** Scales: widths × (groups·rows) × ⌈d / block⌉, positive. */
+  /** Scales: widths × (groups·rows) × ⌈d / groupSize⌉, positive. */
   readonly scale: Buffer;
   /** Weights that share a scale along a row. */
-  readonly block: number;
+  readonly groupSize: number;
   /** What a width's loss counts, by row: widths × (groups·rows). */
   readonly price: Buffer;
   /** Codes as whole float32 numbers: (groups·rows) × d. */
@@ -104,7 +104,7 @@ export class CodebookKernel extends ElementKernel {
 type Pointers = [
   target: number,
   scale: number,
-  block: number,
+  groupSize: number,
   values: number,
   codes: number,
   widths: number,
@@ -113,12 +113,12 @@ type Pointers = [
 ];
 
 function pointers(args: Codes): Pointers {
-  const { groups, rows, d, widths, values, offset, target, scale, block, price } = args;
+  const { groups, rows, d, widths, values, offset, target, scale, groupSize, price } = args;
   const all = widths * groups * rows;
   return [
     at(target, all * d),
-    at(scale, all * blocksOf(d, block)),
-    block,
+    at(scale, all * scalesPerRow(d, groupSize)),
+    groupSize,
     at(values, 4 * widths),
     values.length / widths,
     widths,

@@ -5,15 +5,15 @@
  */
 
 import type { Buffer } from "./arena.ts";
-import { blocksOf } from "./arguments.ts";
+import { scalesPerRow } from "./arguments.ts";
 import { at, Instance } from "./instance.ts";
 
 /** A grid of rows × d values. */
 export interface ValueGrid {
-  /** Scales: rows × ⌈d / block⌉, positive. */
+  /** Scales: rows × ⌈d / groupSize⌉, positive. */
   readonly scale: Buffer;
   /** Values that share a scale along a row. */
-  readonly block: number;
+  readonly groupSize: number;
   /** Rows. */
   readonly rows: number;
   /** Values per row. */
@@ -48,7 +48,7 @@ export interface BlockGradient {
   readonly lossScale?: number;
 }
 
-const scales = ({ rows, d, block }: ValueGrid) => rows * blocksOf(d, block);
+const scales = ({ rows, d, groupSize }: ValueGrid) => rows * scalesPerRow(d, groupSize);
 
 /** A kernel, as far as its element-wise functions go. */
 export abstract class ElementKernel extends Instance {
@@ -137,14 +137,15 @@ export abstract class ElementKernel extends Instance {
       regularisation: number;
     },
   ): void {
-    const { soft, m, v, gradient, scale, block, rows, d, lossScale = 1 } = args, size = rows * d;
+    const { soft, m, v, gradient, scale, groupSize, rows, d, lossScale = 1 } = args,
+      size = rows * d;
     this.exports.adaroundStep(
       at(soft, size),
       at(m, size),
       at(v, size),
       at(gradient, size),
       at(scale, scales(args)),
-      block,
+      groupSize,
       rows,
       d,
       lossScale,
@@ -163,7 +164,7 @@ export abstract class ElementKernel extends Instance {
 
 type GridArguments = [
   scale: number,
-  block: number,
+  groupSize: number,
   lo: number,
   span: number,
   rows: number,
@@ -171,6 +172,6 @@ type GridArguments = [
 ];
 
 function grid(args: ValueGrid & Windows): GridArguments {
-  const { scale, block, lo, span, rows, d } = args;
-  return [at(scale, scales(args)), block, at(lo, rows), span, rows, d];
+  const { scale, groupSize, lo, span, rows, d } = args;
+  return [at(scale, scales(args)), groupSize, at(lo, rows), span, rows, d];
 }

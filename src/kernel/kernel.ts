@@ -10,7 +10,6 @@
 
 import { align, type Buffer } from "./arena.ts";
 import {
-  blocksOf,
   type Draws,
   GRADIENT_STATE,
   type GradientSteps,
@@ -18,6 +17,7 @@ import {
   type Levels,
   type Metric,
   type Result,
+  scalesPerRow,
   type Sizes,
 } from "./arguments.ts";
 import { CodebookKernel } from "./codebooks.ts";
@@ -196,14 +196,14 @@ export class Kernel extends CodebookKernel {
     },
   ): void {
     const { importance, lows, rows, groups, d, candidates, shrinkFrom } = args;
-    const [target, scale, block, lo, span] = grid(args);
+    const [target, scale, groupSize, lo, span] = grid(args);
     this.exports.gridSearch(
       target,
       at(importance, groups * d),
       rows,
       groups,
       d,
-      block,
+      groupSize,
       at(lows, 1),
       lows.length,
       span,
@@ -317,11 +317,19 @@ export class Kernel extends CodebookKernel {
   }
 }
 
-type GridArguments = [target: number, scale: number, block: number, lo: number, span: number];
+type GridArguments = [target: number, scale: number, groupSize: number, lo: number, span: number];
 
-function grid({ target, scale, block, lo, span, groups, rows, d }: Grid & Sizes): GridArguments {
+function grid(
+  { target, scale, groupSize, lo, span, groups, rows, d }: Grid & Sizes,
+): GridArguments {
   const all = groups * rows;
-  return [at(target, all * d), at(scale, all * blocksOf(d, block)), block, at(lo, all), span];
+  return [
+    at(target, all * d),
+    at(scale, all * scalesPerRow(d, groupSize)),
+    groupSize,
+    at(lo, all),
+    span,
+  ];
 }
 
 function result({ q, loss, groups, rows, d }: Result & Sizes): [q: number, loss: number] {

@@ -3,7 +3,7 @@
 
 /** SHA-256 of the sources that the module was compiled from. */
 export const SOURCE_HASH: string =
-  "7da8482435236cd60741af2ae555433c6897125ff8d1a98bb887fa567710694c";
+  "9fc74da265a975db8ce3da891518578fd4d4ba730f094162994cad527dec7ac3";
 
 /** The compiled module, in base64. */
 export const MODULE: string =

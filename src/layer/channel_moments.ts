@@ -1,6 +1,6 @@
 /**
- * The statistics of a layer from the moments of its input's channels alone: as if the inputs of a column did
- * not depend on one another, and each tap of a window met the same values.
+ * The statistics of a layer from the moments of its input's channels alone: as if the inputs of a
+ * column did not depend on one another, and each tap of a window met the same values.
  *
  * @module
  */
@@ -15,7 +15,9 @@ import { readWeight } from "../weights/matrix.ts";
 import type { Target } from "../weights/target.ts";
 import { addendOf } from "./bias.ts";
 
-/** The axis of a layer's input that counts what its weights tell apart, from the last if negative. */
+/**
+ * The axis of a layer's input that counts what its weights tell apart, from the last if negative.
+ */
 export function inputAxis({ geometry }: Target): number {
   if (geometry.kind === "window") return 1;
   return geometry.kind === "rows" ? -1 : -2;

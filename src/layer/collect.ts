@@ -53,7 +53,9 @@ export async function observeRanges(
   return observers;
 }
 
-/** What is collected of `layer`: its columns come from the tensor `input` of the quantized model. */
+/**
+ * What is collected of `layer`: its columns come from the tensor `input` of the quantized model.
+ */
 export function collectLayer(
   plan: Plan,
   layer: LayerPlan,
@@ -70,7 +72,7 @@ export function collectLayer(
     shape: { geometry, groups, rows, depth },
     input,
     output,
-    gramBlock: gram.kind === "full" ? depth : gram.size,
+    gramTile: gram.kind === "full" ? depth : gram.size,
     paired,
     // What the weights do not make, weights must not learn.
     cross: gram.kind === "full" && paired && addendOf(plan, layer).kind !== "other",

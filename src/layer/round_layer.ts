@@ -43,7 +43,9 @@ export interface RoundedLayer {
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;
-  /** The levels of a row that begins where they do, where they are not all integers of the window. */
+  /**
+   * The levels of a row that begins where they do, where they are not all integers of the window.
+   */
   readonly codebook?: Int8Array;
   /** Squared output error over calibration data, relative to the output's power. */
   readonly error: {
@@ -55,8 +57,8 @@ export interface RoundedLayer {
 }
 
 /**
- * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found on.
- * Without it there is no shift.
+ * Rounds `layer` by its `statistics` over all lanes; `split`, which the float-target shift is found
+ * on. Without it there is no shift.
  */
 export async function roundLayer(
   plan: Plan,

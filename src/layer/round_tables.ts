@@ -1,6 +1,6 @@
 /**
- * Rounds embedding tables. No layer's statistics say which of a row's values matter more, so each block
- * gets the scale of least squared error and its values the nearest levels.
+ * Rounds embedding tables. No layer's statistics say which of a row's values matter more, so each
+ * block gets the scale of least squared error and its values the nearest levels.
  *
  * @module
  */
@@ -28,11 +28,11 @@ export async function roundTables(
   pool: EnginePool,
 ): Promise<Map<string, RoundedTable>> {
   const rounded = new Map<string, RoundedTable>();
-  for (const { weight, shape: [rows, depth], bits, blockSize, blocksPerRow } of plan.tables) {
+  for (const { weight, shape: [rows, depth], bits, groupSize, groupsPerRow } of plan.tables) {
     const values = readFloats(plan.graph.constant(weight)!, plan.model.external);
     const unit = Float32Array.from(
-      { length: blockSize * blockSize },
-      (_, i) => Number(i % (blockSize + 1) === 0),
+      { length: groupSize * groupSize },
+      (_, i) => Number(i % (groupSize + 1) === 0),
     );
     const share = Math.max(1, Math.floor(VALUES_AT_ONCE / depth));
     const solutions = await pool.run(
@@ -41,16 +41,16 @@ export async function roundTables(
         // Every block is a row of its own, with the unit matrix as H.
         const problem = {
           groups: 1,
-          rows: some.length / blockSize,
-          depth: blockSize,
+          rows: some.length / groupSize,
+          depth: groupSize,
           // The operator would need a zero point for each block of any other levels.
           windows: levelWindows(bits, true),
           grid: { kind: "uniform" } as const,
-          blockSize,
+          groupSize,
           oneScale: false,
           weight: some,
           gram: unit,
-          gramBlock: blockSize,
+          gramTile: groupSize,
           damping: 0.01,
           method: { kind: "nearest" } as const,
           refit: false,
@@ -60,11 +60,11 @@ export async function roundTables(
         return (client) => client.call("solve", [problem]);
       }),
     );
-    const levels = new Int8Array(rows * depth), scales = new Float32Array(rows * blocksPerRow);
+    const levels = new Int8Array(rows * depth), scales = new Float32Array(rows * groupsPerRow);
     let error = 0, power = 0;
     solutions.forEach((solution, i) => {
       levels.set(solution.levels, i * share * depth);
-      scales.set(solution.scales, i * share * blocksPerRow);
+      scales.set(solution.scales, i * share * groupsPerRow);
       error += solution.error.final;
       power += solution.power;
     });

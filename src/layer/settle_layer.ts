@@ -29,15 +29,17 @@ export interface SeenLayer {
   readonly offset: Offset;
   /** What the float-target shift is found on. Default: there is none. */
   readonly split?: SplitSums;
-  /** In the models of narrower widths, where the plan has some; the layer need not be nested itself. */
+  /**
+   * In the models of narrower widths, where the plan has some; the layer need not be nested itself.
+   */
   readonly cuts?: readonly CutSums[];
   /** The grid of its input. Default: its input is float. */
   readonly grid?: ActivationGrid;
 }
 
 /**
- * Rounds `layer` by what was `seen` of it and finds its biases; `shared` is what came of another layer of
- * the same weight, whose rounding it keeps.
+ * Rounds `layer` by what was `seen` of it and finds its biases; `shared` is what came of another
+ * layer of the same weight, whose rounding it keeps.
  *
  * @returns what came of it, and what the user should know.
  */

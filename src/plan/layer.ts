@@ -78,7 +78,7 @@ export function layerPlan(
 ): LayerPlan {
   const { bits, grid, note } = gridOf(options, override, edge);
   const granularity = granularityOf(options, target);
-  const blockSize = granularity.kind === "block"
+  const groupSize = granularity.kind === "group"
     ? Math.min(granularity.size, target.depth)
     : target.depth;
   const layer = {
@@ -87,8 +87,8 @@ export function layerPlan(
     grid,
     windows: windowsOf(grid, bits, options.symmetric),
     granularity,
-    blocksPerRow: Math.ceil(target.depth / blockSize),
-    blockSize,
+    groupsPerRow: Math.ceil(target.depth / groupSize),
+    groupSize,
   };
   const storage = formatOf(options.format).storage(layer, options), stored = { ...layer, storage };
   const { levels } = formatOf(storage.format).bytes(stored, options);

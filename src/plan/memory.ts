@@ -94,7 +94,7 @@ export function leastShares({ groups, rows, depth }: Target): number {
  *
  * const target = { name: "fc6", groups: 1, rows: 4096, depth: 25088 } as Parameters<typeof gramPlan>[0];
  * const { kind, size } = gramPlan(target, { kind: "channel" }) as { kind: string; size: number };
- * if (kind !== "blocks" || 25088 % size !== 0) throw new Error("unexpected");
+ * if (kind !== "tiles" || 25088 % size !== 0) throw new Error("unexpected");
  * ```
  */
 export function gramPlan(target: Target, granularity: Granularity, views = 1): GramPlan {
@@ -114,12 +114,12 @@ export function gramPlan(target: Target, granularity: Granularity, views = 1): G
       `its grid is nested for ${views} widths`,
     );
   }
-  const unit = granularity.kind === "block" ? Math.min(granularity.size, depth) : 1;
+  const unit = granularity.kind === "group" ? Math.min(granularity.size, depth) : 1;
   // The largest divisor of the depth that is a whole number of scale blocks, and fits.
   const most = Math.max(MOST_INPUTS, unit);
   for (let size = most - most % unit; size >= unit; size -= unit) {
     if (depth % size === 0 && gramBytes(target, size) <= GRAM_BYTES) {
-      return { kind: "blocks", size };
+      return { kind: "tiles", size };
     }
   }
   throw tooLarge(name, gramBytes(target, unit), `scale blocks of ${unit} do not divide ${depth}`);

@@ -99,7 +99,7 @@ export function resolvePlanOptions(options: PlanOptions = {}): ResolvedPlanOptio
     );
   }
   const granularity = options.granularity ?? { kind: "channel" };
-  if (granularity.kind === "block") checkCount("block size", granularity.size, 8);
+  if (granularity.kind === "group") checkCount("group size", granularity.size, 8);
   const overrides = options.overrides ?? [];
   for (const { pattern, bits } of overrides) {
     if (bits !== "skip") checkWidth(`the override of "${pattern}"`, bits);

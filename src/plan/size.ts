@@ -41,10 +41,10 @@ export function sizeOf(
  * Bytes of what comes with levels and scales: zero points or offsets, and a bias with its scales.
  */
 function addedBytes(graph: Graph, options: ResolvedPlanOptions, layer: LayerPlan): number {
-  const { target, storage, blocksPerRow } = layer, channels = target.groups * target.rows;
+  const { target, storage, groupsPerRow } = layer, channels = target.groups * target.rows;
   const format = formatOf(storage.format), { zeros } = format.bytes(layer, options);
   if (!hasBias(target)) return zeros;
   const bias = graph.constant(addedTensor(target) ?? "") ? 0 : 4 * channels;
-  const isInteger = options.activationBits !== "none" && blocksPerRow === 1;
+  const isInteger = options.activationBits !== "none" && groupsPerRow === 1;
   return zeros + bias + (isInteger && format.biasScales === "stored" ? 4 * channels : 0);
 }

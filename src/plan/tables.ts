@@ -34,7 +34,7 @@ export interface SkippedTable {
 export function findTables(
   graph: Graph,
   bits: number,
-  { blockSize, bitsFor }: TableFormat,
+  { groupSize, bitsFor }: TableFormat,
 ): { tables: TablePlan[]; skipped: SkippedTable[] } {
   const tables = new Map<string, TablePlan>(), skipped: SkippedTable[] = [];
   const width = bitsFor(bits);
@@ -54,23 +54,23 @@ export function findTables(
           intAttribute(reader, "axis", 0) !== 0
         )
         ? "table is read by another operator"
-        : depth % blockSize !== 0
+        : depth % groupSize !== 0
         ? "rows are no whole number of blocks"
         : undefined;
     if (reason !== undefined) {
       skipped.push({ name: nodeName(node), op: node.opType, reason });
       continue;
     }
-    const blocksPerRow = depth / blockSize;
+    const groupsPerRow = depth / groupSize;
     tables.set(tensor.name, {
       nodes: readers.map(nodeName),
       weight: tensor.name,
       shape: [rows, depth],
       bits: width,
-      blockSize,
-      blocksPerRow,
+      groupSize,
+      groupsPerRow,
       bytesBefore: 4 * rows * depth,
-      bytesAfter: rows * depth * width / 8 + 4 * rows * blocksPerRow,
+      bytesAfter: rows * depth * width / 8 + 4 * rows * groupsPerRow,
     });
   }
   return { tables: [...tables.values()], skipped };

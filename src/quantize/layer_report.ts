@@ -33,7 +33,7 @@ export function layerReport(plan: Plan, calibrated: Calibrated, result: LayerRes
     grid: gridName(layer),
     storedBits: storage.bits,
     storage: storage.format,
-    granularity: granularity.kind === "block" ? `block:${granularity.size}` : granularity.kind,
+    granularity: granularity.kind === "group" ? `group:${granularity.size}` : granularity.kind,
     bytesBefore,
     bytesAfter,
     note,
@@ -56,8 +56,8 @@ function histogram(
   const bars = Math.min(MOST_BARS, (hi - lo) * BARS_PER_STEP);
   const counts = new Array<number>(bars).fill(0);
   for (let i = 0; i < weight.length; i++) {
-    const block = Math.floor(i / depth) * layer.blocksPerRow +
-      Math.floor(i % depth / layer.blockSize);
+    const block = Math.floor(i / depth) * layer.groupsPerRow +
+      Math.floor(i % depth / layer.groupSize);
     const steps = weight[i] / (scales.length === 1 ? scales[0] : scales[block]);
     const bar = Math.floor((steps - lo) / (hi - lo) * bars);
     counts[Math.max(0, Math.min(bars - 1, bar))]++;

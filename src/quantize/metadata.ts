@@ -11,6 +11,7 @@ import { StringStringEntryProtoSchema } from "../onnx/gen/onnx_pb.ts";
 import { copyModel, type Model } from "../onnx/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import { VERSION } from "../version.ts";
+import type { Granularity } from "../weights/granularity.ts";
 import type { QuantizeSettings } from "./options.ts";
 
 /** The samples that a model was calibrated on. */
@@ -31,6 +32,11 @@ function inFiles<T extends object>(options: T): Record<string, unknown> {
   );
 }
 
+/** The same of weights that share a scale: files call a group of them a block, as ONNX does. */
+function granularityInFiles(granularity: Granularity): Record<string, unknown> {
+  return granularity.kind === "group" ? { ...granularity, kind: "block" } : { ...granularity };
+}
+
 /** The options as the report and the model's metadata tell them. */
 export function describeOptions(plan: Plan, settings: QuantizeSettings): Record<string, unknown> {
   const { bits, edgeBits, activationBits, granularity, symmetric, overrides } = plan.options;
@@ -41,7 +47,7 @@ export function describeOptions(plan: Plan, settings: QuantizeSettings): Record<
     bits,
     edgeBits,
     activationBits,
-    granularity,
+    granularity: granularityInFiles(granularity),
     symmetric,
     overrides,
     grid,

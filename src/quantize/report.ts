@@ -62,10 +62,10 @@ export function reportOf(plan: Plan, job: JobResult): Report {
 }
 
 function tableReport(
-  { nodes, weight, shape, bits, blockSize, bytesBefore, bytesAfter }: TablePlan,
+  { nodes, weight, shape, bits, groupSize, bytesBefore, bytesAfter }: TablePlan,
   error: number,
 ): TableReport {
-  const granularity = `block:${blockSize}`;
+  const granularity = `group:${groupSize}`;
   return { nodes, weight, shape, bits, granularity, bytesBefore, bytesAfter, error };
 }
 

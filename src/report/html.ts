@@ -201,7 +201,7 @@ function card(layer: LayerReport, id: string): Markup {
   const every = lineSpacing(layer.levels);
   const list: [string, Content][] = [
     ["Bits", [grid, storedBits === bits ? undefined : `, stored in ${storedBits}`]],
-    ["Scale per", layer.granularity.replace("block:", "block of ")],
+    ["Scale per", layer.granularity.replace("group:", "group of ")],
     ["Size", `${bytes(layer.bytesBefore)} → ${bytes(layer.bytesAfter)}`],
     ["Error", `${percent(error.nearest)} → ${percent(error.final)}`],
     ...(activation === undefined ? [] : [["Input", inputRange(activation)] as [string, Content]]),

@@ -26,7 +26,7 @@ export interface LayerReport {
   readonly storedBits: number;
   /** How the file keeps it: `integer`, `packed` or `matmulnbits`. */
   readonly storage: string;
-  /** How many weights share a scale: `tensor`, `channel` or `block:N`. */
+  /** How many weights share a scale: `tensor`, `channel` or `group:N`. */
   readonly granularity: string;
   /** Bytes of the float weight. */
   readonly bytesBefore: number;
@@ -64,7 +64,7 @@ export interface TableReport {
   readonly shape: readonly number[];
   /** Bits of a level. */
   readonly bits: number;
-  /** How many values share a scale: `block:N`. */
+  /** How many values share a scale: `group:N`. */
   readonly granularity: string;
   /** Bytes of the float table. */
   readonly bytesBefore: number;

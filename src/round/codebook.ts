@@ -10,7 +10,7 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { blocksOf, type Result } from "../kernel/arguments.ts";
+import { type Result, scalesPerRow } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { GridSearch, SequentialRounding } from "./search.ts";
 
@@ -159,9 +159,9 @@ export function nearestLevel(levels: Int8Array, lo: number): (value: number) => 
 export function codebookGrids(
   codebook: Int8Array,
   { lows }: LevelWindows,
-  { target, importance, groups, rows, d, block, scale, lo }: GridSearch,
+  { target, importance, groups, rows, d, groupSize, scale, lo }: GridSearch,
 ): Float64Array {
-  const lookup = new Lookup(codebook), blocks = blocksOf(d, block);
+  const lookup = new Lookup(codebook), perRow = scalesPerRow(d, groupSize);
   const weights = target.view, weighting = importance.view, scales = scale.view, places = lo.view;
   const errors = new Float64Array(groups * rows);
   for (let row = 0; row < groups * rows; row++) {
@@ -169,15 +169,15 @@ export function codebookGrids(
     /** The error of a place; its scales are kept. */
     const errorAt = (low: number, count: number) => {
       let error = 0;
-      for (let from = 0, b = 0; from < d; from += block, b++) {
-        const to = Math.min(d, from + block);
+      for (let from = 0, b = 0; from < d; from += groupSize, b++) {
+        const to = Math.min(d, from + groupSize);
         const found = lookup.scaleOf(
           weights.subarray(row * d + from, row * d + to),
           weighting.subarray(group + from, group + to),
           low - codebook[0],
           count,
         );
-        scales[row * blocks + b] = found.scale;
+        scales[row * perRow + b] = found.scale;
         error += found.error;
       }
       return error;
@@ -196,15 +196,15 @@ export function codebookGrids(
 /** The nearest of `levels` for every weight, into `q`. */
 export function nearestOf(
   levels: Int8Array,
-  { target, scale, lo, block, d, q }: Omit<GridSearch, "importance" | "groups" | "rows"> & {
+  { target, scale, lo, groupSize, d, q }: Omit<GridSearch, "importance" | "groups" | "rows"> & {
     /** Where levels go: (groups·rows) × d. */
     readonly q: Buffer;
   },
 ): void {
-  const lookup = new Lookup(levels), blocks = blocksOf(d, block);
+  const lookup = new Lookup(levels), perRow = scalesPerRow(d, groupSize);
   const weights = target.view, scales = scale.view, lows = lo.view, out = q.view;
   for (let i = 0; i < out.length; i++) {
-    const row = Math.floor(i / d), s = scales[row * blocks + Math.floor(i % d / block)];
+    const row = Math.floor(i / d), s = scales[row * perRow + Math.floor(i % d / groupSize)];
     out[i] = lookup.nearest(weights[i] / s, lows[row] - levels[0]);
   }
 }

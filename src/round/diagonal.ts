@@ -17,18 +17,19 @@ import type { Work } from "./work.ts";
  */
 // deno-lint-ignore require-yield
 export function* solveDiagonal(kernel: Kernel, problem: Problem): Work<Solution> {
-  const { groups, rows, depth: d, blockSize: block, weight, windows, oneScale } = problem;
+  const { groups, rows, depth: d, groupSize: groupSize, weight, windows, oneScale } = problem;
   const mark = kernel.mark();
   try {
     const importance = kernel.f32(damped(problem)), target = kernel.f32(weight);
-    const scale = kernel.f32(groups * rows * Math.ceil(d / block)), lo = kernel.f32(groups * rows);
+    const scale = kernel.f32(groups * rows * Math.ceil(d / groupSize)),
+      lo = kernel.f32(groups * rows);
     const q = kernel.f32(weight.length), { span } = windows;
     searchGrids(
       kernel,
       { ...problem, windows: { span, lows: windows.lows.slice(0, 1) } },
       { target, importance, scale, lo },
     );
-    const search = { target, importance, scale, lo, groups, rows, d, block };
+    const search = { target, importance, scale, lo, groups, rows, d, groupSize };
     kernel.nearest({ ...search, q, span });
     const error = windowErrors(search, span).reduce((sum, row) => sum + row, 0);
     const powers = importance.view;

@@ -16,7 +16,7 @@
  * @module
  */
 
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { Codes } from "../kernel/codebooks.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { cutLevel } from "../weights/grid.ts";
@@ -36,7 +36,7 @@ const SWEEPS = 10;
 interface Rounded {
   /** Codes: level − lo, (groups·rows) × depth. */
   readonly code: Float32Array;
-  /** By width: (groups·rows) × blocks. */
+  /** By width: (groups·rows) × scales of a row. */
   readonly scales: readonly Float32Array[];
   /** By width, per row. */
   readonly losses: readonly Float32Array[];
@@ -44,7 +44,7 @@ interface Rounded {
 
 /** A width rounded for itself alone. */
 interface Alone {
-  /** (groups·rows) × blocks. */
+  /** (groups·rows) × scales of a row. */
   readonly scale: Float32Array;
   /** Of its levels, per row; of nearest rounding; and of levels of zero. */
   readonly loss: Float32Array;
@@ -143,14 +143,29 @@ class NestedSolver {
    */
   #alone(v: number): Alone {
     const kernel = this.#kernel, mark = kernel.mark();
-    const { groups, rows, depth: d, blockSize: block, seed, stream } = this.#problem;
+    const { groups, rows, depth: d, groupSize: groupSize, seed, stream } = this.#problem;
     const windows = levelWindows(this.#widths[v], true), { span } = windows;
     const [target, h, u] = [this.#target, this.#h, this.#u].map((all) => this.#part(all, v));
     const q = kernel.f32(this.#rows * d), loss = kernel.f32(this.#rows);
-    const scale = kernel.f32(this.#rows * blocksOf(d, block)), lo = kernel.f32(this.#rows);
+    const scale = kernel.f32(this.#rows * scalesPerRow(d, groupSize)), lo = kernel.f32(this.#rows);
     const importance = diagonalOf(kernel, h, d);
     searchGrids(kernel, { ...this.#problem, windows }, { target, importance, scale, lo });
-    const args = { target, scale, block, lo, span, h, u, q, loss, groups, rows, d, seed, stream };
+    const args = {
+      target,
+      scale,
+      groupSize,
+      lo,
+      span,
+      h,
+      u,
+      q,
+      loss,
+      groups,
+      rows,
+      d,
+      seed,
+      stream,
+    };
     kernel.loss(args);
     const power = loss.view.slice();
     kernel.nearest(args);
@@ -200,7 +215,7 @@ class NestedSolver {
     find: (codes: Codes) => void,
   ): Rounded {
     const kernel = this.#kernel, mark = kernel.mark();
-    const { groups, rows, depth: d, blockSize: block, windows: { span } } = this.#problem;
+    const { groups, rows, depth: d, groupSize: groupSize, windows: { span } } = this.#problem;
     const [widest] = this.#widths, lo = this.#lo;
     const books = this.#widths.map((bits) =>
       Float32Array.from({ length: span + 1 }, (_, code) => cutLevel(code + lo, widest, bits))
@@ -209,7 +224,7 @@ class NestedSolver {
       groups,
       rows,
       d,
-      block,
+      groupSize,
       widths: this.#widths.length,
       values: kernel.f32(joined(books)),
       price: kernel.f32(joined(price)),
@@ -225,7 +240,7 @@ class NestedSolver {
       const [target, h] = [this.#target, this.#h].map((all) => this.#part(all, v));
       const q = kernel.f32(code.map((c) => books[v][c])), scale = kernel.f32(scales[v]);
       const loss = kernel.f32(this.#rows), lo = kernel.f32(this.#rows);
-      kernel.loss({ q, loss, target, scale, block, lo, span, h, groups, rows, d });
+      kernel.loss({ q, loss, target, scale, groupSize, lo, span, h, groups, rows, d });
       const result = loss.view.slice();
       kernel.reset(inner);
       return result;

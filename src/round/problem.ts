@@ -36,7 +36,7 @@ export interface CutProblem extends Pick<Problem, "gram" | "shift"> {
 
 /** The grids of some rows. */
 export interface RowGrids {
-  /** Scales, (groups·rows) × blocks. */
+  /** Scales, (groups·rows) × scales of a row. */
   readonly scales: Float32Array;
   /** Smallest levels, groups·rows. */
   readonly lows: Int8Array;
@@ -55,15 +55,15 @@ export interface Problem {
   /** and which of the integers there they are. */
   readonly grid: RowGrid;
   /** Weights that share a scale along a row. */
-  readonly blockSize: number;
+  readonly groupSize: number;
   /** Whether all rows share one scale. */
   readonly oneScale: boolean;
   /** w: (groups·rows) × depth. */
   readonly weight: Float32Array;
-  /** H: groups × depth × depth; or its diagonal blocks, (groups·depth / gramBlock) × gramBlock². */
+  /** H: groups × depth × depth; or its diagonal tiles, (groups·depth / gramTile) × gramTile². */
   readonly gram: Float32Array;
-  /** Inputs of a block of H; the depth where all of H is there. */
-  readonly gramBlock: number;
+  /** Inputs of a tile of H; the depth where all of H is there. */
+  readonly gramTile: number;
   /** Grids that stay as they are; undefined searches them. */
   readonly given?: RowGrids;
   /** The float-target shift; undefined keeps the layer's own weights as the target. */
@@ -151,10 +151,10 @@ export function problemOf(
     depth: layer.target.depth,
     windows: layer.windows,
     grid: rowGrid(layer.grid),
-    blockSize: layer.blockSize,
+    groupSize: layer.groupSize,
     oneScale: layer.granularity.kind === "tensor",
     weight: share.ofRows(weight),
-    gramBlock: layer.gram.kind === "full" ? layer.target.depth : layer.gram.size,
+    gramTile: layer.gram.kind === "full" ? layer.target.depth : layer.gram.size,
     cuts: options.cuts?.map((cut) => ({ bits: cut.bits, ...moments(cut, cut.strength) })),
     damping: options.damping,
     method: options.rounding,

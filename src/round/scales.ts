@@ -4,7 +4,7 @@
  * @module
  */
 
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
 import { codebookGrids, codebookProblem } from "./codebook.ts";
 import { gridSolver } from "./grids.ts";
@@ -21,12 +21,12 @@ export function searchGrids(
   kernel: Kernel,
   problem: Pick<
     Problem,
-    "groups" | "rows" | "depth" | "windows" | "grid" | "blockSize" | "oneScale"
+    "groups" | "rows" | "depth" | "windows" | "grid" | "groupSize" | "oneScale"
   >,
   buffers: Pick<GridSearch, "target" | "importance" | "scale" | "lo">,
 ): void {
-  const { groups, rows, depth, windows, grid, blockSize, oneScale } = problem;
-  const whole = { ...buffers, groups, rows, d: depth, block: blockSize };
+  const { groups, rows, depth, windows, grid, groupSize, oneScale } = problem;
+  const whole = { ...buffers, groups, rows, d: depth, groupSize: groupSize };
   const { scale, lo } = buffers;
   lo.view.fill(windows.lows[0]);
   gridSolver(grid).search(
@@ -49,15 +49,15 @@ export function codebookErrors(
   problem: Problem,
   codebooks: readonly Int8Array[],
 ): Float64Array[] {
-  const { groups, rows, depth, gramBlock, gram, damping, weight, blockSize, oneScale } = problem;
+  const { groups, rows, depth, gramTile, gram, damping, weight, groupSize, oneScale } = problem;
   const mark = kernel.mark();
   try {
-    const parts = { groups: groups * depth / gramBlock, depth: gramBlock, gram };
-    const importance = diagonalOf(kernel, damped(kernel, parts, damping).h, gramBlock);
+    const parts = { groups: groups * depth / gramTile, depth: gramTile, gram };
+    const importance = diagonalOf(kernel, damped(kernel, parts, damping).h, gramTile);
     const target = kernel.f32(weight),
-      scale = kernel.f32(groups * rows * blocksOf(depth, blockSize));
+      scale = kernel.f32(groups * rows * scalesPerRow(depth, groupSize));
     const lo = kernel.f32(groups * rows);
-    const whole = { target, importance, scale, lo, groups, rows, d: depth, block: blockSize };
+    const whole = { target, importance, scale, lo, groups, rows, d: depth, groupSize: groupSize };
     searchGrids(kernel, problem, whole);
     const symmetric = problem.windows.lows.length === 1;
     const uniform = windowErrors(whole, problem.windows.span);
@@ -75,12 +75,12 @@ export function codebookErrors(
 
 /** Σ h (s·q − w)² of each row with the nearest of the levels lo … lo + span. */
 export function windowErrors(search: GridSearch, span: number): Float64Array {
-  const { target, importance, scale, lo, rows, d, block } = search;
+  const { target, importance, scale, lo, rows, d, groupSize } = search;
   const weights = target.view, weighting = importance.view, scales = scale.view, lows = lo.view;
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   const errors = new Float64Array(lows.length);
   for (let i = 0; i < weights.length; i++) {
-    const row = Math.floor(i / d), j = i % d, s = scales[row * blocks + Math.floor(j / block)];
+    const row = Math.floor(i / d), j = i % d, s = scales[row * perRow + Math.floor(j / groupSize)];
     const level = Math.max(lows[row], Math.min(lows[row] + span, Math.round(weights[i] / s)));
     errors[row] += weighting[Math.floor(row / rows) * d + j] * (s * level - weights[i]) ** 2;
   }
@@ -91,13 +91,13 @@ export function windowErrors(search: GridSearch, span: number): Float64Array {
 export function asOneRow(
   kernel: Kernel,
   { importance, groups, rows, d }: Pick<ScaleSearch, "importance" | "groups" | "rows" | "d">,
-): Pick<ScaleSearch, "importance" | "groups" | "rows" | "d" | "block"> {
+): Pick<ScaleSearch, "importance" | "groups" | "rows" | "d" | "groupSize"> {
   const all = groups * rows * d, spread = kernel.f32(all);
   for (let r = 0; r < groups * rows; r++) {
     const from = Math.floor(r / rows) * d;
     spread.view.set(importance.view.subarray(from, from + d), r * d);
   }
-  return { importance: spread, groups: 1, rows: 1, d: all, block: all };
+  return { importance: spread, groups: 1, rows: 1, d: all, groupSize: all };
 }
 
 /** The diagonals of the d × d matrices in `h`, in a new buffer. */

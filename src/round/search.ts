@@ -14,8 +14,8 @@ export interface ScaleSearch extends Sizes {
   /** What their squared errors are weighted by: groups × d. */
   readonly importance: Buffer;
   /** Weights that share a scale along a row. */
-  readonly block: number;
-  /** Where the scales go: (groups·rows) × ⌈d / block⌉. */
+  readonly groupSize: number;
+  /** Where the scales go: (groups·rows) × ⌈d / groupSize⌉. */
   readonly scale: Buffer;
 }
 

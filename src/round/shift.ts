@@ -114,7 +114,7 @@ export function* shiftErrors(kernel: Kernel, problem: ShiftProblem): Work<Float6
       const inner = kernel.mark();
       const q = shiftTarget(kernel, { ...problem, ...training }, strength);
       // w′Hw′ᵀ as the loss of "levels" w′ at scale 1 around a target of zero.
-      kernel.loss({ q, target: zero, scale, block: d, lo, span: 0, h, rows, groups, d, loss });
+      kernel.loss({ q, target: zero, scale, groupSize: d, lo, span: 0, h, rows, groups, d, loss });
       const values = q.view, squares = loss.view;
       for (let row = 0; row < all; row++) {
         let product = 0;

@@ -6,7 +6,7 @@
  */
 
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { LevelWindows } from "../weights/levels.ts";
 import type { Problem } from "./problem.ts";
 import { type GridSolver, gridSolver } from "./grids.ts";
@@ -19,7 +19,7 @@ import { damped, factorsOf, shiftTarget } from "./shift.ts";
 export interface Solution {
   /** Levels, (groups·rows) × depth. */
   readonly levels: Int8Array;
-  /** Scales: one, or (groups·rows) × blocks. */
+  /** Scales: one, or (groups·rows) × scales of a row. */
   readonly scales: Float32Array;
   /** Smallest level of each row's window: groups·rows. */
   readonly lows: Int8Array;
@@ -63,7 +63,7 @@ class LayerSolver {
   readonly #grid: GridSolver;
   /** Rows of all groups. */
   readonly #rows: number;
-  readonly #blocks: number;
+  readonly #perRow: number;
   readonly #weight: Buffer;
   /** H + μI. */
   readonly #h: Buffer;
@@ -79,9 +79,9 @@ class LayerSolver {
     this.#problem = problem;
     this.#method = methodOf(problem.method);
     this.#grid = gridSolver(problem.grid);
-    const { groups, rows, depth, weight, gram, blockSize, shift, damping } = problem;
+    const { groups, rows, depth, weight, gram, groupSize, shift, damping } = problem;
     this.#rows = groups * rows;
-    this.#blocks = blocksOf(depth, blockSize);
+    this.#perRow = scalesPerRow(depth, groupSize);
     this.#weight = kernel.f32(weight);
     this.#target = shift
       ? shiftTarget(
@@ -143,7 +143,7 @@ class LayerSolver {
     const kernel = this.#kernel;
     return {
       q: kernel.f32(this.#rows * this.#problem.depth),
-      scale: kernel.f32(this.#rows * this.#blocks),
+      scale: kernel.f32(this.#rows * this.#perRow),
       lo: kernel.f32(this.#rows),
       loss: kernel.f32(this.#rows),
     };
@@ -154,10 +154,18 @@ class LayerSolver {
    * weighted squared error.
    */
   #nearest(weight: Buffer): Candidate {
-    const { groups, rows, windows: { span }, blockSize: block, depth: d } = this.#problem;
+    const { groups, rows, windows: { span }, groupSize: groupSize, depth: d } = this.#problem;
     const candidate = this.#candidate();
     this.#search(weight, candidate, "usual");
-    this.#grid.snap(this.#kernel, { ...candidate, target: weight, block, span, rows, groups, d });
+    this.#grid.snap(this.#kernel, {
+      ...candidate,
+      target: weight,
+      groupSize,
+      span,
+      rows,
+      groups,
+      d,
+    });
     this.#losses(candidate);
     return candidate;
   }
@@ -178,9 +186,9 @@ class LayerSolver {
   }
 
   #losses(candidate: Candidate): void {
-    const { groups, rows, depth: d, blockSize: block, windows: { span } } = this.#problem;
+    const { groups, rows, depth: d, groupSize: groupSize, windows: { span } } = this.#problem;
     const h = this.#h, target = this.#target;
-    this.#kernel.loss({ ...candidate, target, block, span, h, rows, groups, d });
+    this.#kernel.loss({ ...candidate, target, groupSize, span, h, rows, groups, d });
   }
 
   /** Takes over the rows of `other` that are better; all or none where rows share one scale. */
@@ -193,7 +201,7 @@ class LayerSolver {
     for (let row = 0; row < this.#rows; row++) {
       if (!(other.loss.view[row] < best.loss.view[row])) continue;
       copyRow(best.q, other.q, row, depth);
-      copyRow(best.scale, other.scale, row, this.#blocks);
+      copyRow(best.scale, other.scale, row, this.#perRow);
       copyRow(best.lo, other.lo, row, 1);
       copyRow(best.loss, other.loss, row, 1);
     }
@@ -202,16 +210,16 @@ class LayerSolver {
   /** Least-squares scales for fixed levels; blocked scales stay as they are. */
   #refit({ q, scale }: Candidate): void {
     const { groups, rows, depth: d, oneScale } = this.#problem;
-    if (this.#blocks > 1) return;
+    if (this.#perRow > 1) return;
     const h = this.#h, target = this.#target;
     this.#kernel.refit({ q, target, h, rows, groups, d, scale, oneScale });
   }
 
   /** Levels for the scales of `candidate`, by the problem's method. */
   *#round(candidate: Candidate): Work<void> {
-    const { groups, rows, depth: d, blockSize: block, method, seed, stream } = this.#problem;
+    const { groups, rows, depth: d, groupSize: groupSize, method, seed, stream } = this.#problem;
     const { span } = this.#problem.windows, kernel = this.#kernel, mark = kernel.mark();
-    const sizes = { block, span, rows, groups, d };
+    const sizes = { groupSize, span, rows, groups, d };
     const context = {
       kernel,
       rows: { ...candidate, ...sizes, target: this.#target, h: this.#h, seed, stream },

@@ -24,10 +24,10 @@ export interface SpectrumProblem {
   readonly depth: number;
   /** W: (groups·rows) × depth. */
   readonly weight: Float32Array;
-  /** H: groups × depth × depth, or its diagonal blocks; undefined is the identity. */
+  /** H: groups × depth × depth, or its diagonal tiles; undefined is the identity. */
   readonly gram?: Float32Array;
-  /** Inputs of a block of H; the depth where all of H is there. */
-  readonly gramBlock: number;
+  /** Inputs of a tile of H; the depth where all of H is there. */
+  readonly gramTile: number;
   /** Damping of H relative to the mean of its diagonal. */
   readonly damping: number;
 }
@@ -54,7 +54,7 @@ export function spectrumOf(kernel: Kernel, problem: SpectrumProblem): Float64Arr
 
 /** W Uᵀ with H = UᵀU, a root of W H Wᵀ: (groups·rows) × depth. */
 function rootOf(kernel: Kernel, problem: SpectrumProblem): Buffer {
-  const { groups, rows, depth, weight, gram, gramBlock: size, damping } = problem;
+  const { groups, rows, depth, weight, gram, gramTile: size, damping } = problem;
   if (gram === undefined) return kernel.f32(weight);
   const parts = depth / size, result = kernel.f32(weight.length);
   for (let g = 0; g < groups; g++) {
@@ -63,12 +63,12 @@ function rootOf(kernel: Kernel, problem: SpectrumProblem): Buffer {
       const from = (g * parts + part) * size * size;
       const diagonal = { groups: 1, depth: size, gram: gram.subarray(from, from + size * size) };
       const u = factorsOf(kernel, damped(kernel, diagonal, damping).h, 1, size);
-      const block = new Float32Array(rows * size);
+      const tile = new Float32Array(rows * size);
       for (let r = 0; r < rows; r++) {
         const start = (g * rows + r) * depth + part * size;
-        block.set(weight.subarray(start, start + size), r * size);
+        tile.set(weight.subarray(start, start + size), r * size);
       }
-      const y = kernel.f32(block), product = kernel.f32(rows * size);
+      const y = kernel.f32(tile), product = kernel.f32(rows * size);
       kernel.cross({ y, x: u, r: product, groups: 1, o: rows, d: size, p: size });
       const values = product.view, all = result.view;
       for (let r = 0; r < rows; r++) {

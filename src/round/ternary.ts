@@ -9,7 +9,7 @@
  * @module
  */
 
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { ScaleSearch } from "./search.ts";
 
 /**
@@ -44,15 +44,15 @@ export function ternaryScale(weights: Float32Array, importance: Float32Array): n
  * block⌉.
  */
 export function ternaryScales(
-  { target, importance, rows, groups, d, block, scale }: ScaleSearch,
+  { target, importance, rows, groups, d, groupSize, scale }: ScaleSearch,
 ): void {
-  const blocks = blocksOf(d, block);
+  const perRow = scalesPerRow(d, groupSize);
   const weights = target.view, weighting = importance.view, scales = scale.view;
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows) * d;
-    for (let b = 0; b < blocks; b++) {
-      const from = b * block, to = Math.min(d, from + block);
-      scales[row * blocks + b] = ternaryScale(
+    for (let b = 0; b < perRow; b++) {
+      const from = b * groupSize, to = Math.min(d, from + groupSize);
+      scales[row * perRow + b] = ternaryScale(
         weights.subarray(row * d + from, row * d + to),
         weighting.subarray(group + from, group + to),
       );

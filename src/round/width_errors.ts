@@ -4,9 +4,9 @@
  * @module
  */
 
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { Buffer, Kernel } from "../kernel/kernel.ts";
-import { solveBlocked } from "./blocked.ts";
+import { solveTiled } from "./tiled.ts";
 import type { Problem } from "./problem.ts";
 import { damped, factorsOf } from "./shift.ts";
 import { diagonalOf, searchGrids } from "./scales.ts";
@@ -36,13 +36,13 @@ export function widthErrors(
   problems: readonly Problem[],
   keep?: number,
 ): Work<WidthErrors> {
-  const [{ gram, gramBlock, depth }] = problems;
-  return gram.length > 0 && gramBlock < depth
+  const [{ gram, gramTile, depth }] = problems;
+  return gram.length > 0 && gramTile < depth
     ? blockedErrors(kernel, problems, keep)
     : wholeErrors(kernel, problems, keep);
 }
 
-/** Where only diagonal blocks of H are there. */
+/** Where only diagonal tiles of H are there. */
 function* blockedErrors(
   kernel: Kernel,
   problems: readonly Problem[],
@@ -51,7 +51,7 @@ function* blockedErrors(
   const output = new Float64Array(problems.length), squares = new Float64Array(problems.length);
   let rounding: WidthErrors["rounding"], power = 0;
   for (const [i, problem] of problems.entries()) {
-    const solution = yield* solveBlocked(kernel, { ...problem, method: { kind: "nearest" } });
+    const solution = yield* solveTiled(kernel, { ...problem, method: { kind: "nearest" } });
     squares[i] = squaredError(problem, solution);
     output[i] = solution.error.final;
     power = solution.power;
@@ -66,7 +66,7 @@ function* wholeErrors(
   problems: readonly Problem[],
   keep?: number,
 ): Work<WidthErrors> {
-  const [{ groups, rows, depth: d, blockSize: block, weight }] = problems, all = groups * rows;
+  const [{ groups, rows, depth: d, groupSize: groupSize, weight }] = problems, all = groups * rows;
   const output = new Float64Array(problems.length), squares = new Float64Array(problems.length);
   let rounding: WidthErrors["rounding"];
   const mark = kernel.mark();
@@ -74,8 +74,8 @@ function* wholeErrors(
     const metric = metricOf(kernel, problems[0]), plane = kernel.f32(1);
     const target = kernel.f32(weight), q = kernel.f32(weight.length);
     const { importance } = metric, loss = kernel.f32(all), lo = kernel.f32(all);
-    const scale = kernel.f32(all * blocksOf(d, block));
-    const common = { q, target, scale, lo, block, rows, groups, d, loss };
+    const scale = kernel.f32(all * scalesPerRow(d, groupSize));
+    const common = { q, target, scale, lo, groupSize, rows, groups, d, loss };
     for (const [i, problem] of problems.entries()) {
       const grid = { ...common, span: problem.windows.span };
       searchGrids(kernel, problem, { target, importance, scale, lo });
@@ -123,13 +123,13 @@ function metricOf(kernel: Kernel, { groups, depth, gram, damping }: Problem): Me
 
 /** ‖ŵ − w‖² over all rows. */
 function squaredError(
-  { weight, depth, blockSize: block }: Problem,
+  { weight, depth, groupSize: groupSize }: Problem,
   { levels, scales }: { readonly levels: ArrayLike<number>; readonly scales: Float32Array },
 ): number {
-  const perRow = blocksOf(depth, block);
+  const perRow = scalesPerRow(depth, groupSize);
   let total = 0;
   for (let i = 0; i < weight.length; i++) {
-    const at = Math.floor(i / depth) * perRow + Math.floor(i % depth / block);
+    const at = Math.floor(i / depth) * perRow + Math.floor(i % depth / groupSize);
     total += (levels[i] * scales[scales.length === 1 ? 0 : at] - weight[i]) ** 2;
   }
   return total;

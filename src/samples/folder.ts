@@ -89,7 +89,9 @@ export async function openFolder(path: string, options: FolderOptions): Promise<
   };
 }
 
-/** The samples among `results`, what was read of the files in the folder `path`; of others it warns. */
+/**
+ * The samples among `results`, what was read of the files in the folder `path`; of others it warns.
+ */
 async function* readable(
   path: string,
   results: AsyncIterable<[file: string, result: Sample | Error]>,

@@ -10,7 +10,7 @@ export type Granularity =
   | { /** One scale per output channel. */ readonly kind: "channel" }
   | {
     /** One scale per output channel and block of inputs. */
-    readonly kind: "block";
+    readonly kind: "group";
     /** Inputs (times kernel positions) that share a scale. */
     readonly size: number;
   };

@@ -15,11 +15,11 @@ export type GramPlan =
   | { /** All of H, and the products with the float outputs. */ readonly kind: "full" }
   | {
     /**
-     * Squares of H along its diagonal: as if inputs of different blocks did not depend on one
+     * Squares of H along its diagonal: as if inputs of different tiles did not depend on one
      * another. Without the float-target shift and refitted scales.
      */
-    readonly kind: "blocks";
-    /** Inputs per block; it divides the depth. */
+    readonly kind: "tiles";
+    /** Inputs per tile; it divides the depth. */
     readonly size: number;
   };
 
@@ -37,10 +37,10 @@ export interface LayerPlan {
   readonly storage: Storage;
   /** How many weights share a scale. */
   readonly granularity: Granularity;
-  /** Scales per row of the matrix: 1, or one per block of `blockSize` inputs. */
-  readonly blocksPerRow: number;
+  /** Scales per row of the matrix: 1, or one per block of `groupSize` inputs. */
+  readonly groupsPerRow: number;
   /** Inputs (times kernel positions) that share a scale. */
-  readonly blockSize: number;
+  readonly groupSize: number;
   /** The second moments that are kept of its inputs. */
   readonly gram: GramPlan;
   /** Bytes of the weight in the model, and in the result with its scales. */
@@ -55,12 +55,12 @@ export interface LayerPlan {
 
 /** How many scales `layer` has. */
 export function scaleCount(
-  { target: { groups, rows }, granularity, blocksPerRow }: Pick<
+  { target: { groups, rows }, granularity, groupsPerRow }: Pick<
     LayerPlan,
-    "target" | "granularity" | "blocksPerRow"
+    "target" | "granularity" | "groupsPerRow"
   >,
 ): number {
-  return granularity.kind === "tensor" ? 1 : groups * rows * blocksPerRow;
+  return granularity.kind === "tensor" ? 1 : groups * rows * groupsPerRow;
 }
 
 /** Whether the width of `layer` is for a budget to choose. */

@@ -24,7 +24,7 @@ export type ActivationBits = ActivationGrid["bits"] | "none";
 export interface Rounding {
   /** Integer levels, (groups·rows) × depth, row-major. */
   readonly levels: Int8Array;
-  /** One scale for all, or per row and block: (groups·rows) × blocksPerRow. */
+  /** One scale for all, or per row and block: (groups·rows) × groupsPerRow. */
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;
@@ -60,17 +60,17 @@ export interface Parts {
 
 /** The real weights that `rounding` stands for: levels times scales, (groups·rows) × depth. */
 export function dequantize(
-  layer: Pick<LayerPlan, "blockSize" | "blocksPerRow"> & {
+  layer: Pick<LayerPlan, "groupSize" | "groupsPerRow"> & {
     readonly target: { readonly depth: number };
   },
   { levels, scales }: Pick<Rounding, "levels" | "scales">,
 ): Float32Array {
   const { depth } = layer.target;
-  const { blockSize, blocksPerRow } = layer;
+  const { groupSize, groupsPerRow } = layer;
   const values = new Float32Array(levels.length);
   for (let row = 0, i = 0; i < levels.length; row++) {
     for (let j = 0; j < depth; j++, i++) {
-      const block = row * blocksPerRow + Math.floor(j / blockSize);
+      const block = row * groupsPerRow + Math.floor(j / groupSize);
       values[i] = levels[i] * scales[scales.length === 1 ? 0 : block];
     }
   }
@@ -85,7 +85,7 @@ export function biasScales(
   scales: Float32Array,
   inputGrid: ActivationGrid | undefined,
 ): Float32Array | undefined {
-  if (inputGrid === undefined || layer.blocksPerRow > 1) return undefined;
+  if (inputGrid === undefined || layer.groupsPerRow > 1) return undefined;
   const { groups, rows } = layer.target;
   return Float32Array.from(
     { length: groups * rows },

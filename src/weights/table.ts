@@ -17,9 +17,9 @@ export interface TablePlan {
   /** Bits of a level. */
   readonly bits: NBits;
   /** Values of a row that share a scale. */
-  readonly blockSize: number;
+  readonly groupSize: number;
   /** Scales per row. */
-  readonly blocksPerRow: number;
+  readonly groupsPerRow: number;
   /** Bytes of the table in the model. */
   readonly bytesBefore: number;
   /** Bytes of its levels and scales in the result. */

@@ -73,7 +73,7 @@ function planOptions(random: Random): PlanOptions {
     activationBits: maybe(() => random.pick([4, 8, "none", number()]) as 4),
     edgeBits: maybe(number),
     granularity: maybe(
-      () => ({ kind: random.pick(["block", "tensor", "other"]), size: number() } as never),
+      () => ({ kind: random.pick(["group", "tensor", "other"]), size: number() } as never),
     ),
     symmetric: maybe(() => true),
     overrides: maybe(() => [{ pattern: random.pick(["*", "one", ...ODD_TEXTS]), bits: number() }]),

@@ -287,12 +287,12 @@ function nearest(
   layer: LayerPlan,
   grids: ReadonlyMap<string, ActivationGrid>,
 ): Rounding {
-  const { target, windows: { lows: [low], span }, blocksPerRow, granularity } = layer;
+  const { target, windows: { lows: [low], span }, groupsPerRow, granularity } = layer;
   const { groups, rows, depth, input } = target, all = groups * rows;
   const weights = readWeight(made.graph, target);
   const reach = (values: Float32Array) =>
     values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-6);
-  const count = granularity.kind === "tensor" ? 1 : all * blocksPerRow;
+  const count = granularity.kind === "tensor" ? 1 : all * groupsPerRow;
   const scales = Float32Array.from(
     { length: count },
     (_, i) => reach(count === 1 ? weights : weights.subarray(i * depth, (i + 1) * depth)) / -low,

@@ -102,7 +102,7 @@ export function madeUpParts(
 }
 
 function roundingOf(layer: LayerPlan, windows: MadeUp["windows"]): Rounding {
-  const { target: { groups, rows, depth }, bits, granularity, blocksPerRow } = layer;
+  const { target: { groups, rows, depth }, bits, granularity, groupsPerRow } = layer;
   const all = groups * rows, places = layer.windows.lows, { span } = layer.windows;
   const lows = Int8Array.from(
     { length: all },
@@ -116,7 +116,7 @@ function roundingOf(layer: LayerPlan, windows: MadeUp["windows"]): Rounding {
     const level = i % depth === 0 ? span : i % depth === 1 ? 0 : (v + 1) / 2 * (span + 1);
     return lows[Math.floor(i / depth)] + Math.floor(level);
   });
-  const count = granularity.kind === "tensor" ? 1 : all * blocksPerRow;
+  const count = granularity.kind === "tensor" ? 1 : all * groupsPerRow;
   const scales = Float32Array.from({ length: count }, (_, i) => 2 ** (-bits - 1 - i % 3));
   return { levels, scales, lows };
 }

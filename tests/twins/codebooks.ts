@@ -5,7 +5,7 @@
  * @module
  */
 
-import { blocksOf } from "../../src/kernel/arguments.ts";
+import { scalesPerRow } from "../../src/kernel/arguments.ts";
 import type { CodebookKernel } from "../../src/kernel/codebooks.ts";
 import { normal, type Plain, streamKey } from "./kernel.ts";
 
@@ -34,15 +34,17 @@ function choose(choice: Choice): number {
 
 /** Sequential rounding to codes: one row and one input at a time. */
 export function codesSequential(args: Plain<CodebookKernel["codesSequential"]>): void {
-  const { groups, rows, d, widths, values, offset, target, scale, block, price, code } = args;
+  const { groups, rows, d, widths, values, offset, target, scale, groupSize, price, code } = args;
   const { u, spread, tau, candidate, seed, stream } = args;
-  const all = groups * rows, blocks = blocksOf(d, block), codes = values.length / widths;
+  const all = groups * rows, perRow = scalesPerRow(d, groupSize), codes = values.length / widths;
   for (let row = 0; row < all; row++) {
     const group = Math.floor(row / rows), key = streamKey(seed, stream + row);
     const errors = Array.from({ length: widths }, () => new Float64Array(d));
     for (let i = d - 1; i >= 0; i--) {
       const z = tau === 0 ? 0 : tau * normal(key, candidate, i);
-      const scales = errors.map((_, b) => scale[(b * all + row) * blocks + Math.floor(i / block)]);
+      const scales = errors.map((_, b) =>
+        scale[(b * all + row) * perRow + Math.floor(i / groupSize)]
+      );
       const factors = errors.map((_, b) => u.subarray(((b * groups + group) * d + i) * d));
       const chosen = choose({
         values,
@@ -65,14 +67,14 @@ export function codesSequential(args: Plain<CodebookKernel["codesSequential"]>):
 
 /** Coordinate descent over codes: each weight in turn to its best code given all others. */
 export function codesPolish(args: Plain<CodebookKernel["codesPolish"]>): void {
-  const { groups, rows, d, widths, values, offset, target, scale, block, price, code } = args;
+  const { groups, rows, d, widths, values, offset, target, scale, groupSize, price, code } = args;
   const { h, sweeps } = args;
-  const all = groups * rows, blocks = blocksOf(d, block), codes = values.length / widths;
+  const all = groups * rows, perRow = scalesPerRow(d, groupSize), codes = values.length / widths;
   for (let row = 0; row < all; row++) {
     const group = Math.floor(row / rows);
     const each = Array.from({ length: widths }, (_, b) => b);
     const scaleOf = (b: number, i: number) =>
-      scale[(b * all + row) * blocks + Math.floor(i / block)];
+      scale[(b * all + row) * perRow + Math.floor(i / groupSize)];
     for (let sweep = 0, moved = true; sweep < sweeps && moved; sweep++) {
       moved = false;
       for (let i = 0; i < d; i++) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { blocksOf } from "../../src/kernel/arguments.ts";
+import { scalesPerRow } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { erf, level, type Plain } from "./kernel.ts";
 
@@ -16,9 +16,9 @@ function roundEven(t: number): number {
 }
 
 /** The place of element i's scale. */
-function scaleAt(i: number, d: number, block: number): number {
+function scaleAt(i: number, d: number, groupSize: number): number {
   const row = Math.floor(i / d);
-  return row * blocksOf(d, block) + Math.floor((i - row * d) / block);
+  return row * scalesPerRow(d, groupSize) + Math.floor((i - row * d) / groupSize);
 }
 
 /** The smallest and largest finite value, and how many are not finite. */
@@ -36,20 +36,20 @@ export function minmax({ x, n, out }: Plain<Kernel["minmax"]>): number {
 
 /** Rounded weights. */
 export function attentionForward(args: Plain<Kernel["attentionForward"]>): void {
-  const { alpha, w, scale, block, lo, span, rows, d, out } = args;
+  const { alpha, w, scale, groupSize, lo, span, rows, d, out } = args;
   for (let i = 0; i < rows * d; i++) {
-    const s = scale[scaleAt(i, d, block)], least = lo[Math.floor(i / d)];
+    const s = scale[scaleAt(i, d, groupSize)], least = lo[Math.floor(i / d)];
     out[i] = s * level(Math.fround(Math.fround(w[i] / s) + alpha[i]), least, least + span);
   }
 }
 
 /** One step of Adam on α. */
 export function attentionStep(args: Plain<Kernel["attentionStep"]>): void {
-  const { alpha, m, v, gradient, w, scale, block, lo, span, rows, d, tau, rate, step } = args;
+  const { alpha, m, v, gradient, w, scale, groupSize, lo, span, rows, d, tau, rate, step } = args;
   const { lossScale = 1 } = args;
   args.slopes.fill(0);
   for (let i = 0; i < rows * d; i++) {
-    const b = scaleAt(i, d, block), s = scale[b];
+    const b = scaleAt(i, d, groupSize), s = scale[b];
     const least = lo[Math.floor(i / d)], most = least + span;
     const t = Math.fround(Math.fround(w[i] / s) + alpha[i]);
     let slope = s * lossScale * gradient[i];
@@ -69,9 +69,9 @@ const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 /** Weights between two levels, or at one of them. */
 export function adaroundForward(args: Plain<Kernel["adaroundForward"]>): void {
-  const { soft, w, scale, block, lo, span, rows, d, hard, out } = args;
+  const { soft, w, scale, groupSize, lo, span, rows, d, hard, out } = args;
   for (let i = 0; i < rows * d; i++) {
-    const s = scale[scaleAt(i, d, block)], least = lo[Math.floor(i / d)];
+    const s = scale[scaleAt(i, d, groupSize)], least = lo[Math.floor(i / d)];
     const h = Math.max(0, Math.min(1, 1.2 * sigmoid(soft[i]) - 0.1));
     const level = Math.floor(Math.fround(w[i] / s)) + (hard ? Number(h >= 0.5) : h);
     out[i] = s * Math.max(least, Math.min(least + span, level));
@@ -80,11 +80,12 @@ export function adaroundForward(args: Plain<Kernel["adaroundForward"]>): void {
 
 /** One step of Adam on V. */
 export function adaroundStep(args: Plain<Kernel["adaroundStep"]>): void {
-  const { soft, m, v, gradient, scale, block, rows, d, lossScale = 1, beta, regularisation } = args;
+  const { soft, m, v, gradient, scale, groupSize, rows, d, lossScale = 1, beta, regularisation } =
+    args;
   for (let i = 0; i < rows * d; i++) {
     const raw = sigmoid(soft[i]), h = 1.2 * raw - 0.1, off = 2 * h - 1;
     const pull = 2 * beta * Math.abs(off) ** (beta - 1) * Math.sign(off);
-    const slope = scale[scaleAt(i, d, block)] * lossScale * gradient[i] - regularisation * pull;
+    const slope = scale[scaleAt(i, d, groupSize)] * lossScale * gradient[i] - regularisation * pull;
     gradient[i] = h > 0 && h < 1 ? slope * 1.2 * raw * (1 - raw) : 0;
   }
   adam({ x: soft, m, v, g: gradient, n: rows * d, step: args.step, rate: args.rate });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { blocksOf } from "../../src/kernel/arguments.ts";
+import { scalesPerRow } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { erf, level, loss, normal, type Plain, streamKey } from "./kernel.ts";
 
@@ -73,8 +73,8 @@ function forRows(args: Args, work: (row: number, ratio: Float64Array) => void): 
   }
 }
 
-function step({ scale, d, block }: Args, row: number, j: number): number {
-  return scale[row * blocksOf(d, block) + Math.floor(j / block)];
+function step({ scale, d, groupSize }: Args, row: number, j: number): number {
+  return scale[row * scalesPerRow(d, groupSize) + Math.floor(j / groupSize)];
 }
 
 /** Adam on the variables `x` of a row; levels that `keep` gives are compared with the best. */
@@ -110,12 +110,12 @@ function descend(
 
 /** Takes over `levels` for a row if their loss is below the best so far. */
 function keepBetter(args: Args, row: number, levels: Float64Array): void {
-  const { target, scale, h, rows, d, block } = args, blocks = blocksOf(d, block);
+  const { target, scale, h, rows, d, groupSize } = args, perRow = scalesPerRow(d, groupSize);
   const one = {
     ...args,
     q: Float32Array.from(levels),
     target: target.subarray(row * d, (row + 1) * d),
-    scale: scale.subarray(row * blocks, (row + 1) * blocks),
+    scale: scale.subarray(row * perRow, (row + 1) * perRow),
     h: h.subarray(Math.floor(row / rows) * d * d),
     rows: 1,
     groups: 1,

@@ -7,7 +7,7 @@
  */
 
 import type { Buffer } from "../../src/kernel/arena.ts";
-import { blocksOf } from "../../src/kernel/arguments.ts";
+import { scalesPerRow } from "../../src/kernel/arguments.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import type { Internals } from "../helpers/kernel_internals.ts";
 
@@ -101,20 +101,22 @@ export function level(t: number, lo: number, hi: number): number {
 
 /** Rounds each weight to its nearest level; the quotient is a float32, as in the kernel. */
 export function nearest(
-  { target, scale, block, lo, span, rows, groups, d, q }: Plain<Kernel["nearest"]>,
+  { target, scale, groupSize, lo, span, rows, groups, d, q }: Plain<Kernel["nearest"]>,
 ): void {
   for (let at = 0; at < groups * rows * d; at++) {
     const low = lo[Math.floor(at / d)];
-    q[at] = level(Math.fround(target[at] / scale[scaleOf(at, d, block)]), low, low + span);
+    q[at] = level(Math.fround(target[at] / scale[scaleOf(at, d, groupSize)]), low, low + span);
   }
 }
 
 /** Rounds each weight up with the probability of its fraction, else down. */
 export function stochastic(
-  { target, scale, block, lo, span, rows, groups, d, seed, stream, q }: Plain<Kernel["stochastic"]>,
+  { target, scale, groupSize, lo, span, rows, groups, d, seed, stream, q }: Plain<
+    Kernel["stochastic"]
+  >,
 ): void {
   for (let at = 0; at < groups * rows * d; at++) {
-    const t = Math.fround(target[at] / scale[scaleOf(at, d, block)]), down = Math.floor(t);
+    const t = Math.fround(target[at] / scale[scaleOf(at, d, groupSize)]), down = Math.floor(t);
     const key = streamKey(seed, stream + Math.floor(at / d));
     const up = uniform(philox(at % d, 0, key)) < Math.fround(t - down);
     const low = lo[Math.floor(at / d)];
@@ -123,18 +125,18 @@ export function stochastic(
 }
 
 /** Where the scale of weight `at` lies. */
-function scaleOf(at: number, d: number, block: number): number {
-  return Math.floor(at / d) * blocksOf(d, block) + Math.floor(at % d / block);
+function scaleOf(at: number, d: number, groupSize: number): number {
+  return Math.floor(at / d) * scalesPerRow(d, groupSize) + Math.floor(at % d / groupSize);
 }
 
 /** The exact loss of each row's levels. */
 export function loss(
-  { q, target, scale, block, h, rows, groups, d, loss }: Plain<Kernel["loss"]>,
+  { q, target, scale, groupSize, h, rows, groups, d, loss }: Plain<Kernel["loss"]>,
 ): void {
   for (let row = 0; row < groups * rows; row++) {
     const error = Float64Array.from({ length: d }, (_, j) => {
       const at = row * d + j;
-      return scale[scaleOf(at, d, block)] * q[at] - target[at];
+      return scale[scaleOf(at, d, groupSize)] * q[at] - target[at];
     });
     const gram = h.subarray(Math.floor(row / rows) * d * d);
     let sum = 0;
@@ -147,7 +149,8 @@ export function loss(
 
 /** Sequential rounding: one row, one candidate and one input at a time. */
 export function sequential(args: Plain<Kernel["sequential"]>): void {
-  const { target, scale, block, lo, span, u, spread, taus, seed, stream, rows, groups, d } = args;
+  const { target, scale, groupSize, lo, span, u, spread, taus, seed, stream, rows, groups, d } =
+    args;
   for (let row = 0; row < groups * rows; row++) {
     const group = Math.floor(row / rows), factor = u.subarray(group * d * d);
     const key = streamKey(seed, stream + row);
@@ -167,7 +170,7 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
         const others = left.slice(1).sort((a, b) => a.sum - b.sum || a.k - b.k);
         left = [left[0], ...others.slice(0, survivors - 1)].sort((a, b) => a.k - b.k);
       }
-      const at = row * d + i, s = scale[scaleOf(at, d, block)], pivot = factor[i * d + i];
+      const at = row * d + i, s = scale[scaleOf(at, d, groupSize)], pivot = factor[i * d + i];
       for (const candidate of left) {
         const { tau, k, q, error } = candidate;
         let wanted = target[at];
@@ -187,17 +190,17 @@ export function sequential(args: Plain<Kernel["sequential"]>): void {
 
 /** Coordinate descent: each weight in turn to the best level given all others. */
 export function polish(args: Plain<Kernel["polish"]>): void {
-  const { q, target, scale, block, lo, span, h, rows, groups, d, sweeps } = args;
+  const { q, target, scale, groupSize, lo, span, h, rows, groups, d, sweeps } = args;
   for (let row = 0; row < groups * rows; row++) {
     const gram = h.subarray(Math.floor(row / rows) * d * d);
     for (let sweep = 0, moved = true; sweep < sweeps && moved; sweep++) {
       moved = false;
       for (let i = 0; i < d; i++) {
-        const at = row * d + i, s = scale[scaleOf(at, d, block)], curvature = gram[i * d + i];
+        const at = row * d + i, s = scale[scaleOf(at, d, groupSize)], curvature = gram[i * d + i];
         let slope = 0;
         for (let j = 0; j < d; j++) {
           const to = row * d + j;
-          slope += gram[i * d + j] * (scale[scaleOf(to, d, block)] * q[to] - target[to]);
+          slope += gram[i * d + j] * (scale[scaleOf(to, d, groupSize)] * q[to] - target[to]);
         }
         const next = level(q[at] - slope / (curvature * s), lo[row], lo[row] + span),
           change = (next - q[at]) * s;
@@ -213,14 +216,14 @@ export function polish(args: Plain<Kernel["polish"]>): void {
 
 /** The best window of levels by every fourth shrink factor, then the best of all shrink factors. */
 export function gridSearch(args: Plain<Kernel["gridSearch"]>): void {
-  const { target, rows, groups, d, block, lows, span, candidates, scale, lo } = args;
-  const blocks = blocksOf(d, block);
+  const { target, rows, groups, d, groupSize, lows, span, candidates, scale, lo } = args;
+  const perRow = scalesPerRow(d, groupSize);
   for (let row = 0; row < groups * rows; row++) {
     const w = target.subarray(row * d, (row + 1) * d);
     const h = args.importance.subarray(Math.floor(row / rows) * d);
     const search = (low: number, candidates: number) =>
-      Array.from({ length: blocks }, (_, b) => {
-        const from = b * block, to = Math.min(d, from + block);
+      Array.from({ length: perRow }, (_, b) => {
+        const from = b * groupSize, to = Math.min(d, from + groupSize);
         const bounds = { lo: low, hi: low + span, candidates, shrinkFrom: args.shrinkFrom };
         return bestScale(w.subarray(from, to), h.subarray(from, to), bounds);
       });
@@ -229,7 +232,7 @@ export function gridSearch(args: Plain<Kernel["gridSearch"]>): void {
       (low) => search(low, candidates >> 2).reduce((sum, { error }) => sum + error, 0),
     );
     lo[row] = lows[errors.indexOf(Math.min(...errors))];
-    scale.set(search(lo[row], candidates).map((found) => found.scale), row * blocks);
+    scale.set(search(lo[row], candidates).map((found) => found.scale), row * perRow);
   }
 }
 

@@ -20,7 +20,7 @@ export const PLAN_FLAGS: Record<string, Flag> = {
   "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
   granularity: {
     value: "KIND",
-    help: "tensor, channel or block:N weights share a scale [channel]",
+    help: "tensor, channel or group:N weights share a scale [channel]",
   },
   symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
   override: {
@@ -65,11 +65,12 @@ function granularity(parsed: Parsed): Granularity | undefined {
   const text = parsed.text("granularity");
   if (text === undefined) return undefined;
   if (text === "tensor" || text === "channel") return { kind: text };
-  const size = /^block:(\d+)$/.exec(text)?.[1];
-  if (size !== undefined) return { kind: "block", size: Number(size) };
+  // ONNX calls such groups blocks.
+  const size = /^(?:group|block):(\d+)$/.exec(text)?.[1];
+  if (size !== undefined) return { kind: "group", size: Number(size) };
   throw new AttuneError(
     "bad-option",
-    `Cannot use --granularity ${text}: give tensor, channel or block:N, as in block:32`,
+    `Cannot use --granularity ${text}: give tensor, channel or group:N, as in group:32`,
   );
 }
 

@@ -20,7 +20,9 @@ export function roundingFlags(): Record<string, Flag> {
   const options = methods.flatMap(({ options }) => Object.entries(options));
   const flags = options.filter(([, { flag }]) => flag).map(([name, option]) => {
     const blocks = name === "iterations" ? ", of a block [300; all that a time budget allows]" : "";
-    return [name, { value: "N", help: `${option.doc} [${option.default}]${blocks}` }] as const;
+    const formerly = name === "iterations" ? "steps" : undefined;
+    const help = `${option.doc} [${option.default}]${blocks}`;
+    return [name, { value: "N", help, formerly }] as const;
   });
   return {
     rounding: {

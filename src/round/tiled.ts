@@ -1,11 +1,11 @@
 /**
  * Rounding where only diagonal blocks of H are kept, since all of it would not fit into memory:
- * each block of inputs is a problem of its own, with the scales of the whole rows.
+ * each tile of inputs is a problem of its own, with the scales of the whole rows.
  *
  * @module
  */
 
-import { blocksOf } from "../kernel/arguments.ts";
+import { scalesPerRow } from "../kernel/arguments.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Problem, RowGrids } from "./problem.ts";
 import { damped } from "./shift.ts";
@@ -16,32 +16,32 @@ import type { Work } from "./work.ts";
 /** Random streams of a part: more than rows of a layer that is as deep. */
 const STREAMS_PER_PART = 2 ** 16;
 
-/** Rounds the rows of `problem`, whose `gram` holds blocks of `gramBlock` inputs. */
-export function* solveBlocked(kernel: Kernel, problem: Problem): Work<Solution> {
-  const { groups, rows, depth, gramBlock: size, blockSize, weight, gram } = problem;
+/** Rounds the rows of `problem`, whose `gram` holds tiles of `gramTile` inputs. */
+export function* solveTiled(kernel: Kernel, problem: Problem): Work<Solution> {
+  const { groups, rows, depth, gramTile: size, groupSize, weight, gram } = problem;
   const parts = depth / size;
   const { scales, lows } = gridsOf(kernel, problem);
   // Scales per row and part: of the blocks in it, or the row's own.
-  const perPart = blockSize < depth ? size / blockSize : 1;
+  const perPart = groupSize < depth ? size / groupSize : 1;
   const partWeight = partsFirst(weight, groups, rows, parts, size);
   const given = {
-    scales: blockSize < depth
+    scales: groupSize < depth
       ? partsFirst(scales, groups, rows, parts, perPart)
       : repeated(scales, groups, rows, parts),
     lows: repeated(lows, groups, rows, parts),
   };
   const levels = new Int8Array(weight.length);
   let nearest = 0, final = 0, power = 0;
-  for (let block = 0; block < groups * parts; block++) {
+  for (let tile = 0; tile < groups * parts; tile++) {
     const of = <T extends Float32Array | Int8Array>(values: T): T => {
       const width = values.length / (groups * parts);
-      return values.slice(block * width, (block + 1) * width) as T;
+      return values.slice(tile * width, (tile + 1) * width) as T;
     };
     const solution = yield* solveLayer(kernel, {
       ...problem,
       groups: 1,
       depth: size,
-      blockSize: Math.min(blockSize, size),
+      groupSize: Math.min(groupSize, size),
       oneScale: false,
       weight: of(partWeight),
       given: { scales: of(given.scales), lows: of(given.lows) },
@@ -49,13 +49,13 @@ export function* solveBlocked(kernel: Kernel, problem: Problem): Work<Solution> 
       shift: undefined,
       refit: false,
       // Draws must not depend on how many rows of the layer are in this share.
-      stream: problem.stream + Math.floor(block / parts) * rows + block % parts * STREAMS_PER_PART,
+      stream: problem.stream + Math.floor(tile / parts) * rows + tile % parts * STREAMS_PER_PART,
     });
     yield 0;
     for (let r = 0; r < rows; r++) {
-      const row = Math.floor(block / parts) * rows + r;
+      const row = Math.floor(tile / parts) * rows + r;
       const part = solution.levels.subarray(r * size, (r + 1) * size);
-      levels.set(part, row * depth + block % parts * size);
+      levels.set(part, row * depth + tile % parts * size);
     }
     nearest += solution.error.nearest;
     final += solution.error.final;
@@ -72,11 +72,11 @@ export function* solveBlocked(kernel: Kernel, problem: Problem): Work<Solution> 
 
 /** The grids of whole rows, by the search that weighs squared errors with the diagonal of H. */
 function gridsOf(kernel: Kernel, problem: Problem): RowGrids {
-  const { groups, rows, depth, gramBlock: size, blockSize, weight, gram, damping } = problem;
+  const { groups, rows, depth, gramTile: size, groupSize, weight, gram, damping } = problem;
   const mark = kernel.mark();
   try {
     const { h } = damped(kernel, { groups: groups * depth / size, depth: size, gram }, damping);
-    const scale = kernel.f32(groups * rows * blocksOf(depth, blockSize));
+    const scale = kernel.f32(groups * rows * scalesPerRow(depth, groupSize));
     const lo = kernel.f32(groups * rows);
     const target = kernel.f32(weight), importance = diagonalOf(kernel, h, size);
     searchGrids(kernel, problem, { target, importance, scale, lo });

@@ -13,7 +13,7 @@ import { levelWindows } from "../src/weights/levels.ts";
 import { makePlan } from "../src/plan/plan.ts";
 import type { Target } from "../src/weights/target.ts";
 import { quantize } from "../src/quantize/quantize.ts";
-import { solveBlocked } from "../src/round/blocked.ts";
+import { solveTiled } from "../src/round/tiled.ts";
 import type { Problem } from "../src/round/problem.ts";
 import { solveLayer } from "../src/round/solve.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
@@ -27,11 +27,11 @@ const target = (depth: number, rows = 8, groups = 1) =>
 Deno.test("gramPlan: all of H where it fits, else the largest blocks that divide the depth", () => {
   const channel = { kind: "channel" } as const;
   assertEquals(gramPlan(target(4608), channel), { kind: "full" });
-  assertEquals(gramPlan(target(25088, 4096), channel), { kind: "blocks", size: 1792 });
-  assertEquals(gramPlan(target(20011), channel), { kind: "blocks", size: 1 });
+  assertEquals(gramPlan(target(25088, 4096), channel), { kind: "tiles", size: 1792 });
+  assertEquals(gramPlan(target(20011), channel), { kind: "tiles", size: 1 });
   assertEquals(gramPlan(target(9, 1, 960), channel), { kind: "full" });
-  assertEquals(gramPlan(target(25600), { kind: "block", size: 100 }), {
-    kind: "blocks",
+  assertEquals(gramPlan(target(25600), { kind: "group", size: 100 }), {
+    kind: "tiles",
     size: 1600,
   });
   const error = assertThrows(
@@ -67,7 +67,7 @@ function problem(groups: number, rows: number, depth: number, size: number): [Pr
     depth,
     windows: levelWindows(3, true),
     grid: { kind: "uniform" } as const,
-    blockSize: depth,
+    groupSize: depth,
     oneScale: false,
     weight: noise(groups * rows * depth, 7),
     damping: 1e-6,
@@ -77,18 +77,18 @@ function problem(groups: number, rows: number, depth: number, size: number): [Pr
     stream: 0,
   };
   return [
-    { ...shared, gram: blocks, gramBlock: size },
-    { ...shared, gram: whole, gramBlock: depth },
+    { ...shared, gram: blocks, gramTile: size },
+    { ...shared, gram: whole, gramTile: depth },
   ];
 }
 
-Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", () => {
+Deno.test("solveTiled: what all of H gives, where H consists of its blocks", () => {
   using kernel = Kernel.create();
   for (const [groups, rows, depth, size] of [[1, 5, 24, 8], [3, 2, 12, 4], [1, 3, 16, 16]]) {
-    for (const more of [{}, { oneScale: true }, { blockSize: 4 }]) {
+    for (const more of [{}, { oneScale: true }, { groupSize: 4 }]) {
       const [blocked, whole] = problem(groups, rows, depth, size);
       const expected = finish(solveLayer(kernel, { ...whole, ...more }));
-      const { levels, scales, lows, error } = finish(solveBlocked(kernel, { ...blocked, ...more }));
+      const { levels, scales, lows, error } = finish(solveTiled(kernel, { ...blocked, ...more }));
       assertEquals([scales, lows], [expected.scales, expected.lows]);
       // The better of two roundings is kept for each part of a row here, and for each row there.
       const what = `${groups} × ${rows} × ${depth} in ${size}: ${JSON.stringify(more)}`;
@@ -101,10 +101,10 @@ Deno.test("solveBlocked: what all of H gives, where H consists of its blocks", (
   }
 });
 
-Deno.test("solveBlocked: all parts of a row have its window", () => {
+Deno.test("solveTiled: all parts of a row have its window", () => {
   using kernel = Kernel.create();
   const [blocked] = problem(1, 5, 24, 8), windows = levelWindows(3, false);
-  const { levels, lows, error } = finish(solveBlocked(kernel, { ...blocked, windows }));
+  const { levels, lows, error } = finish(solveTiled(kernel, { ...blocked, windows }));
   assert(new Set(lows).size > 1 && lows.every((lo) => windows.lows.includes(lo)), `${lows}`);
   levels.forEach((level, i) => {
     const lo = lows[Math.floor(i / 24)];
@@ -113,15 +113,15 @@ Deno.test("solveBlocked: all parts of a row have its window", () => {
   assert(error.final < error.nearest);
 });
 
-Deno.test("solveBlocked: the same levels, however rows are shared", () => {
+Deno.test("solveTiled: the same levels, however rows are shared", () => {
   using kernel = Kernel.create();
   const [one] = problem(1, 6, 24, 8);
   const blocked = { ...one, method: { kind: "attention", candidates: 8 } as const };
-  const whole = finish(solveBlocked(kernel, blocked)).levels, width = blocked.depth;
+  const whole = finish(solveTiled(kernel, blocked)).levels, width = blocked.depth;
   for (const [from, to] of [[0, 2], [2, 6]]) {
     const weight = blocked.weight.slice(from * width, to * width);
     const share = { ...blocked, rows: to - from, weight, stream: blocked.stream + from };
-    assertEquals(finish(solveBlocked(kernel, share)).levels, whole.slice(from * width, to * width));
+    assertEquals(finish(solveTiled(kernel, share)).levels, whole.slice(from * width, to * width));
   }
 });
 
@@ -139,7 +139,7 @@ function deep(): Model {
 
 Deno.test("a layer too deep for its Gram matrix is planned and rounded in blocks", async () => {
   const made = makePlan(deep(), { bits: 3, edgeBits: 3, activationBits: "none" });
-  assertEquals(made.layers[0].gram, { kind: "blocks", size: 1920 });
+  assertEquals(made.layers[0].gram, { kind: "tiles", size: 1920 });
   using pool = inlinePool(await loadBackend("web"));
   async function* samples() {
     for (let i = 0; i < 40; i++) {
