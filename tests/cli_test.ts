@@ -103,73 +103,105 @@ Deno.test("inspect cuts blocks where they would be learned: at small tensors", (
     assertEquals((await blocks("height")).reduce((a: number, b: number) => a + b), 7);
   }));
 
+/** A command line that is refused, and what its error names. */
+type Refused = [args: string[], named: RegExp];
+
+const data = ["--data", calib];
+
+/** A model whose images may have any size. */
+const freeModel = () =>
+  build({
+    opset: 13,
+    inputs: { x: ["N", 3, "height", "width"] },
+    nodes: [makeNode("Conv", "conv", ["x", "w"], ["y"])],
+    initializers: [floatTensor("w", [4, 3, 1, 1], noise(12))],
+    outputs: ["y"],
+  });
+
+/** A model that is quantized already. */
+const quantizedModel = () =>
+  build({
+    opset: 13,
+    inputs: { x: ["N", 3] },
+    nodes: [makeNode("QuantizeLinear", "quantize", ["x", "s"], ["y"])],
+    initializers: [floatTensor("s", [], new Float32Array([1]))],
+    outputs: ["y"],
+  });
+
+/** Models and samples in `folder` that are damaged, absent, or of no use. */
+function badInputs(folder: string, output: string[]): Refused[] {
+  const file = (name: string, content: Uint8Array | string) => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  const bytes = readFileSync(model);
+  const text = "a text, not a picture";
+  for (const name of ["empty", "texts"]) mkdirSync(join(folder, name));
+  return [
+    [[file("cut.onnx", bytes.subarray(0, 5000)), ...data, ...output], /cut\.onnx/],
+    [[file("text.onnx", text), ...data, ...output], /text\.onnx.*not an ONNX model/],
+    [[join(folder, "none.onnx"), ...data, ...output], /none\.onnx/],
+    [[folder, ...data, ...output], /folder/],
+    [[file("q.onnx", serializeModel(quantizedModel())), ...data, ...output], /quantized already/],
+    [[file("free.onnx", serializeModel(freeModel())), ...data, ...output], /crop/],
+    [[model, "--data", join(folder, "empty"), ...output], /empty/],
+    [[model, "--data", join(folder, "absent"), ...output], /absent/],
+    [
+      [model, "--data", file("texts/text.jpg", text).replace("/text.jpg", ""), ...output],
+      /texts/,
+    ],
+  ];
+}
+
+/** Options that have a wrong value, lack what goes with them, or do not exist. */
+function badOptions(folder: string, output: string[]): Refused[] {
+  return [
+    [[model, ...data, ...output, "--bits", "1"], /1 .*2 to 8/],
+    [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
+    [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
+    [[model, ...data, ...output, "--override", "conv_12=binary"], /binary.*ternary/],
+    [[model, ...data, ...output, "--nested", "4,8"], /4,8.*falling/],
+    [["cut", model, "--bits", "4", ...output], /shapes\.onnx.*--nested/],
+    [["cut", model, ...output], /--bits 4/],
+    [[model, ...data, ...output, "--fast"], /--fast/],
+    [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
+    [[model, ...data, ...output, "--format", "zip"], /--format zip.*packed/],
+    [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
+    [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
+    [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
+    [[model, ...data, ...output, "--iterations", "9"], /--iterations.*--blocks/],
+    [[model, ...data, ...output, "--debug-graphs", folder], /--debug-graphs.*--blocks/],
+    [[model, ...data, ...output, "--activation-bits", "3"], /--activation-bits 3.*8, 4/],
+    [[model, ...data, ...output, "--memory", "-1"], /--memory/],
+    [[model, ...data], /--output/],
+    [[model, ...output], /--data/],
+  ];
+}
+
+/** Outputs in `folder` that cannot be written. */
+function badOutputs(folder: string): Refused[] {
+  mkdirSync(join(folder, "taken"));
+  return [
+    [[model, ...data, "-o", join(folder, "taken")], /taken.*folder/],
+    [[model, ...data, "-o", join(folder, "no/where.onnx")], /where\.onnx/],
+  ];
+}
+
 Deno.test("bad input is named, with a remedy, and leaves nothing behind", () =>
   inFolder(async (folder) => {
-    const file = (name: string, content: Uint8Array | string) => {
-      writeFileSync(join(folder, name), content);
-      return join(folder, name);
-    };
-    const bytes = readFileSync(model);
-    const text = "a text, not a picture";
-    const free = build({
-      opset: 13,
-      inputs: { x: ["N", 3, "height", "width"] },
-      nodes: [makeNode("Conv", "conv", ["x", "w"], ["y"])],
-      initializers: [floatTensor("w", [4, 3, 1, 1], noise(12))],
-      outputs: ["y"],
-    });
-    const quantized = build({
-      opset: 13,
-      inputs: { x: ["N", 3] },
-      nodes: [makeNode("QuantizeLinear", "quantize", ["x", "s"], ["y"])],
-      initializers: [floatTensor("s", [], new Float32Array([1]))],
-      outputs: ["y"],
-    });
-    for (const name of ["empty", "texts", "taken"]) mkdirSync(join(folder, name));
-    const out = join(folder, "out.onnx");
-    const data = ["--data", calib], output = ["-o", out];
-    const cases: [string[], RegExp][] = [
-      [[file("cut.onnx", bytes.subarray(0, 5000)), ...data, ...output], /cut\.onnx/],
-      [[file("text.onnx", text), ...data, ...output], /text\.onnx.*not an ONNX model/],
-      [[join(folder, "none.onnx"), ...data, ...output], /none\.onnx/],
-      [[folder, ...data, ...output], /folder/],
-      [[file("q.onnx", serializeModel(quantized)), ...data, ...output], /quantized already/],
-      [[file("free.onnx", serializeModel(free)), ...data, ...output], /crop/],
-      [[model, "--data", join(folder, "empty"), ...output], /empty/],
-      [[model, "--data", join(folder, "absent"), ...output], /absent/],
-      [
-        [model, "--data", file("texts/text.jpg", text).replace("/text.jpg", ""), ...output],
-        /texts/,
-      ],
-      [[model, ...data, ...output, "--bits", "1"], /1 .*2 to 8/],
-      [[model, ...data, ...output, "--bits", "9"], /9 .*2 to 8/],
-      [[model, ...data, ...output, "--bits", "x"], /--bits x.*number/],
-      [[model, ...data, ...output, "--override", "conv_12=binary"], /binary.*ternary/],
-      [[model, ...data, ...output, "--nested", "4,8"], /4,8.*falling/],
-      [["cut", model, "--bits", "4", ...output], /shapes\.onnx.*--nested/],
-      [["cut", model, ...output], /--bits 4/],
-      [[model, ...data, ...output, "--fast"], /--fast/],
-      [[model, ...data, ...output, "--rounding", "up"], /--rounding up.*nearest/],
-      [[model, ...data, ...output, "--format", "zip"], /--format zip.*packed/],
-      [[model, ...data, ...output, "--override", "nothing=4"], /nothing/],
-      [[model, ...data, ...output, "--limit", "0"], /0 .*at least 1/],
-      [[model, ...data, ...output, "--time-budget", "soon"], /--time-budget soon.*10m/],
-      [[model, ...data, ...output, "--iterations", "9"], /--iterations.*--blocks/],
-      [[model, ...data, ...output, "--debug-graphs", folder], /--debug-graphs.*--blocks/],
-      [[model, ...data, ...output, "--activation-bits", "3"], /--activation-bits 3.*8, 4/],
-      [[model, ...data, ...output, "--memory", "-1"], /--memory/],
-      [[model, ...data], /--output/],
-      [[model, ...output], /--data/],
-      [[model, ...data, "-o", join(folder, "taken")], /taken.*folder/],
-      [[model, ...data, "-o", join(folder, "no/where.onnx")], /where\.onnx/],
+    const out = join(folder, "out.onnx"), output = ["-o", out];
+    const cases = [
+      ...badInputs(folder, output),
+      ...badOptions(folder, output),
+      ...badOutputs(folder),
     ];
-    for (const [args, wanted] of cases) {
+    for (const [args, named] of cases) {
       const { code, stdout, stderr } = await attune(...args);
       const shown = `${args.join(" ")}\n${stdout}${stderr}`;
       assertEquals(code, 2, shown);
       const lines = stderr.trim().split("\n").filter((line) => /^error: /.test(line));
       assertEquals(lines.length, 1, shown);
-      assert(wanted.test(lines[0]), shown);
+      assert(named.test(lines[0]), shown);
       assert(!/^\s+at /m.test(stderr), `a stack trace: ${shown}`);
       assert(
         !existsSync(out) && !readdirSync(folder).some((name) => name.startsWith(".attune-")),

@@ -300,15 +300,16 @@ Deno.test("biases of the widths are their own, and better than those of the wide
 
 Deno.test("what cannot be cut is refused, by name", async () => {
   const { model: whole } = await quantized({ activationBits: "none" });
-  const code = (make: () => unknown, text: string) =>
-    assertEquals(assertThrows(make, AttuneError, text).code, "bad-model");
   assertEquals(assertThrows(() => cut(whole, 5), AttuneError, "6, 4, 3").code, "bad-option");
   assertThrows(() => cut(whole, 8), AttuneError, "6, 4, 3");
-  code(() => cut(model(), 4), "--nested");
+  const error = assertThrows(() => cut(model(), 4), AttuneError, "it holds no nested levels");
+  assertEquals(error.code, "bad-model");
+  assertEquals(error.remedies, [{ option: "nested", value: [8, 6, 4, 3] }]);
   const damage = (change: (copy: Model) => void) => {
     const copy = parseModel(serializeModel(whole), { name: "damaged.onnx" });
     change(copy);
-    code(() => cut(copy, 4), "damaged.onnx");
+    const error = assertThrows(() => cut(copy, 4), AttuneError, "damaged.onnx");
+    assertEquals(error.code, "bad-model");
   };
   const entry = ({ proto }: Model) => proto.metadataProps.find(({ key }) => key === NESTED_KEY)!;
   damage((copy) => entry(copy).value = "{");

@@ -87,19 +87,26 @@ Deno.test("codebookProblem: rows may begin where zero is among dense levels, all
   }
 });
 
+/** The squared error of `weights` on a grid that begins at `low`, each by its importance. */
+function codebookError(
+  weights: Float32Array,
+  importance: Float32Array,
+  { codebook, low, scale }: { codebook: Int8Array; low: number; scale: number },
+): number {
+  const nearest = nearestLevel(codebook, low);
+  return weights.reduce(
+    (sum, x, j) => sum + importance[j] * (scale * nearest(x / scale) - x) ** 2,
+    0,
+  );
+}
+
 Deno.test("codebookGrids: each row by its own weights, and no scale or place that was tried is better", () => {
   using kernel = Kernel.create();
   const [codebook] = codebooksOf(3),
     made = codebookProblem(codebook, false),
     { lows } = made.windows;
-  for (
-    const [groups, rows, d, groupSize] of [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [
-      2,
-      2,
-      17,
-      8,
-    ]]
-  ) {
+  const sizes = [[1, 0, 4, 4], [2, 3, 1, 1], [1, 4, 15, 15], [2, 2, 17, 8]];
+  for (const [groups, rows, d, groupSize] of sizes) {
     const perRow = Math.ceil(d / groupSize), all = groups * rows;
     // Some rows lean to one side.
     const h = random(groups * d, 2).map(Math.abs);
@@ -123,19 +130,13 @@ Deno.test("codebookGrids: each row by its own weights, and no scale or place tha
       if (row === 0) assert(scale.view.subarray(0, perRow).every((s) => s === 1));
       for (let b = 0; b < perRow; b++) {
         const from = b * groupSize, to = Math.min(d, from + groupSize);
-        const error = (low: number, s: number) => {
-          const nearest = nearestLevel(codebook, low);
-          let error = 0;
-          for (let j = from; j < to; j++) {
-            const x = w[row * d + j];
-            error += h[Math.floor(row / rows) * d + j] * (s * nearest(x / s) - x) ** 2;
-          }
-          return error;
-        };
+        const part = w.subarray(row * d + from, row * d + to);
+        const importance = h.subarray(Math.floor(row / rows) * d + from);
+        const error = (low: number, scale: number) =>
+          codebookError(part, importance, { codebook, low, scale });
         const found = error(lo.view[row], scale.view[row * perRow + b]);
         sum += found;
         for (const low of perRow > 1 ? [lo.view[row]] : lows) {
-          const part = w.subarray(row * d + from, row * d + to);
           const high = low + made.windows.span;
           const full = Math.max(...part.map((x) => x < 0 ? x / low : x / high));
           // At other places only every fourth scale is tried.

@@ -83,8 +83,12 @@ Deno.test("an H that is indefinite is refused, and says what helps", () => {
     ...{ oneScale: false, damping: 0.01, refit: true, seed: 1, stream: 0 },
     method: { kind: "attention" },
   };
-  const error = assertThrows(() => finish(solveLayer(kernel, problem)), AttuneError, "--damping");
-  assertEquals(error.code, "bad-data");
+  const error = assertThrows(
+    () => finish(solveLayer(kernel, problem)),
+    AttuneError,
+    "Cannot factor a layer's Gram matrix (input 1): give more samples or more damping",
+  );
+  assertEquals([error.code, error.remedies], ["bad-data", [{ option: "damping" }]]);
   // Enough of it makes it definite.
   const { levels } = finish(solveLayer(kernel, { ...problem, damping: 10 }));
   assertEquals(levels.length, 4);

@@ -232,148 +232,96 @@ function* floatLayers(): Generator<[string, KernelCase]> {
   }
 }
 
-function* pools(): Generator<[string, KernelCase]> {
-  const image = [2, 4, 7, 6];
+/** The shape that most pools read. */
+const IMAGE = [2, 4, 7, 6];
+
+/** Average pools of every kind of window, which may reach beyond the input. */
+function* averagePools(): Generator<[string, KernelCase]> {
+  const kernel = { kernel_shape: ints(3, 3) };
   for (const ceil_mode of [0n, 1n]) {
-    for (const count_include_pad of [0n, 1n]) {
-      const counted = { ceil_mode, count_include_pad };
-      const name = `AveragePool ceil ${ceil_mode} include ${count_include_pad}`;
-      const kernel = { kernel_shape: ints(3, 3) };
-      yield [name, one("AveragePool", { x: image }, { ...kernel, ...counted })];
-      yield [
-        `${name}, strides`,
-        one("AveragePool", { x: image }, {
-          ...kernel,
-          ...counted,
-          strides: ints(2, 2),
-        }),
-      ];
-      yield [
-        `${name}, pads`,
-        one("AveragePool", { x: image }, {
-          ...kernel,
-          ...counted,
-          strides: ints(2, 2),
-          pads: ints(1, 1, 1, 1),
-        }),
-      ];
-      yield [
-        `${name}, uneven pads`,
-        one("AveragePool", { x: image }, {
-          ...kernel,
-          ...counted,
-          strides: ints(2, 3),
-          pads: ints(0, 2, 1, 0),
-        }),
-      ];
-      yield [
-        `${name}, 1-D`,
-        one("AveragePool", { x: [2, 4, 8] }, {
-          ...counted,
-          kernel_shape: ints(3),
-          strides: ints(2),
-          pads: ints(1, 1),
-        }),
-      ];
+    const windows: [string, number[], Attributes, Partial<KernelCase>?][] = [
+      ["", IMAGE, kernel],
+      [", strides", IMAGE, { ...kernel, strides: ints(2, 2) }],
+      [", pads", IMAGE, { ...kernel, strides: ints(2, 2), pads: ints(1, 1, 1, 1) }],
+      [", uneven pads", IMAGE, { ...kernel, strides: ints(2, 3), pads: ints(0, 2, 1, 0) }],
+      [", 1-D", [2, 4, 8], { kernel_shape: ints(3), strides: ints(2), pads: ints(1, 1) }],
       // onnxruntime infers and computes different shapes where strides and pads both are uneven.
-      yield [
-        `${name}, 3-D`,
-        one("AveragePool", { x: [1, 2, 4, 5, 6] }, {
-          ...counted,
-          kernel_shape: ints(2, 3, 2),
-          strides: ceil_mode ? ints(1, 1, 1) : ints(2, 2, 2),
-          pads: ints(1, 1, 0, 0, 1, 1),
-        }),
-      ];
-      for (const auto_pad of ["SAME_UPPER", "SAME_LOWER", "VALID"]) {
-        yield [
-          `${name}, ${auto_pad}`,
-          one("AveragePool", { x: image }, {
-            ...kernel,
-            ...counted,
-            auto_pad,
-            strides: ints(2, 2),
-          }),
-        ];
-      }
-      yield [
-        `${name}, dilations`,
-        one(
-          "AveragePool",
-          { x: image },
-          {
-            ...kernel,
-            ...counted,
-            dilations: ints(2, 2),
-            pads: ints(1, 1, 1, 1),
-          },
-          [],
-          { opset: 19 },
-        ),
-      ];
-    }
-    for (
-      const [what, more] of Object.entries<Attributes>({
-        plain: {},
-        strides: { strides: ints(2, 2) },
-        pads: { strides: ints(2, 2), pads: ints(1, 1, 1, 1) },
-        dilations: { dilations: ints(2, 2), pads: ints(1, 1, 1, 1), strides: ints(2, 2) },
-        SAME_UPPER: { auto_pad: "SAME_UPPER", strides: ints(2, 2) },
-        SAME_LOWER: { auto_pad: "SAME_LOWER", strides: ints(2, 2) },
-        column_major: { storage_order: 1n },
-      })
-    ) {
-      yield [
-        `MaxPool ceil ${ceil_mode} ${what}`,
-        one("MaxPool", { x: image }, {
-          kernel_shape: ints(3, 3),
-          ceil_mode,
-          ...more,
-        }),
-      ];
-    }
-    yield [
-      `MaxPool ceil ${ceil_mode} 1-D`,
-      one("MaxPool", { x: [2, 4, 8] }, {
-        kernel_shape: ints(3),
-        strides: ints(2),
-        ceil_mode,
-        pads: ints(1, 1),
-      }),
-    ];
-    yield [
-      `MaxPool ceil ${ceil_mode} 3-D`,
-      one("MaxPool", { x: [1, 2, 4, 5, 6] }, {
+      [", 3-D", [1, 2, 4, 5, 6], {
         kernel_shape: ints(2, 3, 2),
-        strides: ints(2, 2, 2),
-        ceil_mode,
-      }),
+        strides: ceil_mode ? ints(1, 1, 1) : ints(2, 2, 2),
+        pads: ints(1, 1, 0, 0, 1, 1),
+      }],
+      ...["SAME_UPPER", "SAME_LOWER", "VALID"].map((auto_pad): [string, number[], Attributes] => [
+        `, ${auto_pad}`,
+        IMAGE,
+        { ...kernel, auto_pad, strides: ints(2, 2) },
+      ]),
+      [", dilations", IMAGE, { ...kernel, dilations: ints(2, 2), pads: ints(1, 1, 1, 1) }, {
+        opset: 19,
+      }],
     ];
+    for (const count_include_pad of [0n, 1n]) {
+      const name = `AveragePool ceil ${ceil_mode} include ${count_include_pad}`;
+      for (const [what, x, window, more] of windows) {
+        const attributes = { ...window, ceil_mode, count_include_pad };
+        yield [`${name}${what}`, one("AveragePool", { x }, attributes, [], more)];
+      }
+    }
   }
-  yield ["MaxPool with indices", {
-    nodes: [makeNode("MaxPool", "MaxPool", ["x"], ["y", "at"], { kernel_shape: ints(2, 2) })],
-    inputs: { x: image },
-  }];
-  for (const dims of [[2, 4, 9], image, [1, 2, 4, 5, 6], [1, 3, 40, 40], [2, 40, 1, 1]]) {
-    yield [`GlobalAveragePool [${dims}]`, one("GlobalAveragePool", { x: dims })];
-  }
-  yield ["GlobalMaxPool", one("GlobalMaxPool", { x: image })];
-  yield ["LpPool", one("LpPool", { x: image }, { kernel_shape: ints(2, 2) })];
   yield ["AveragePool and Relu", {
     nodes: [
       makeNode("AveragePool", "pool", ["x"], ["a"], { kernel_shape: ints(2, 2) }),
       makeNode("Relu", "relu", ["a"], ["y"]),
     ],
-    inputs: { x: image },
+    inputs: { x: IMAGE },
   }];
 }
 
+/** Max pools of every kind of window. */
+function* maxPools(): Generator<[string, KernelCase]> {
+  const kernel = { kernel_shape: ints(3, 3) };
+  const windows: [string, number[], Attributes][] = [
+    ["plain", IMAGE, kernel],
+    ["strides", IMAGE, { ...kernel, strides: ints(2, 2) }],
+    ["pads", IMAGE, { ...kernel, strides: ints(2, 2), pads: ints(1, 1, 1, 1) }],
+    ["dilations", IMAGE, {
+      ...kernel,
+      dilations: ints(2, 2),
+      pads: ints(1, 1, 1, 1),
+      strides: ints(2, 2),
+    }],
+    ["SAME_UPPER", IMAGE, { ...kernel, auto_pad: "SAME_UPPER", strides: ints(2, 2) }],
+    ["SAME_LOWER", IMAGE, { ...kernel, auto_pad: "SAME_LOWER", strides: ints(2, 2) }],
+    ["column_major", IMAGE, { ...kernel, storage_order: 1n }],
+    ["1-D", [2, 4, 8], { kernel_shape: ints(3), strides: ints(2), pads: ints(1, 1) }],
+    ["3-D", [1, 2, 4, 5, 6], { kernel_shape: ints(2, 3, 2), strides: ints(2, 2, 2) }],
+  ];
+  for (const ceil_mode of [0n, 1n]) {
+    for (const [what, x, window] of windows) {
+      yield [`MaxPool ceil ${ceil_mode} ${what}`, one("MaxPool", { x }, { ...window, ceil_mode })];
+    }
+  }
+  yield ["MaxPool with indices", {
+    nodes: [makeNode("MaxPool", "MaxPool", ["x"], ["y", "at"], { kernel_shape: ints(2, 2) })],
+    inputs: { x: IMAGE },
+  }];
+}
+
+/** Pools over whole channels, and one of another norm. */
+function* otherPools(): Generator<[string, KernelCase]> {
+  for (const dims of [[2, 4, 9], IMAGE, [1, 2, 4, 5, 6], [1, 3, 40, 40], [2, 40, 1, 1]]) {
+    yield [`GlobalAveragePool [${dims}]`, one("GlobalAveragePool", { x: dims })];
+  }
+  yield ["GlobalMaxPool", one("GlobalMaxPool", { x: IMAGE })];
+  yield ["LpPool", one("LpPool", { x: IMAGE }, { kernel_shape: ints(2, 2) })];
+}
+
+/** Operators of two tensors, element by element. */
 function* arithmetic(): Generator<[string, KernelCase]> {
   const image = [2, 4, 5, 6];
   for (const op of ["Add", "Mul", "Sub", "Div", "Max", "Min", "PRelu", "Mean", "Sum"]) {
-    const rest = image;
     if (op !== "Div") {
-      yield [`${op} of two`, one(op, { x: image, z: rest })];
+      yield [`${op} of two`, one(op, { x: image, z: image })];
       yield [
         `${op}, channels`,
         one(op, { x: image, z: op === "PRelu" ? [4, 1, 1] : [2, 4, 1, 1] }),
@@ -402,86 +350,69 @@ function* arithmetic(): Generator<[string, KernelCase]> {
       inputs: { x: image, z: image },
     }];
   }
-  yield [
-    "Where",
-    one("Where", { x: image, z: image }, {}, [
-      rawTensor(
-        "c",
-        DataType.BOOL,
-        [1, 1, 5, 6],
-        bytesOf(Uint8Array.from({ length: 30 }, (_, i) => i % 3 ? 1 : 0)),
-      ),
-    ], { read: ["c", "x", "z"] }),
-  ];
-  yield [
-    "Where, spread",
-    one("Where", { x: image, z: [1, 4, 1, 1] }, {}, [
-      rawTensor(
-        "c",
-        DataType.BOOL,
-        [1, 1, 5, 6],
-        bytesOf(Uint8Array.from({ length: 30 }, (_, i) => i % 3 ? 1 : 0)),
-      ),
-    ], { read: ["c", "x", "z"] }),
-  ];
+}
+
+/** Choices between two tensors by a condition that is constant. */
+function* choices(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 5, 6];
+  const bits = bytesOf(Uint8Array.from({ length: 30 }, (_, i) => i % 3 ? 1 : 0));
+  const condition = rawTensor("c", DataType.BOOL, [1, 1, 5, 6], bits);
+  const read = ["c", "x", "z"];
+  yield ["Where", one("Where", { x: image, z: image }, {}, [condition], { read })];
+  yield ["Where, spread", one("Where", { x: image, z: [1, 4, 1, 1] }, {}, [condition], { read })];
+  const value = floatTensor("k", [], Float32Array.of(-0.25));
   yield [
     "Where with a constant",
-    one("Where", { x: image }, {}, [
-      rawTensor(
-        "c",
-        DataType.BOOL,
-        [1, 1, 5, 6],
-        bytesOf(Uint8Array.from({ length: 30 }, (_, i) => i % 3 ? 1 : 0)),
-      ),
-      floatTensor("k", [], Float32Array.of(-0.25)),
-    ], { read: ["c", "x", "k"] }),
+    one("Where", { x: image }, {}, [condition, value], { read: ["c", "x", "k"] }),
   ];
 }
 
+/** Functions of one tensor that opset 13 has, with their attributes. */
+const FUNCTIONS: readonly [string, Attributes][] = [
+  ["Relu", {}],
+  ["LeakyRelu", {}],
+  ["LeakyRelu", { alpha: 0.3 }],
+  ["LeakyRelu", { alpha: 2 }],
+  ["LeakyRelu", { alpha: -0.5 }],
+  ["LeakyRelu", { alpha: 0 }],
+  ["Sigmoid", {}],
+  ["Tanh", {}],
+  ["Elu", { alpha: 0.7 }],
+  ["Selu", {}],
+  ["HardSigmoid", {}],
+  ["Softplus", {}],
+  ["Softsign", {}],
+  ["Erf", {}],
+  ["Exp", {}],
+  ["Abs", {}],
+  ["Neg", {}],
+  ["Floor", {}],
+  ["Round", {}],
+  ["Sign", {}],
+  ["ThresholdedRelu", { alpha: 0.2 }],
+  ["Identity", {}],
+  ["Softmax", {}],
+  ["Softmax", { axis: 1n }],
+  ["Softmax", { axis: -2n }],
+  ["LogSoftmax", { axis: 1n }],
+  ["Hardmax", { axis: 1n }],
+  ["ReduceMean", { axes: ints(2, 3) }],
+  ["ReduceMean", { axes: ints(1), keepdims: 0n }],
+  ["ReduceMax", { axes: ints(2, 3) }],
+  ["ReduceMin", { axes: ints(1), keepdims: 0n }],
+  ["ReduceSum", {}],
+  ["ReduceL2", { axes: ints(1) }],
+  ["LpNormalization", { axis: 1n }],
+  ["LRN", { size: 3n }],
+  ["DepthToSpace", { blocksize: 2n }],
+  ["InstanceNormalization", {}],
+  ["MeanVarianceNormalization", {}],
+];
+
+/** Functions of one tensor. */
 function* functions(): Generator<[string, KernelCase]> {
   const image = [2, 4, 5, 6];
-  for (
-    const [op, attributes] of [
-      ["Relu", {}],
-      ["LeakyRelu", {}],
-      ["LeakyRelu", { alpha: 0.3 }],
-      ["LeakyRelu", { alpha: 2 }],
-      ["LeakyRelu", { alpha: -0.5 }],
-      ["LeakyRelu", { alpha: 0 }],
-      ["Sigmoid", {}],
-      ["Tanh", {}],
-      ["Elu", { alpha: 0.7 }],
-      ["Selu", {}],
-      ["HardSigmoid", {}],
-      ["Softplus", {}],
-      ["Softsign", {}],
-      ["Erf", {}],
-      ["Exp", {}],
-      ["Abs", {}],
-      ["Neg", {}],
-      ["Floor", {}],
-      ["Round", {}],
-      ["Sign", {}],
-      ["ThresholdedRelu", { alpha: 0.2 }],
-      ["Identity", {}],
-      ["Softmax", {}],
-      ["Softmax", { axis: 1n }],
-      ["Softmax", { axis: -2n }],
-      ["LogSoftmax", { axis: 1n }],
-      ["Hardmax", { axis: 1n }],
-      ["ReduceMean", { axes: ints(2, 3) }],
-      ["ReduceMean", { axes: ints(1), keepdims: 0n }],
-      ["ReduceMax", { axes: ints(2, 3) }],
-      ["ReduceMin", { axes: ints(1), keepdims: 0n }],
-      ["ReduceSum", {}],
-      ["ReduceL2", { axes: ints(1) }],
-      ["LpNormalization", { axis: 1n }],
-      ["LRN", { size: 3n }],
-      ["DepthToSpace", { blocksize: 2n }],
-      ["InstanceNormalization", {}],
-      ["MeanVarianceNormalization", {}],
-    ] as [string, Attributes][]
-  ) {
+  for (const [op, attributes] of FUNCTIONS) {
     const name = `${op} ${Object.entries(attributes).map(([k, v]) => `${k} ${v}`)}`.trim();
     const constants = op === "InstanceNormalization"
       ? [floatTensor("s", [4], noise(4, 2)), floatTensor("b", [4], noise(4, 5))]
@@ -505,13 +436,6 @@ function* functions(): Generator<[string, KernelCase]> {
   yield ["HardSwish", one("HardSwish", { x: image }, {}, [], { opset: 14 })];
   yield ["Gelu", one("Gelu", { x: image }, {}, [], { opset: 20 })];
   yield ["Mish", one("Mish", { x: image }, {}, [], { opset: 18 })];
-  yield ["SiLU", {
-    nodes: [
-      makeNode("Sigmoid", "sigmoid", ["x"], ["a"]),
-      makeNode("Mul", "mul", ["x", "a"], ["y"]),
-    ],
-    inputs: { x: image },
-  }];
   yield [
     "LayerNormalization",
     one("LayerNormalization", { x: image }, {}, [
@@ -519,6 +443,18 @@ function* functions(): Generator<[string, KernelCase]> {
       floatTensor("b", [6], noise(6, 5)),
     ], { opset: 17 }),
   ];
+}
+
+/** Functions that files spell out as several nodes. */
+function* composites(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 5, 6];
+  yield ["SiLU", {
+    nodes: [
+      makeNode("Sigmoid", "sigmoid", ["x"], ["a"]),
+      makeNode("Mul", "mul", ["x", "a"], ["y"]),
+    ],
+    inputs: { x: image },
+  }];
   yield ["squeeze and excite", {
     nodes: [
       makeNode("GlobalAveragePool", "pool", ["x"], ["p"]),
@@ -529,6 +465,11 @@ function* functions(): Generator<[string, KernelCase]> {
     inputs: { x: image },
     constants: [float("w", [4, 4, 1, 1])],
   }];
+}
+
+/** The largest and smallest values, and where they are. */
+function* extremes(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 5, 6];
   yield ["ArgMax", one("ArgMax", { x: image }, { axis: 1n }, [], { inside: false })];
   yield [
     "ArgMax, last",
@@ -544,6 +485,7 @@ function* functions(): Generator<[string, KernelCase]> {
   }];
 }
 
+/** Values in other places or shapes, or some of them. */
 function* moves(): Generator<[string, KernelCase]> {
   const image = [2, 4, 6, 6];
   yield ["Flatten", one("Flatten", { x: image })];
@@ -575,6 +517,20 @@ function* moves(): Generator<[string, KernelCase]> {
   ];
   yield ["GatherND", one("GatherND", { x: [3, 4, 5] }, {}, [long("i", [0, 3, 2, 1], [2, 2])])];
   yield ["SpaceToDepth", one("SpaceToDepth", { x: image }, { blocksize: 2n })];
+  yield ["pool, reshape, transpose", {
+    nodes: [
+      makeNode("MaxPool", "pool", ["x"], ["a"], { kernel_shape: ints(2, 2), strides: ints(2, 2) }),
+      makeNode("Reshape", "reshape", ["a", "s"], ["b"]),
+      makeNode("Transpose", "transpose", ["b"], ["y"], { perm: ints(0, 2, 1) }),
+    ],
+    inputs: { x: image },
+    constants: [long("s", [0, 0, -1])],
+  }];
+}
+
+/** Values with others around them. */
+function* pads(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 6, 6];
   for (const mode of ["constant", "reflect", "edge"]) {
     yield [
       `Pad ${mode}`,
@@ -588,6 +544,11 @@ function* moves(): Generator<[string, KernelCase]> {
       floatTensor("v", [], Float32Array.of(0.77)),
     ]),
   ];
+}
+
+/** Images in other sizes. */
+function* resizes(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 6, 6];
   for (const mode of ["nearest", "linear", "cubic"]) {
     for (const coordinate_transformation_mode of ["half_pixel", "asymmetric", "align_corners"]) {
       for (
@@ -635,6 +596,11 @@ function* moves(): Generator<[string, KernelCase]> {
       floatTensor("s", [4], Float32Array.of(1, 1, 2, 2)),
     ], { opset: 9 }),
   ];
+}
+
+/** Tensors cut into several, and several joined into one. */
+function* splitsAndJoins(): Generator<[string, KernelCase]> {
+  const image = [2, 4, 6, 6];
   yield ["Split", {
     nodes: [makeNode("Split", "Split", ["x", "n"], ["y", "u"], { axis: 1n })],
     inputs: { x: image },
@@ -663,15 +629,6 @@ function* moves(): Generator<[string, KernelCase]> {
     ],
     inputs: { x: image, z: image },
   }];
-  yield ["pool, reshape, transpose", {
-    nodes: [
-      makeNode("MaxPool", "pool", ["x"], ["a"], { kernel_shape: ints(2, 2), strides: ints(2, 2) }),
-      makeNode("Reshape", "reshape", ["a", "s"], ["b"]),
-      makeNode("Transpose", "transpose", ["b"], ["y"], { perm: ints(0, 2, 1) }),
-    ],
-    inputs: { x: image },
-    constants: [long("s", [0, 0, -1])],
-  }];
 }
 
 /** Every case by its name. */
@@ -679,8 +636,16 @@ export const KERNEL_CASES: ReadonlyMap<string, KernelCase> = new Map([
   ...convolutions(),
   ...products(),
   ...floatLayers(),
-  ...pools(),
+  ...averagePools(),
+  ...maxPools(),
+  ...otherPools(),
   ...arithmetic(),
+  ...choices(),
   ...functions(),
+  ...composites(),
+  ...extremes(),
   ...moves(),
+  ...pads(),
+  ...resizes(),
+  ...splitsAndJoins(),
 ]);

@@ -125,63 +125,87 @@ export async function buildCase(
   setting: Setting,
   runtime: Runtime,
 ): Promise<Built> {
-  const { bits, activationBits, oneGrid = false, positive = false } = setting;
-  const feeds = Object.fromEntries(
-    Object.entries(test.inputs).map(([name, dims], i) => {
-      const values = noise(sizeOf(dims), 7 * i + 1).map((v) => positive ? Math.abs(v) : v);
-      return [name, value(dims, values.map((v) => v * (i + 1)))];
-    }),
-  );
-  const { outputs = ["y"] } = test;
-  const bare = build({
-    opset: test.opset ?? 13,
-    inputs: { ...test.inputs },
-    nodes: test.nodes,
-    initializers: test.constants,
-    outputs: [...outputs],
-  });
-  const float = await run(runtime, bare, feeds);
-  const shapes = new Map([
-    ...Object.entries(test.inputs),
-    ...Object.entries(float).map(([name, { dims }]) => [name, [...dims]] as const),
-  ]);
-  const made = makePlan(modelOf(test, shapes), {
+  const feeds = feedsOf(test, setting), { bits, activationBits } = setting;
+  const plan = makePlan(modelOf(test, await shapesOf(test, feeds, runtime)), {
     ...test.options,
     ...setting.options,
     bits,
     edgeBits: bits,
     activationBits,
   });
-  const all = await run(runtime, withOutputs(made.model, made.activations.own), feeds);
-  const ranges = made.activations.own.map((name): [string, number, number] => {
-    const { data } = all[name] ?? feeds[name], values = data as Float32Array;
-    const reduce = (f: (a: number, b: number) => number) => values.reduce((a, b) => f(a, b), 0);
+  const { own, shared } = plan.activations;
+  const computed = await run(runtime, withOutputs(plan.model, own), feeds);
+  const grids = gridsOver(
+    new Map(own.map((name) => [name, computed[name] ?? feeds[name]])),
+    setting,
+  );
+  const roundings = new Map(
+    plan.layers.map((layer) => [layer.target.output, nearest(plan, layer, grids)]),
+  );
+  const seen = [...own, ...shared.keys()];
+  const built = (format: "float" | PlanOptions["format"]) =>
+    withOutputs(buildModel(plan, { roundings, grids }, format ?? "qdq"), seen);
+  return {
+    plan,
+    file: built(setting.options?.format),
+    simulation: built("float"),
+    feeds,
+    grids: new Map(seen.flatMap((name) => {
+      const grid = grids.get(shared.get(name) ?? name);
+      return grid ? [[name, grid] as const] : [];
+    })),
+  };
+}
+
+/** Noise for the inputs of `test`, larger from one to the next. */
+function feedsOf(test: KernelCase, { positive = false }: Setting): Record<string, Value> {
+  return Object.fromEntries(
+    Object.entries(test.inputs).map(([name, dims], i) => {
+      const values = noise(sizeOf(dims), 7 * i + 1).map((v) => positive ? Math.abs(v) : v);
+      return [name, value(dims, values.map((v) => v * (i + 1)))];
+    }),
+  );
+}
+
+/** The shapes of what `test` reads, and of what it writes: it is run alone. */
+async function shapesOf(
+  test: KernelCase,
+  feeds: Record<string, Value>,
+  runtime: Runtime,
+): Promise<Map<string, readonly number[]>> {
+  const { nodes, inputs, constants, outputs = ["y"], opset = 13 } = test;
+  const alone = build({
+    opset,
+    inputs: { ...inputs },
+    nodes,
+    initializers: constants,
+    outputs: [...outputs],
+  });
+  const written = await run(runtime, alone, feeds);
+  return new Map<string, readonly number[]>([
+    ...Object.entries(inputs),
+    ...Object.entries(written).map(([name, { dims }]) => [name, dims] as const),
+  ]);
+}
+
+/** Grids over `values`, each over its own or, if `setting` asks for one, all over all of them. */
+function gridsOver(
+  values: ReadonlyMap<string, Value>,
+  { activationBits, oneGrid = false }: Setting,
+): Map<string, ActivationGrid> {
+  const ranges = [...values].map(([name, { data }]): [string, number, number] => {
+    const reduce = (f: (a: number, b: number) => number) =>
+      (data as Float32Array).reduce((a, b) => f(a, b), 0);
     return [name, reduce(Math.min), reduce(Math.max)];
   });
   const least = Math.min(...ranges.map(([, lo]) => lo));
   const most = Math.max(...ranges.map(([, , hi]) => hi));
-  const grids = new Map(
+  return new Map(
     ranges.map(([name, lo, hi]) => [
       name,
       gridOver(oneGrid ? least : lo, oneGrid ? most : hi, activationBits),
     ]),
   );
-  const roundings = new Map(
-    made.layers.map((layer) => [layer.target.output, nearest(made, layer, grids)]),
-  );
-  const seen = [...made.activations.own, ...made.activations.shared.keys()];
-  const built = (format: "float" | PlanOptions["format"]) =>
-    withOutputs(buildModel(made, { roundings, grids }, format ?? "qdq"), seen);
-  return {
-    plan: made,
-    file: built(setting.options?.format),
-    simulation: built("float"),
-    feeds,
-    grids: new Map(seen.flatMap((name) => {
-      const grid = grids.get(made.activations.shared.get(name) ?? name);
-      return grid ? [[name, grid] as const] : [];
-    })),
-  };
 }
 
 /** How far the file of `built` is from its simulation. */
