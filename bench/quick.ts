@@ -1,6 +1,7 @@
 /**
- * The quick job: eight bits to the nearest level on 100 images, beside a plain static quantizer that
- * runs every image once and no more (`static.ts`). Programs are timed in turns, starts included.
+ * The quick job: eight bits to the nearest level on 100 images, beside a plain static quantizer
+ * that runs every image once and no more (`static.ts`). Programs are timed in turns, starts
+ * included.
  *
  * @module
  */

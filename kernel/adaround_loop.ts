@@ -79,6 +79,8 @@ export function adaroundLoop(
     adaroundForward(x, weights, grid, groupSize, lows, span, rows, d, true, errors);
     axpy(-1, weights, errors, n);
     halfGradients(errors, gradients, gram, rows, d);
-    keepBetter(errors, gradients, weights, grid, groupSize, lows, span, rows, d, q + from, loss, first);
+    keepBetter(
+      errors, gradients, weights, grid, groupSize, lows, span, rows, d, q + from, loss, first,
+    );
   }
 }

@@ -58,7 +58,9 @@ export function attentionLoop(
       axpy(-1, weights, errors, n);
       halfGradients(errors, gradients, gram, rows, d);
       const best = q + from;
-      keepBetter(errors, gradients, weights, grid, groupSize, lows, span, rows, d, best, loss, first);
+      keepBetter(
+        errors, gradients, weights, grid, groupSize, lows, span, rows, d, best, loss, first,
+      );
       for (let b = 0; b < rows * perRow; b++) {
         const factor = lossScale / f(grid, b), end = groupEnd(b, perRow, groupSize, d);
         let i = groupStart(b, perRow, groupSize, d);

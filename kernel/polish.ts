@@ -68,7 +68,8 @@ export function polish(
         const row = (r * d) << 2, gradient = gradients + row;
         const step = steps + ((r * perRow) << 2), least = f(lo, first + r);
         for (let sweep = 0; sweep < sweeps; sweep++) {
-          if (!descend(levels + row, step, groupSize, least, least + span, gram, d, gradient)) break;
+          const most = least + span;
+          if (!descend(levels + row, step, groupSize, least, most, gram, d, gradient)) break;
         }
         if (sweeps > 0) {
           // Afresh, since small errors add up over the updates.

@@ -1,4 +1,6 @@
-/** Jobs that are stopped, and workers that crash or hang: every call ends, and nothing stays behind. */
+/**
+ * Jobs that are stopped, and workers that crash or hang: every call ends, and nothing stays behind.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";

@@ -39,7 +39,9 @@ async function run(
   }
 }
 
-/** The weights that the layers of `file` read, by layer; not of those with an operator of its own. */
+/**
+ * The weights that the layers of `file` read, by layer; not of those with an operator of its own.
+ */
 async function weightsIn(
   runtime: Runtime,
   { layers }: Plan,
@@ -113,7 +115,9 @@ function hasNBits({ layers }: Plan): boolean {
   return layers.some(({ storage }) => storage.format === "matmulnbits");
 }
 
-/** Asserts that every output of `file` is within `most` of the simulation's, and few are off at all. */
+/**
+ * Asserts that every output of `file` is within `most` of the simulation's, and few are off at all.
+ */
 async function assertSimulated(
   runtime: Runtime,
   made: Plan,

@@ -106,7 +106,9 @@ function planIn(layout: Layout, bits: number, activationBits: 8 | "none"): Plan 
   };
 }
 
-/** Asserts that both runtimes compute with `parts` in a packed file what the simulation computes. */
+/**
+ * Asserts that both runtimes compute with `parts` in a packed file what the simulation computes.
+ */
 async function assertFaithful(made: Plan, parts: Parts): Promise<void> {
   const exact = made.options.activationBits === "none";
   for (const runtime of RUNTIMES) {
@@ -125,7 +127,10 @@ async function assertFaithful(made: Plan, parts: Parts): Promise<void> {
   }
 }
 
-/** The parts of `made` with the levels that `levelsOf` gives, and a codebook, moved in every other row. */
+/**
+ * The parts of `made` with the levels that `levelsOf` gives, and a codebook, moved in every other
+ * row.
+ */
 function partsWith(
   made: Plan,
   levelsOf: (count: number) => Int8Array,

@@ -25,8 +25,8 @@ function mixed(names: readonly string[]): Override[] {
 }
 
 /**
- * Bytes of the weights of `made` in their bits; a scale, a bias and the first level of each row; and
- * all other constants.
+ * Bytes of the weights of `made` in their bits; a scale, a bias and the first level of each row;
+ * and all other constants.
  */
 function sumOfBits(made: Plan): number {
   const weights = new Map(made.layers.map((layer) => [layer.target.weight, layer]));
@@ -40,7 +40,10 @@ function sumOfBits(made: Plan): number {
   return sum;
 }
 
-/** Bytes of what `model` has besides its tensors: of hundreds of small nodes, more than of the weights. */
+/**
+ * Bytes of what `model` has besides its tensors: of hundreds of small nodes, more than of the
+ * weights.
+ */
 function graphBytes({ proto, ...model }: Model): number {
   const graph = { ...proto.graph, initializer: [] };
   return serializeModel({ ...model, proto: { ...proto, graph } }).length;

@@ -1,6 +1,6 @@
 /**
- * Gradients of linear operators. Their loss is quadratic, so central differences are exact for any step,
- * and the gradient graph's own loss gives them without another implementation.
+ * Gradients of linear operators. Their loss is quadratic, so central differences are exact for any
+ * step, and the gradient graph's own loss gives them without another implementation.
  */
 
 import { assert } from "std/assert/assert.js";

@@ -1,4 +1,7 @@
-/** Files that are not what they seem: what is read, what is written over, and what is shown of names. */
+/**
+ * Files that are not what they seem: what is read, what is written over, and what is shown of
+ * names.
+ */
 
 import { create } from "@bufbuild/protobuf";
 import { assert } from "std/assert/assert.js";

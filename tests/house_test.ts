@@ -11,8 +11,8 @@ import { dirname, join, normalize } from "node:path";
 import { root } from "./helpers/command_line.ts";
 
 /**
- * Rooms and files of `src/` from the lowest to the highest. A file imports, types included, from its own
- * room and from those before it.
+ * Rooms and files of `src/` from the lowest to the highest. A file imports, types included, from
+ * its own room and from those before it.
  */
 const ROOMS = [
   ...["printable.ts", "errors.ts", "progress.ts", "version.ts"],

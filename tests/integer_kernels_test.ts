@@ -1,4 +1,6 @@
-/** Every operator between tensors on grids: what onnxruntime makes of it, against its float form. */
+/**
+ * Every operator between tensors on grids: what onnxruntime makes of it, against its float form.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";

@@ -103,7 +103,8 @@ Deno.test("sizes count levels and scales", () => {
     [64, 24],
     [64, 24],
   ]);
-  // Besides, 4 zero points of 4 bits, 4 biases of 4 bytes that there were none of, and their scales.
+  // Besides, 4 zero points of 4 bits, 4 biases of 4 bytes that there were none of, and their
+  // scales.
   assertEquals(size, { before: 192, after: 72 + 3 * (2 + 16 + 16) });
 });
 

@@ -1,4 +1,7 @@
-/** Models that broke attune once, where they are at hand: quantized and compared on all of their samples. */
+/**
+ * Models that broke attune once, where they are at hand: quantized and compared on all of their
+ * samples.
+ */
 
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
@@ -23,8 +26,8 @@ interface Case {
   /** What a warning must say. */
   readonly warning?: string;
   /**
-   * The error over all samples, at most; left out where outputs differ in length, or where scores that
-   * are nearly equal change places in a few samples.
+   * The error over all samples, at most; left out where outputs differ in length, or where scores
+   * that are nearly equal change places in a few samples.
    */
   readonly error?: number;
 }

@@ -3,7 +3,7 @@
 
 /** SHA-256 of the sources that the module was compiled from. */
 export const SOURCE_HASH: string =
-  "9fc74da265a975db8ce3da891518578fd4d4ba730f094162994cad527dec7ac3";
+  "4472040920fdf5813a9a2362e780b9a8a2cc18c9e09d4bdcd209c2346fc7b462";
 
 /** The compiled module, in base64. */
 export const MODULE: string =

@@ -92,7 +92,8 @@ export function leastShares({ groups, rows, depth }: Target): number {
  * ```ts
  * import { gramPlan } from "./memory.ts";
  *
- * const target = { name: "fc6", groups: 1, rows: 4096, depth: 25088 } as Parameters<typeof gramPlan>[0];
+ * const fc6 = { name: "fc6", groups: 1, rows: 4096, depth: 25088 };
+ * const target = fc6 as Parameters<typeof gramPlan>[0];
  * const { kind, size } = gramPlan(target, { kind: "channel" }) as { kind: string; size: number };
  * if (kind !== "tiles" || 25088 % size !== 0) throw new Error("unexpected");
  * ```

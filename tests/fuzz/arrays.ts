@@ -89,7 +89,8 @@ export function mutateNpz(
     if (signature === 0x02014b50 || signature === 0x04034b50) entries.push(at);
   }
   for (let i = random.below(3); i > 0; i--) {
-    // Method, time, checksum, sizes, lengths of names, place: in one of the two records of an entry.
+    // Method, time, checksum, sizes, lengths of names, place: in one of the two records of an
+    // entry.
     const at = random.pick(entries) + random.pick([6, 8, 10, 14, 16, 18, 20, 22, 24, 26, 28, 42]);
     const value = random.pick([
       0,

@@ -27,7 +27,9 @@ import { optionsJob } from "./options.ts";
 import { mutateBytes, Random } from "./random.ts";
 import { flagsOf, labelsFile } from "./texts.ts";
 
-/** What is done with the files of a case: arguments of the command line, or calls of the library. */
+/**
+ * What is done with the files of a case: arguments of the command line, or calls of the library.
+ */
 export type Job = { readonly args: readonly string[] } | { readonly run: () => Promise<void> };
 
 /** The model, the samples and the result of a case, by file name. */
@@ -180,7 +182,10 @@ export const KINDS: Readonly<Record<string, Maker>> = {
   },
 };
 
-/** The kinds in the order in which a run goes over them: models, where there is most to go wrong, often. */
+/**
+ * The kinds in the order in which a run goes over them: models, where there is most to go wrong,
+ * often.
+ */
 export const ROTATION: readonly string[] = (
   "model array model image model flags shared model options array model cut model labels model " +
   "checkpoint flags model shared model image"

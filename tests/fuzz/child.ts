@@ -1,6 +1,6 @@
 /**
- * The process that cases run in: it reads `kind seed folder` line by line and answers each with a line
- * of JSON. What hangs it, or makes it too large, is for the process that started it to see.
+ * The process that cases run in: it reads `kind seed folder` line by line and answers each with a
+ * line of JSON. What hangs it, or makes it too large, is for the process that started it to see.
  */
 
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
@@ -23,7 +23,9 @@ export interface Verdict {
   readonly outcome: "done" | "refused" | "find";
   /** The error, or what is wrong. */
   readonly words: string;
-  /** Whether the runtime still works: once it has crashed, nothing else in this process will open. */
+  /**
+   * Whether the runtime still works: once it has crashed, nothing else in this process will open.
+   */
   readonly sound: boolean;
   /** Bytes that the process took at its largest. */
   readonly memory: number;
@@ -66,7 +68,10 @@ async function judge(kind: string, seed: number, folder: string): Promise<Verdic
   return { outcome, words, sound: await isSound(), memory: peakMemory() };
 }
 
-/** Bytes that this process had in memory at most. (Its resource usage would count those of its parent.) */
+/**
+ * Bytes that this process had in memory at most. (Its resource usage would count those of its
+ * parent.)
+ */
 function peakMemory(): number {
   const status = "/proc/self/status";
   if (!existsSync(status)) return process.resourceUsage().maxRSS * 1024;
@@ -121,7 +126,10 @@ function isSame(a: Uint8Array | undefined, b: Uint8Array): boolean {
   return a !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Why a model that a job has written does not open; empty where all do, or what it came from does not. */
+/**
+ * Why a model that a job has written does not open; empty where all do, or what it came from does
+ * not.
+ */
 async function openingOf(before: ReadonlyMap<string, Uint8Array>, folder: string): Promise<string> {
   for (const [file, now] of filesIn(folder)) {
     // A file with other bytes is one that was written; a page may be called like a model.

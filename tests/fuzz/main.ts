@@ -1,6 +1,6 @@
 /**
- * `deno task fuzz`: odd inputs by the thousand. A line for each find has the seed that makes it again:
- * `deno task fuzz --kind KIND --seed N --count 1`.
+ * `deno task fuzz`: odd inputs by the thousand. A line for each find has the seed that makes it
+ * again: `deno task fuzz --kind KIND --seed N --count 1`.
  */
 
 import { parseArgs } from "node:util";

@@ -1,4 +1,6 @@
-/** What the page of tests/chromium_test.ts runs: the job in the page itself, then in two workers. */
+/**
+ * What the page of tests/chromium_test.ts runs: the job in the page itself, then in two workers.
+ */
 
 import * as ort from "onnxruntime-web/wasm";
 import { inlinePool, onnxruntime, workerPool } from "../../src/browser.ts";

@@ -67,8 +67,8 @@ export function layerFeeds(): Record<string, Value> {
 /** How roundings are made up. */
 export interface MadeUp {
   /**
-   * Where rows begin their levels: at the usual place, all at the second one that they may, or each at
-   * the place after that of the row before. Default: `"usual"`.
+   * Where rows begin their levels: at the usual place, all at the second one that they may, or each
+   * at the place after that of the row before. Default: `"usual"`.
    */
   readonly windows?: "usual" | "second" | "turns";
   /** Bits of the grids of all activations. Default: 8. */
@@ -76,8 +76,8 @@ export interface MadeUp {
 }
 
 /**
- * Levels of the whole range, the ends among them, powers of two as scales, so that what is multiplied
- * tells the level exactly; and grids around everything that is computed.
+ * Levels of the whole range, the ends among them, powers of two as scales, so that what is
+ * multiplied tells the level exactly; and grids around everything that is computed.
  */
 export function madeUpParts(
   plan: Plan,
