@@ -10,6 +10,7 @@ import { Kernel } from "../kernel/kernel.ts";
 import type { Task } from "../progress.ts";
 import { solveTiled } from "../round/tiled.ts";
 import { solveDiagonal } from "../round/diagonal.ts";
+import { methodOf } from "../round/methods.ts";
 import { solveNested } from "../round/nested.ts";
 import type { Problem } from "../round/problem.ts";
 import { codebookErrors } from "../round/scales.ts";
@@ -56,9 +57,10 @@ export class Solver {
 
   /** Rounds a layer, or some of its rows; the task hears of gradient steps. */
   solve(problem: Problem, task?: Task): Promise<Solution> {
+    const onDiagonal = problem.gramTile === 1 && problem.depth > 1;
     const solve = problem.cuts
       ? solveNested
-      : problem.gramTile === 1 && problem.depth > 1 && problem.method.kind === "nearest"
+      : onDiagonal && methodOf(problem.method).round === undefined
       ? solveDiagonal
       : problem.gramTile < problem.depth
       ? solveTiled
