@@ -151,8 +151,8 @@ export class TimeBudget {
     this.#errors.push(error);
     const usual = this.#errors.reduce((sum, value) => sum + value, 0) / this.#errors.length;
     const gain = usual > 0 ? Math.sqrt(error / usual) : 1;
-    const own = this.#costs[index].learning * Math.min(MOST_GAIN, Math.max(1 / MOST_GAIN, gain));
-    const share = own / (own + this.#cost("learning", index + 1));
+    const cost = this.#costs[index].learning * Math.min(MOST_GAIN, Math.max(1 / MOST_GAIN, gain));
+    const share = cost / (cost + this.#cost("learning", index + 1));
     return now + this.left(index, now, spent) * share;
   }
 

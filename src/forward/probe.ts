@@ -183,15 +183,15 @@ class Probe {
     const fitting = (spec: InputSpec) => axesFor(sample.inputs[spec.name].dims, spec);
     const lead = this.#inputs.find((spec) => fitting(spec).length > 0);
     if (lead === undefined) return [];
-    const found = fitting(lead).map((axis) => {
+    const candidates = fitting(lead).map((axis) => {
       const shared = lead.dims[axis], axes = new Map<string, number>();
       let named = 0;
       for (const spec of this.#inputs) {
-        const own = fitting(spec), same = own.find((k) => spec.dims[k] === shared);
+        const choices = fitting(spec), same = choices.find((k) => spec.dims[k] === shared);
         const whole = isWhole(sample.inputs[spec.name].dims, spec);
         if (spec === lead) axes.set(spec.name, axis);
         else if (same !== undefined) axes.set(spec.name, same);
-        else if (own.length > 0 && !whole) axes.set(spec.name, own[0]);
+        else if (choices.length > 0 && !whole) axes.set(spec.name, choices[0]);
         named += Number(same !== undefined);
       }
       const sizes = new Set(this.#inputs.flatMap(({ name, dims }) => {
@@ -200,7 +200,7 @@ class Probe {
       }));
       return { axes, sizes, named };
     });
-    const possible = found.filter(({ sizes }) => sizes.size <= 1);
+    const possible = candidates.filter(({ sizes }) => sizes.size <= 1);
     if (possible.length === 0) {
       const wants = this.#inputs.map((spec) => `"${spec.name}" ${formatSpec(spec)}`).join(", ");
       throw new AttuneError(

@@ -242,9 +242,9 @@ type DropLast<P extends unknown[]> = P extends [...infer Head, (infer Last)?]
 /** Two ports that are each other's far end, for calls without a worker. */
 export function portPair(): [Port, Port] {
   const handlers: Array<(message: unknown) => void> = [() => {}, () => {}];
-  const port = (own: 0 | 1): Port => ({
-    post: (message) => queueMicrotask(() => handlers[1 - own](message)),
-    onMessage: (handler) => void (handlers[own] = handler),
+  const port = (side: 0 | 1): Port => ({
+    post: (message) => queueMicrotask(() => handlers[1 - side](message)),
+    onMessage: (handler) => void (handlers[side] = handler),
   });
   return [port(0), port(1)];
 }
