@@ -25,14 +25,14 @@ export function inlineFunctions(model: Model): number {
   if (model.proto.functions.length === 0) return 0;
   const inliner = new Inliner(model);
   inliner.writeOut(model.proto.graph, []);
-  const { proto } = model, left = callsIn(proto.graph);
-  for (const key of left) {
+  const { proto } = model, called = callsIn(proto.graph);
+  for (const key of called) {
     const local = inliner.functions.get(key);
     if (local) {
-      for (const { opType, ...call } of local.node) left.add(keyOf({ opType, ...call }));
+      for (const { opType, ...call } of local.node) called.add(keyOf({ opType, ...call }));
     }
   }
-  proto.functions = proto.functions.filter((local) => left.has(functionKey(local)));
+  proto.functions = proto.functions.filter((local) => called.has(functionKey(local)));
   return inliner.calls;
 }
 

@@ -86,14 +86,14 @@ export function serve(services: readonly object[], port: Port): void {
 }
 
 /** The buffers within a result, which move instead of being copied. */
-function buffersOf(value: unknown, found: Set<ArrayBuffer> = new Set()): ArrayBuffer[] {
-  if (ArrayBuffer.isView(value)) found.add(value.buffer as ArrayBuffer);
+function buffersOf(value: unknown, buffers: Set<ArrayBuffer> = new Set()): ArrayBuffer[] {
+  if (ArrayBuffer.isView(value)) buffers.add(value.buffer as ArrayBuffer);
   else if (typeof value === "object" && value !== null) {
     for (const part of value instanceof Map ? value.values() : Object.values(value)) {
-      buffersOf(part, found);
+      buffersOf(part, buffers);
     }
   }
-  return [...found];
+  return [...buffers];
 }
 
 /** Options of {@linkcode Client}. */
