@@ -1,6 +1,7 @@
 /** The kernel's element-wise functions against their twins, at all sizes and odd values. */
 
 import { assert } from "std/assert/assert.js";
+import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
 import { erf } from "./twins/kernel.ts";
 import * as reference from "./twins/elements.ts";
@@ -58,6 +59,22 @@ Deno.test("minmax: as the twin; what is not finite is counted, wherever it lies"
       x[i] = value;
       const { args, result } = onKernel("minmax", { x, n: 33, out: Float32Array.of(5, -5) });
       assertEquals([...args.out, result], [-3, -3, 1]);
+    }
+  }
+});
+
+Deno.test("channelSums: as the twin, from any channel on, added to what was there", () => {
+  for (const width of [1, 3, 4, 5, 8, 49]) {
+    for (const [runs, channels, first] of [[0, 1, 0], [1, 1, 0], [7, 3, 0], [7, 3, 2], [2, 5, 4]]) {
+      const x = random(runs * width, 11), sums = new Float32Array(4 * channels);
+      new Float64Array(sums.buffer).set(random(2 * channels, 12));
+      const args = { x, runs, width, channels, first, sums };
+      const { kernel, twin } = both("channelSums", reference.channelSums, args);
+      const [found, expected] = [kernel, twin].map(({ sums }) => new Float64Array(sums.buffer));
+      found.forEach((sum, i) =>
+        assertAlmostEquals(sum, expected[i], 1e-12 * (1 + runs * width), `${[width, runs, first]}`)
+      );
+      if (runs > 0) assert(found.some((sum, i) => sum !== new Float64Array(sums.buffer)[i]));
     }
   }
 });

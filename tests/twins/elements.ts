@@ -34,6 +34,17 @@ export function minmax({ x, n, out }: Plain<Kernel["minmax"]>): number {
   return others;
 }
 
+/** Σ x and Σ x² of channels, added to float64 sums. */
+export function channelSums(args: Plain<Kernel["channelSums"]>): void {
+  const { x, runs, width, channels, first, sums } = args;
+  const totals = new Float64Array(sums.buffer, sums.byteOffset, 2 * channels);
+  for (let i = 0; i < runs * width; i++) {
+    const channel = (first + Math.floor(i / width)) % channels;
+    totals[channel] += x[i];
+    totals[channels + channel] += x[i] ** 2;
+  }
+}
+
 /** Rounded weights. */
 export function attentionForward(args: Plain<Kernel["attentionForward"]>): void {
   const { alpha, w, scale, groupSize, lo, span, rows, d, out } = args;
