@@ -4,8 +4,8 @@
  * @module
  */
 
+import type { Job } from "../forward/job.ts";
 import { type LoadOptions, loadSamples } from "../forward/load.ts";
-import type { LoadedBatches } from "../forward/loaded.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";
@@ -20,16 +20,12 @@ export function isOpen({ options, allocation }: Plan): boolean {
   return typeof options.bits === "object" && allocation === undefined;
 }
 
-/** `plan` with the widths that it leaves open, by what the batches that `pool` holds tell. */
-export async function chooseWidths(
-  plan: Plan,
-  loaded: LoadedBatches,
-  pool: EnginePool,
-  options: MeasureOptions,
-): Promise<Plan> {
+/** The plan of `job` with the widths that it leaves open, by what the batches of its pool tell. */
+export async function chooseWidths(job: Job, options: MeasureOptions): Promise<Plan> {
+  const { plan } = job;
   if (!isOpen(plan)) return plan;
   const gradients = needsGradients(plan);
-  return allocate(plan, await measure(plan, loaded, pool, { ...options, gradients }));
+  return allocate(plan, await measure(job, { ...options, gradients }));
 }
 
 /** Whether the widths of `plan` are to be found by gradients. */
@@ -94,16 +90,12 @@ export async function measureLayers(
   } = {},
 ): Promise<LayerMeasures[]> {
   if (samples === undefined) return measureWeights(plan);
-  const { heldOut = 32, batch, batchAxis, gradients, signal, onProgress } = options;
-  using _ = samples.pool.stopOn(signal);
+  const { source, pool } = samples;
+  const { heldOut = 32, seed = 0, damping = 0.01, gradients, signal, onProgress } = options;
+  const { batch, batchAxis } = options;
+  using _ = pool.stopOn(signal);
   const load = { heldOut, batch, batchAxis, apart: Boolean(gradients), signal, onProgress };
-  const { loaded } = await loadSamples(plan, samples.source, samples.pool, load);
-  return await measure(plan, loaded, samples.pool, measureOptions(options));
-}
-
-function measureOptions(
-  options: ChooseBitsOptions & Pick<MeasureOptions, "gradients">,
-): MeasureOptions {
-  const { seed = 0, damping = 0.01, signal, onProgress, gradients } = options;
-  return { seed, damping, biasCorrection: true, signal, onProgress, gradients };
+  const { loaded } = await loadSamples(plan, source, pool, load);
+  const job = { plan, pool, loaded, seed, signal, onProgress };
+  return await measure(job, { damping, biasCorrection: true, gradients });
 }

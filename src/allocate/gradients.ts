@@ -10,6 +10,7 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { isApart } from "../forward/batching.ts";
 import { LANES } from "../engine/lanes.ts";
+import type { Job } from "../forward/job.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Batch, SampleAt } from "../engine/spool.ts";
 import { differentiate, type GradientGraph, unsupported } from "../gradient/differentiate.ts";
@@ -19,7 +20,6 @@ import type { Model } from "../onnx/model.ts";
 import { DataType } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import { opening } from "../runtime/opening.ts";
-import type { EnginePool } from "../workers/pool.ts";
 import type { Value } from "../runtime/session.ts";
 
 /** Samples that gradients are found on, at most. */
@@ -83,11 +83,8 @@ export function modelGradient(plan: Plan, { shapes, uniform }: LoadedBatches): M
 
 /** Σ |∂loss/∂w| of each weight tensor of `plan` by its name, averaged over samples. */
 export async function gradientNorms(
-  plan: Plan,
-  loaded: LoadedBatches,
-  pool: EnginePool,
+  { plan, loaded, pool, signal }: Job,
   { forward, weights, gradient: derivative }: ModelGradient,
-  { signal }: { readonly signal?: AbortSignal },
 ): Promise<Map<string, number>> {
   const { graph } = plan;
   const outputs = forward.proto.graph.output.map(({ name }) => name);

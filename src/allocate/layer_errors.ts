@@ -15,6 +15,7 @@ import type { WidthErrors } from "../round/width_errors.ts";
 import { WIDTHS } from "../strategies/measures.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { readWeight } from "../weights/matrix.ts";
+import type { Job } from "../forward/job.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import {
   type LayerMeasures,
@@ -65,19 +66,18 @@ interface Options {
   readonly damping: number;
   /** Whether biases will set means right. */
   readonly biasCorrection: boolean;
-  /** Decides every random choice. */
-  readonly seed: number;
 }
 
-/** Measures `collected` on the engines of `pool`. */
+/** Measures what was `collected` on the engines of a job. */
 export async function measureCollected(
-  plan: Plan,
+  { plan, pool, seed }: Pick<Job, "plan" | "pool" | "seed">,
   collected: readonly CollectedLayer[],
-  pool: EnginePool,
   options: Options,
 ): Promise<MeasuredLayer[]> {
   const results = collected.map((): KernelResults => ({ errors: [] }));
-  await pool.run(collected.flatMap((each, l) => tasksOf(plan, each, options, results[l])));
+  await pool.run(
+    collected.flatMap((each, l) => tasksOf(plan, each, { ...options, seed }, results[l])),
+  );
   return collected.map((each, l) => measuredFrom(plan, each, results[l]));
 }
 
@@ -88,7 +88,7 @@ type Task = (client: EnginePool["clients"][number]) => Promise<void>;
 function tasksOf(
   plan: Plan,
   { layer, statistics }: CollectedLayer,
-  options: Options,
+  options: Options & Pick<Job, "seed">,
   results: KernelResults,
 ): Task[] {
   const weight = readWeight(plan.graph, layer.target);

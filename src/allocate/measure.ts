@@ -12,15 +12,14 @@ import { AttuneError, checkAborted } from "../errors.ts";
 import { offsetOf } from "../layer/bias.ts";
 import { collectLayer, collectSums, statisticsOf } from "../layer/collect.ts";
 import { LANES } from "../engine/lanes.ts";
-import type { LoadedBatches } from "../forward/loaded.ts";
 import { findSegments } from "../calibrate/segments.ts";
 import type { Statistics } from "../engine/statistics.ts";
 import { openPart, partsOf, type Types } from "../forward/open_part.ts";
 import { frontier } from "../graph/extract.ts";
 import { checkWhole } from "../plan/memory.ts";
-import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import type { OnProgress } from "../progress.ts";
+import { Progress } from "../progress.ts";
+import type { Job } from "../forward/job.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { gradientNorms, type ModelGradient, modelGradient } from "./gradients.ts";
 import {
@@ -41,47 +40,33 @@ export interface MeasureOptions {
   readonly damping: number;
   /** Whether biases will set means right: then only the variance of an error counts. */
   readonly biasCorrection: boolean;
-  /** Decides which positions are looked at. */
-  readonly seed: number;
   /** Whether gradients are measured, too; `"if possible"` leaves them out where a node has none. */
   readonly gradients?: boolean | "if possible";
   /** Hears of a layer's statistics before they are forgotten. */
   readonly onLayer?: (layer: LayerPlan, statistics: Statistics, centred: boolean) => Promise<void>;
-  /** Stops the work. */
-  readonly signal?: AbortSignal;
-  /** Hears of progress, stage "measure". */
-  readonly onProgress?: OnProgress;
 }
 
 /**
- * Measures the distinct layers of `plan` on the batches that `pool` holds, which stay as they are.
+ * Measures the distinct layers of the plan of `job` on the batches that its pool holds, which stay
+ * as they are.
  */
-export async function measure(
-  plan: Plan,
-  loaded: LoadedBatches,
-  pool: EnginePool,
-  options: MeasureOptions,
-): Promise<LayerMeasures[]> {
-  checkWhole(plan.graph, "measure the layers of");
-  return await new Measurement(plan, loaded, pool, options).run();
+export async function measure(job: Job, options: MeasureOptions): Promise<LayerMeasures[]> {
+  checkWhole(job.plan.graph, "measure the layers of");
+  return await new Measurement(job, options).run();
 }
 
 class Measurement {
-  readonly #plan: Plan;
-  readonly #loaded: LoadedBatches;
-  readonly #pool: EnginePool;
+  readonly #job: Job;
   readonly #options: MeasureOptions;
   readonly #lanes: number;
   /** Lanes that sensitivity is found on, and batches of each. */
   readonly #probes: { readonly lanes: number; readonly batches: number };
   readonly #outputs: readonly string[];
-  #done = 0;
-  #total = 0;
+  #progress = new Progress(undefined, "measure", 0);
 
-  constructor(plan: Plan, loaded: LoadedBatches, pool: EnginePool, options: MeasureOptions) {
-    this.#plan = plan;
-    this.#loaded = loaded;
-    this.#pool = pool;
+  constructor(job: Job, options: MeasureOptions) {
+    const { plan, loaded } = job;
+    this.#job = job;
     this.#options = options;
     this.#lanes = Math.min(LANES, loaded.batches);
     // At least two lanes, so that two workers have something to do.
@@ -92,51 +77,46 @@ class Measurement {
   }
 
   async run(): Promise<LayerMeasures[]> {
-    const { batches, shapes } = this.#loaded;
+    const { batches, shapes } = this.#job.loaded;
     const gradient = this.#gradient();
-    const segments = findSegments(this.#plan, shapes);
-    const distinct = new Set(distinctLayers(this.#plan));
+    const segments = findSegments(this.#job.plan, shapes);
+    const distinct = new Set(distinctLayers(this.#job.plan));
     const work = segments.map((segment) => portions(segment.steps.flat(), distinct));
     const probes = Math.min(batches, this.#probes.lanes * this.#probes.batches);
-    this.#total = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
+    const units = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
+    this.#progress = new Progress(this.#job.onProgress, "measure", units);
     await this.#everyLane((client, lane) => client.call("keepSamples", [lane]));
     const inputs = this.#typesAt(0);
-    await openPart(this.#pool, "float", partsOf(this.#plan.model), inputs, this.#outputs);
-    const recorded = this.#pool.perLane(
+    await openPart(this.#job.pool, "float", partsOf(this.#job.plan.model), inputs, this.#outputs);
+    const recorded = this.#job.pool.perLane(
       this.#probes.lanes,
       (client, lane) => client.call("recordReference", [lane, "float", this.#probes.batches]),
     );
-    for await (const _ of recorded) checkAborted(this.#options.signal);
+    for await (const _ of recorded) checkAborted(this.#job.signal);
     const measured: LayerMeasures[] = [];
     for (const [i, segment] of segments.entries()) {
       const types = this.#typesAt(segment.start);
       for (const layers of work[i]) {
-        checkAborted(this.#options.signal);
+        checkAborted(this.#job.signal);
         for (const each of await this.#measure(types, layers)) {
           const { layer, probe } = each, { name } = layer.target;
           const sensitivity = await probeLayer(
-            this.#plan,
-            this.#pool,
+            this.#job.plan,
+            this.#job.pool,
             { layer, types, start: segment.start, lanes: this.#probes.lanes, ...probe },
-            (done) => this.#advanceProgress(done, name),
+            (done) => this.#progress.add(done, name),
           );
           measured.push(withSensitivity(each, sensitivity));
         }
       }
       if (i < segments.length - 1) {
-        await this.#advance(types, frontier(this.#plan.graph, segment.end));
+        await this.#advance(types, frontier(this.#job.plan.graph, segment.end));
       }
     }
-    await this.#pool.close();
+    await this.#job.pool.close();
     await this.#everyLane((client, lane) => client.call("rewindToSamples", [lane]));
     if (gradient === undefined) return measured;
-    const norms = await gradientNorms(
-      this.#plan,
-      this.#loaded,
-      this.#pool,
-      gradient,
-      this.#options,
-    );
+    const norms = await gradientNorms(this.#job, gradient);
     return measured.map((measures) => ({
       ...measures,
       outputs: { ...measures.outputs!, gradient: norms.get(measures.layer.target.weight) },
@@ -148,7 +128,7 @@ class Measurement {
     const { gradients } = this.#options;
     if (!gradients) return undefined;
     try {
-      return modelGradient(this.#plan, this.#loaded);
+      return modelGradient(this.#job.plan, this.#job.loaded);
     } catch (error) {
       const refused = error instanceof AttuneError && error.code === "bad-option";
       if (!refused || gradients !== "if possible") throw error;
@@ -158,20 +138,20 @@ class Measurement {
 
   /** The tensors that cross before node `position`. */
   #typesAt(position: number): Types {
-    const { graph } = this.#plan, { shapes } = this.#loaded;
+    const { graph } = this.#job.plan, { shapes } = this.#job.loaded;
     return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!]));
   }
 
   async #everyLane(work: Parameters<EnginePool["perLane"]>[1]): Promise<void> {
-    for await (const _ of this.#pool.perLane(this.#lanes, work)) {
-      checkAborted(this.#options.signal);
+    for await (const _ of this.#job.pool.perLane(this.#lanes, work)) {
+      checkAborted(this.#job.signal);
     }
   }
 
   /** What the statistics of `layers` tell. */
   async #measure(types: Types, layers: readonly LayerPlan[]): Promise<MeasuredLayer[]> {
     const collected = await this.#collect(types, layers);
-    const measured = await measureCollected(this.#plan, collected, this.#pool, this.#options);
+    const measured = await measureCollected(this.#job, collected, this.#options);
     for (const { layer, statistics, centred } of collected) {
       await this.#options.onLayer?.(layer, statistics, centred);
     }
@@ -180,23 +160,27 @@ class Measurement {
 
   /** The statistics of `layers`, by one run of the float model. */
   async #collect(types: Types, layers: readonly LayerPlan[]): Promise<CollectedLayer[]> {
-    const plan = this.#plan, { seed, biasCorrection } = this.#options;
+    const { plan, seed } = this.#job, { biasCorrection } = this.#options;
     const requests = layers.map((layer) => ({
-      ...collectLayer(plan, layer, this.#loaded, { input: layer.target.input, paired: true, seed }),
+      ...collectLayer(plan, layer, this.#job.loaded, {
+        input: layer.target.input,
+        paired: true,
+        seed,
+      }),
       cross: false,
     }));
     const tensors = requests.flatMap(({ input, output }) => [input, output]);
-    await this.#pool.close();
-    await openPart(this.#pool, "float", partsOf(plan.model), types, tensors);
+    await this.#job.pool.close();
+    await openPart(this.#job.pool, "float", partsOf(plan.model), types, tensors);
     const keys = { float: "float", quantized: "float" }, [{ target }] = layers;
     const split = await collectSums(
-      this.#pool,
+      this.#job.pool,
       this.#lanes,
       keys,
       requests,
-      (done) => this.#advanceProgress(done, target.name),
+      (done) => this.#progress.add(done, target.name),
     );
-    await this.#pool.close();
+    await this.#job.pool.close();
     return layers.map((layer, l) => {
       const offset = offsetOf(plan, layer, biasCorrection);
       const statistics = statisticsOf(layer, split[l], offset);
@@ -207,22 +191,16 @@ class Measurement {
 
   /** Keeps what the float model computes of `names`, for the next segment. */
   async #advance(types: Types, names: readonly string[]): Promise<void> {
-    await openPart(this.#pool, "float", partsOf(this.#plan.model), types, names);
+    await openPart(this.#job.pool, "float", partsOf(this.#job.plan.model), types, names);
     await this.#everyLane((client, lane) =>
       client.call(
         "advance",
         [lane, "float", "float", names, Infinity],
-        (done) => this.#advanceProgress(done, "next segment"),
+        (done) => this.#progress.add(done, "next segment"),
       )
     );
     await this.#everyLane((client, lane) => client.call("nextSegment", [lane]));
-    await this.#pool.close();
-  }
-
-  #advanceProgress(done: number, detail: string): void {
-    this.#done += done;
-    const { onProgress } = this.#options;
-    onProgress?.({ stage: "measure", done: this.#done, total: this.#total, detail });
+    await this.#job.pool.close();
   }
 }
 

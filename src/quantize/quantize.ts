@@ -54,8 +54,9 @@ export async function quantize(
     () => loadSamples(given, samples, pool, { ...settings, apart }),
   );
   const { loaded, heldOut, digest } = read, calibration = { count: loaded.samples, digest };
+  const shared = { loaded, pool, seed: settings.seed, signal, onProgress };
   const plan = isOpen(given)
-    ? await stages.time("measure", () => chooseWidths(given, loaded, pool, settings))
+    ? await stages.time("measure", () => chooseWidths({ ...shared, plan: given }, settings))
     : given;
   const backend = await pool.clients[0].call("runtimeName", []);
   // The whole model is read for a checkpoint's identity, so not where nobody asks for one.
@@ -66,7 +67,7 @@ export async function quantize(
     { resume },
   );
   const tables = await roundTables(plan, pool);
-  const job = { plan, loaded, pool, seed: settings.seed, signal, onProgress };
+  const job = { ...shared, plan };
   const learner = blocks &&
     new BlockLearner(job, { ...blocks, heldOut: settings.heldOut, started });
   const calibrated = await calibrate(job, {

@@ -21,6 +21,7 @@ import { Comparison } from "../evaluate/metrics.ts";
 import { openSessions, type PoolEngine, rowsOfRun } from "../evaluate/outputs.ts";
 import type { Batching } from "../forward/batching.ts";
 import { batchSamples, loadSamples } from "../forward/load.ts";
+import type { Job } from "../forward/job.ts";
 import type { LoadedBatches } from "../forward/loaded.ts";
 import { extract } from "../graph/extract.ts";
 import { observeRanges } from "../layer/collect.ts";
@@ -64,9 +65,10 @@ export async function sweep(
   }
   if (heldOut.length === 0) throw nothingHeldOut(loaded);
   const rounded: RoundedWidths = new Map();
-  const grids = await stages.time("ranges", () => rangesOf(plan, loaded, pool, settings.range));
+  const job = { plan, pool, loaded, seed, signal, onProgress: settings.onProgress };
+  const grids = await stages.time("ranges", () => rangesOf(job, settings.range));
   const measures = await stages.time("measure", () =>
-    measure(plan, loaded, pool, {
+    measure(job, {
       ...settings,
       gradients,
       onLayer: async (layer, statistics, centred) => {
@@ -105,12 +107,7 @@ function nothingHeldOut({ samples, batching: { size = 1 } }: LoadedBatches): Att
 type Grids = ReadonlyMap<string, RangedGrid>;
 
 /** The grids of all quantized activations, from what the float model computes. */
-async function rangesOf(
-  plan: Plan,
-  loaded: LoadedBatches,
-  pool: EnginePool,
-  range: RangeMethod,
-): Promise<Grids> {
+async function rangesOf({ plan, loaded, pool }: Job, range: RangeMethod): Promise<Grids> {
   const { ranged, bits } = plan.activations;
   if (ranged.length === 0) return new Map();
   const inputs = new Map(
