@@ -29,9 +29,9 @@ function rangeModel({ model, graph, activations }: Plan): Model {
   const inputs = new Map<string, DataType>(
     graph.inputs.map(({ name, type }) => [name, typeNamed(type)]),
   );
-  const outputs = activations.own.filter((name) => !inputs.has(name));
+  const outputs = activations.ranged.filter((name) => !inputs.has(name));
   const part = extract(model, { inputs, outputs }), { node } = part.proto.graph;
-  const ends = activations.own.flatMap((name) =>
+  const ends = activations.ranged.flatMap((name) =>
     ["Min", "Max"].map((end) => ({ name: `${name}_${end}`, end, of: name }))
   );
   for (const { name, end, of } of ends) {
@@ -65,7 +65,7 @@ for await (const sample of set.samples()) {
     return [name, { type, dims: [1, ...dims], data: data as Value["data"] }];
   }));
   const ends = await session.run(feeds);
-  for (const name of made.activations.own) {
+  for (const name of made.activations.ranged) {
     const [lo, hi] = ["Min", "Max"].map((end) => Number(ends[`${name}_${end}`].data[0]));
     const range = ranges.get(name) ?? { lo, hi };
     ranges.set(name, { lo: Math.min(range.lo, lo), hi: Math.max(range.hi, hi) });

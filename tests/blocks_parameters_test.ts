@@ -52,7 +52,10 @@ for (const rule of ["straight-through", "erf", "adaround"] as const) {
     let best = start, restore = parameter.save();
     const steps = 400;
     for (let step = 0; step < steps; step++) {
-      parameter.step(lossOf(value(false)).gradient, step, { left: 1 - step / steps, speed: 1 });
+      parameter.step(lossOf(value(false)).gradient, step, {
+        remaining: 1 - step / steps,
+        speed: 1,
+      });
       const { loss } = lossOf(value(true));
       if (loss < best) [best, restore] = [loss, parameter.save()];
     }
@@ -86,7 +89,7 @@ Deno.test("biases stay on their grid, and go where the gradient says", () => {
   const values = () => [...parameter.value().data as Float32Array];
   assertEquals(values(), [1, -1]);
   for (let step = 0; step < 400; step++) {
-    parameter.step(Float32Array.of(1, -1), step, { left: 1, speed: 1 });
+    parameter.step(Float32Array.of(1, -1), step, { remaining: 1, speed: 1 });
   }
   const [a, b] = values();
   assert(a < 0.6 && b > -0.6, `${a}, ${b}`);
@@ -98,7 +101,7 @@ Deno.test("steps of activations stay positive, however steep", () => {
   const grid = { bits: 4, scale: 0.1, zeroPoint: 0 } as const;
   const parameter = new StepParameter(kernel, grid);
   for (let step = 0; step < 500; step++) {
-    parameter.step(Float32Array.of(1e6), step, { left: 1, speed: 1 });
+    parameter.step(Float32Array.of(1e6), step, { remaining: 1, speed: 1 });
   }
   assert(parameter.scale > 0 && parameter.scale < 0.01, `${parameter.scale}`);
 });

@@ -90,9 +90,9 @@ Deno.test("a plan changes nothing in the model, and raises the opset only as nee
 Deno.test("activations are quantized between layers, moved values share their grid", () => {
   const { activations } = makePlan(residual());
   // Relu merges into the quantization of b; the pooled values lie on the grid of the sum.
-  assertEquals(activations.own, ["x", "b", "c", "d"]);
+  assertEquals(activations.ranged, ["x", "b", "c", "d"]);
   assertEquals([...activations.shared], [["e", "d"]]);
-  assertEquals(makePlan(residual(), { activationBits: "none" }).activations.own, []);
+  assertEquals(makePlan(residual(), { activationBits: "none" }).activations.ranged, []);
 });
 
 Deno.test("sizes count levels and scales", () => {

@@ -202,7 +202,7 @@ Deno.test("a format is one object in one table", () =>
       ...made.layers.map(() => ({ format: "bytewise", bits: 8 })),
     ]);
     // Whatever takes its input in float leaves nothing on a grid.
-    assertEquals(made.activations.own, []);
+    assertEquals(made.activations.ranged, []);
     assertEquals(opsOf(file).filter((op) => op === "Cast" || op === "DequantizeLinear"), [
       ...["Cast", "Cast", "Cast"],
     ]);

@@ -47,11 +47,11 @@ export function clusterValues(values: readonly number[], count: number): number[
       }
     }
   }
-  const found = new Array<number>(n);
+  const clusterOf = new Array<number>(n);
   for (let c = k - 1, end = n; c >= 0; c--) {
     const from = first[c][end];
-    for (let j = from; j < end; j++) found[order[j]] = c;
+    for (let j = from; j < end; j++) clusterOf[order[j]] = c;
     end = from;
   }
-  return found;
+  return clusterOf;
 }

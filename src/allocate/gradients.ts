@@ -86,13 +86,13 @@ export async function gradientNorms(
   plan: Plan,
   loaded: LoadedBatches,
   pool: EnginePool,
-  { forward, weights, gradient: found }: ModelGradient,
+  { forward, weights, gradient: derivative }: ModelGradient,
   { signal }: { readonly signal?: AbortSignal },
 ): Promise<Map<string, number>> {
   const { graph } = plan;
   const outputs = forward.proto.graph.output.map(({ name }) => name);
   await pool.open(...opening("forward", forward));
-  await pool.open(...opening("gradient", found.model));
+  await pool.open(...opening("gradient", derivative.model));
   const values: Batch = Object.fromEntries(weights.map((name) => {
     const { values, dims } = graph.floats(name)!;
     return [name, { type: "float32", dims, data: values }];
@@ -105,17 +105,17 @@ export async function gradientNorms(
     const batch = await pool.ofLane(lane).call("pick", [lane, "inputs", samples, inputs]);
     const answers = await client.call("run", ["forward", batch]);
     const targets = outputs.map((output) =>
-      [found.targets.get(output)!, targetOf(answers[output])] as const
+      [derivative.targets.get(output)!, targetOf(answers[output])] as const
     );
     const feeds = { ...batch, ...values, ...Object.fromEntries(targets) };
     const gradients = await client.call("run", ["gradient", feeds]);
-    return weights.map((name) => sumOfSizes(gradients[found.gradients.get(name)!]));
+    return weights.map((name) => sumOfSizes(gradients[derivative.gradients.get(name)!]));
   }));
   await pool.close();
   return new Map([
     ...plan.layers.map(({ target }) => [target.weight, 0] as const),
     ...weights.map((name, w) =>
-      [name, norms.reduce((sum, own) => sum + own[w], 0) / norms.length] as const
+      [name, norms.reduce((sum, portion) => sum + portion[w], 0) / norms.length] as const
     ),
   ]);
 }

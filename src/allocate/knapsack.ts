@@ -128,12 +128,12 @@ function stepsOf(options: readonly Option[]): { gain: number; cost: number }[] {
   const steps: { gain: number; cost: number }[] = [];
   let from = cheapest(options);
   while (true) {
-    let best: Option | undefined, slope = 0;
+    let best: Option | undefined, steepest = 0;
     for (const option of options) {
       if (option.cost <= from.cost) continue;
-      const own = (from.loss - option.loss) / (option.cost - from.cost);
-      if (own > slope || (own === slope && best && option.cost > best.cost)) {
-        [best, slope] = [option, own];
+      const slope = (from.loss - option.loss) / (option.cost - from.cost);
+      if (slope > steepest || (slope === steepest && best && option.cost > best.cost)) {
+        [best, steepest] = [option, slope];
       }
     }
     if (best === undefined) return steps;

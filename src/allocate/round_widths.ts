@@ -46,31 +46,31 @@ export async function roundToWidths(
   pool: EnginePool,
   options: RoundWidthsOptions,
 ): Promise<ReadonlyMap<number, Rounding>> {
-  const found = new Map<number, Rounding>();
-  const layers = isFree(layer) ? WIDTHS.map((bits) => layerAtWidth(plan, layer, bits)) : [layer];
-  for (const own of layers) {
+  const roundings = new Map<number, Rounding>();
+  const variants = isFree(layer) ? WIDTHS.map((bits) => layerAtWidth(plan, layer, bits)) : [layer];
+  for (const variant of variants) {
     checkAborted(options.signal);
-    const { error: _, ...rounding } = await roundLayer(plan, own, undefined, statistics, pool, {
+    const { error: _, ...rounding } = await roundLayer(plan, variant, undefined, statistics, pool, {
       ...options,
       floatTargetShift: false,
       biasCorrection: centred,
       scaleRefit: true,
       offset: { centred },
     });
-    const { bias } = biasOf(plan, own, rounding, statistics, centred, grid);
-    found.set(own.bits, { ...rounding, bias });
+    const { bias } = biasOf(plan, variant, rounding, statistics, centred, grid);
+    roundings.set(variant.bits, { ...rounding, bias });
   }
-  return found;
+  return roundings;
 }
 
 /** The roundings of all layers of `plan` at the widths that it gives them. */
 export function pickRoundings(plan: Plan, rounded: RoundedWidths): Map<string, Rounding> {
   const seen = new Set<string>();
   return new Map(plan.layers.map(({ target, bits }) => {
-    const found = rounded.get(target.weight)!.get(bits)!;
+    const rounding = rounded.get(target.weight)!.get(bits)!;
     // A layer that shares the weight of one before it has its own bias, which stays.
-    const own = seen.has(target.weight) ? { ...found, bias: undefined } : found;
+    const picked = seen.has(target.weight) ? { ...rounding, bias: undefined } : rounding;
     seen.add(target.weight);
-    return [target.output, own];
+    return [target.output, picked];
   }));
 }

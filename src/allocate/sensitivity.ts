@@ -64,9 +64,9 @@ export async function probeLayer(
     (client, lane) => client.call("outputErrors", [lane, "probe"], onDone),
   );
   for await (const errors of results) {
-    for (const [output, own] of Object.entries(errors)) {
+    for (const [output, sums] of Object.entries(errors)) {
       const total = totals.get(output) ?? { error: 0, power: 0 };
-      totals.set(output, { error: total.error + own.error, power: total.power + own.power });
+      totals.set(output, { error: total.error + sums.error, power: total.power + sums.power });
     }
   }
   await pool.close();

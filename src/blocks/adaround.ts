@@ -76,13 +76,13 @@ export class SoftRoundingParameter implements RoundingParameter {
     return { type: "float32", dims: [...target.shape], data };
   }
 
-  step(gradient: Float32Array, step: number, { left }: Pace): void {
+  step(gradient: Float32Array, step: number, { remaining }: Pace): void {
     const kernel = this.#kernel, mark = kernel.mark();
     const slopes = toMatrixOrder(this.#layer.target, gradient);
     let squares = 0;
     for (let i = 0; i < slopes.length; i++) squares += (slopes[i] * this.#scales[i]) ** 2;
     // β falls from 20 to 2 once the warm-up is over.
-    const progress = (1 - left - WARM_UP) / (1 - WARM_UP);
+    const progress = (1 - remaining - WARM_UP) / (1 - WARM_UP);
     kernel.adaroundStep({
       ...this.#grid,
       ...this.#moments,

@@ -167,7 +167,7 @@ class Learning {
       checkAborted(signal);
       const speed = Math.sqrt(USUAL_STEPS / expected);
       const pace = {
-        left: 1 - share,
+        remaining: 1 - share,
         speed: Math.min(MOST_SPEED, Math.max(1 / MOST_SPEED, speed)),
       };
       await this.#step(done++, pace, gradients);
@@ -213,8 +213,8 @@ class Learning {
     const client = this.#job.pool.ofLane(lane);
     const outputs = model.proto.graph.output.map(({ name }) => name);
     const feed = await client.call("pick", [lane, "inputs", samples, this.#inputs]);
-    const wanted = await client.call("pick", [lane, "targets", samples, outputs]);
-    for (const [name, { dims }] of Object.entries({ ...feed, ...wanted })) {
+    const targets = await client.call("pick", [lane, "targets", samples, outputs]);
+    for (const [name, { dims }] of Object.entries({ ...feed, ...targets })) {
       if (dims.join() !== this.#options.dimsOf(name, samples.length)?.join()) {
         throw notBySample(name);
       }
@@ -224,7 +224,7 @@ class Learning {
     const computed = await client.call("run", ["shapes", feed]);
     const all = { ...feed, ...computed };
     for (const name of outputs) {
-      if (all[name].dims.join() !== wanted[name].dims.join()) throw notBySample(name);
+      if (all[name].dims.join() !== targets[name].dims.join()) throw notBySample(name);
     }
     const steady = shapeValues(model);
     return {

@@ -57,15 +57,15 @@ export function blockModel(
     // What other layers use, too, is not this block's to change.
     if (!parts.roundings.has(layer.target.output) || readers.get(weight) !== 1) return [];
     const bias = node.find(({ input }) => input[1] === weight)?.input[2];
-    const own = bias !== undefined && constants.has(bias) &&
+    const isLearned = bias !== undefined && constants.has(bias) &&
       parts.roundings.get(layer.target.output)!.bias !== undefined;
-    return [{ layer, weight, bias: own ? bias : undefined }];
+    return [{ layer, weight, bias: isLearned ? bias : undefined }];
   });
   // Steps of the block's own activations; what enters was decided by the blocks before.
   const computed = new Set(
     plan.graph.nodes.slice(block.start, block.end).flatMap(({ output }) => output),
   );
-  const activations = plan.activations.own.filter((name) =>
+  const activations = plan.activations.ranged.filter((name) =>
     computed.has(name) && parts.grids.has(name) && constants.has(stepName(name)) &&
     parts.grids.get(name)!.bits < 8
   );

@@ -44,7 +44,7 @@ export interface Parameter {
 /** How far a step goes. */
 export interface Pace {
   /** The share of the work that is left. */
-  readonly left: number;
+  readonly remaining: number;
   /** What all step sizes are multiplied by: few steps must be long ones. */
   readonly speed: number;
 }
@@ -56,8 +56,8 @@ export interface RoundingParameter extends Parameter {
 }
 
 /** Half a cosine from `speed` down to nothing, so that the last steps settle. */
-function factorOf({ left, speed }: Pace): number {
-  return speed * 0.5 * (1 - Math.cos(Math.PI * left));
+function factorOf({ remaining, speed }: Pace): number {
+  return speed * 0.5 * (1 - Math.cos(Math.PI * remaining));
 }
 
 /** Adam's state of one tensor in kernel memory. */

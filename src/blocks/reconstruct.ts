@@ -144,7 +144,7 @@ export class BlockLearner implements SegmentLearner {
       ? "its rows are chosen by values, which quantization may choose otherwise"
       : this.#mixed(block);
     if (mixed !== undefined) return { outcome: "no single samples", note: mixed };
-    return this.#budget.left(index, performance.now(), spent) === 0
+    return this.#budget.timeLeft(index, performance.now(), spent) === 0
       ? { outcome: "no time", note: "no time left" }
       : undefined;
   }

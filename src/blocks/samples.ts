@@ -85,10 +85,10 @@ export class BlockSamples {
     return this.#judged.flatMap((all, lane) => {
       const samples = all.slice(0, perLane);
       return Array.from({ length: Math.ceil(samples.length / size) }, (_, i) => {
-        const own = samples.slice(i * size, (i + 1) * size);
+        const part = samples.slice(i * size, (i + 1) * size);
         // A model of fixed size judges some samples twice.
-        while (this.#fixed && own.length < size) own.push(samples[own.length % samples.length]);
-        return { lane, samples: own };
+        while (this.#fixed && part.length < size) part.push(samples[part.length % samples.length]);
+        return { lane, samples: part };
       });
     });
   }

@@ -131,7 +131,7 @@ export class TimeBudget {
    * Milliseconds for learning block `index` and those after it: what nothing else will need, as the
    * blocks up to this one have `spent`.
    */
-  left(index: number, now: number, spent: Spent): number {
+  timeLeft(index: number, now: number, spent: Spent): number {
     if (this.#end === Infinity) return Infinity;
     const toCome = (kind: keyof Spent, after: number) => {
       const done = this.#cost(kind, 0, index + 1);
@@ -151,9 +151,9 @@ export class TimeBudget {
     this.#errors.push(error);
     const usual = this.#errors.reduce((sum, value) => sum + value, 0) / this.#errors.length;
     const gain = usual > 0 ? Math.sqrt(error / usual) : 1;
-    const own = this.#costs[index].learning * Math.min(MOST_GAIN, Math.max(1 / MOST_GAIN, gain));
-    const share = own / (own + this.#cost("learning", index + 1));
-    return now + this.left(index, now, spent) * share;
+    const cost = this.#costs[index].learning * Math.min(MOST_GAIN, Math.max(1 / MOST_GAIN, gain));
+    const share = cost / (cost + this.#cost("learning", index + 1));
+    return now + this.timeLeft(index, now, spent) * share;
   }
 
   #cost(kind: keyof BlockCost, from: number, to?: number): number {

@@ -179,11 +179,11 @@ class Calibration {
   /** Finds the grids of the activations that `outputs` depend on and that have none yet. */
   async #observe(types: Types, outputs: readonly string[]): Promise<void> {
     const { plan, loaded, pool } = this.#job, findings = this.#findings;
-    const { own, shared, bits } = plan.activations;
+    const { ranged, shared, bits } = plan.activations;
     const nodes = ancestors(plan.graph.nodes, outputs, new Set(types.keys()));
     const computed = new Set([...types.keys(), ...nodes.flatMap((node) => node.output)]);
     for (const [name, source] of shared) if (computed.has(name)) computed.add(source);
-    const names = own.filter((name) =>
+    const names = ranged.filter((name) =>
       computed.has(name) && !findings.hasGrid(name) && !this.#unseen.has(name)
     );
     if (names.length === 0) return;

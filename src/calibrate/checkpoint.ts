@@ -84,7 +84,7 @@ export async function encodeCheckpoint(
 ): Promise<Uint8Array> {
   const arrays: Uint8Array[] = [];
   /** The length of an array, which is kept. */
-  const kept = (array: Float32Array | undefined) => {
+  const keep = (array: Float32Array | undefined) => {
     if (array) arrays.push(bytesOf(array));
     return array?.length ?? null;
   };
@@ -96,9 +96,9 @@ export async function encodeCheckpoint(
       levels: levels.length,
       scales: scales.length,
       lows: lows.length,
-      bias: kept(bias),
+      bias: keep(bias),
       codebook: codebook && [...codebook],
-      cuts: cuts?.map(({ width, bias }) => ({ width, bias: kept(bias) })),
+      cuts: cuts?.map(({ width, bias }) => ({ width, bias: keep(bias) })),
       error,
     };
   });
@@ -189,8 +189,8 @@ function readState(
   const take = (size: number): ArrayBuffer => bytes.slice(at, at += size).buffer;
   const floats = (size: number | null) =>
     size === null ? undefined : new Float32Array(take(4 * size));
-  const layers = new Map(header.layers.map(({ name, error, ...kept }) => {
-    const { levels, scales, lows, bias, codebook, cuts } = kept;
+  const layers = new Map(header.layers.map(({ name, error, ...stored }) => {
+    const { levels, scales, lows, bias, codebook, cuts } = stored;
     const rounding: Rounding = {
       levels: new Int8Array(take(levels)),
       scales: new Float32Array(take(4 * scales)),

@@ -96,7 +96,7 @@ export class OnePass {
 
   /** Ranges of activations, and moments of what layers read, on all samples and on few. */
   async #survey(): Promise<Surveys> {
-    const { plan, loaded } = this.#job, ranged = new Set(plan.activations.own);
+    const { plan, loaded } = this.#job, ranged = new Set(plan.activations.ranged);
     const axes = new Map<string, Set<number>>();
     for (const { target } of plan.layers) {
       axes.set(target.input, (axes.get(target.input) ?? new Set()).add(inputAxis(target)));
@@ -120,8 +120,8 @@ export class OnePass {
   }
 
   #setGrids(surveys: Surveys): void {
-    const { own, bits } = this.#job.plan.activations;
-    for (const name of own) {
+    const { ranged, bits } = this.#job.plan.activations;
+    for (const name of ranged) {
       const observer = new RangeObserver(), range = surveys.range(name);
       if (range) observer.merge(range);
       // What no sample shows has no range, and stays in float.
@@ -165,7 +165,7 @@ export class OnePass {
    */
   async #setBiases(surveys: Surveys): Promise<void> {
     const { plan, loaded, pool, signal } = this.#job;
-    if (!this.#options.biasCorrection || plan.activations.own.length === 0) return;
+    if (!this.#options.biasCorrection || plan.activations.ranged.length === 0) return;
     const segments = findSegments(plan, loaded.shapes);
     const source = simulatedParts(plan, this.#findings.parts);
     for (const segment of segments) {

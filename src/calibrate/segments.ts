@@ -132,10 +132,10 @@ export function portionsOf(step: readonly LayerPlan[]): LayerPlan[][] {
   let bytes = Infinity;
   for (const layer of step) {
     const { target: { groups, rows, depth }, gram } = layer;
-    const own = 4 * groups * depth * (gram.kind === "full" ? depth + rows : gram.size);
-    if (bytes + own > STATISTICS_BYTES) [portions[portions.length], bytes] = [[], 0];
+    const layerBytes = 4 * groups * depth * (gram.kind === "full" ? depth + rows : gram.size);
+    if (bytes + layerBytes > STATISTICS_BYTES) [portions[portions.length], bytes] = [[], 0];
     portions[portions.length - 1].push(layer);
-    bytes += own;
+    bytes += layerBytes;
   }
   return portions;
 }

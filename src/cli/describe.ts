@@ -43,7 +43,7 @@ export function describePlan(plan: Plan): string {
     ...(allocation ? SHARE_HEAD : []),
     "note",
   ];
-  const quantized = activations.own.length + activations.shared.size;
+  const quantized = activations.ranged.length + activations.shared.size;
   return [
     table(head, rows),
     "",

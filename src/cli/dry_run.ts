@@ -55,7 +55,7 @@ function planJson(plan: Plan): string {
     })),
     tables,
     skipped,
-    activations: [...activations.own, ...activations.shared.keys()],
+    activations: [...activations.ranged, ...activations.shared.keys()],
     prepared,
     size,
     allocation,

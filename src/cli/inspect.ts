@@ -41,15 +41,15 @@ export const inspectCommand: Command = {
   },
   async run(parsed, context) {
     const model = readModel(modelPath(inspectCommand, parsed));
-    const found = makePlan(model), blocks = await scalesPerRow(found);
-    const bits = bitsOfLayers(found, await measured(found, parsed, context));
+    const plan = makePlan(model), blocks = await scalesPerRow(plan);
+    const bits = bitsOfLayers(plan, await measured(plan, parsed, context));
     if (parsed.on("json")) {
       context.print(JSON.stringify({
         model: model.name,
         opset: opsetOf(model),
-        inputs: found.graph.inputs,
-        outputs: found.graph.outputs,
-        layers: found.layers.map(({ target, bits, bytesBefore, bytesAfter, note }) => ({
+        inputs: plan.graph.inputs,
+        outputs: plan.graph.outputs,
+        layers: plan.layers.map(({ target, bits, bytesBefore, bytesAfter, note }) => ({
           name: target.name,
           op: target.op,
           weight: target.weight,
@@ -66,11 +66,11 @@ export const inspectCommand: Command = {
           inputs,
           outputs,
         })),
-        skipped: found.skipped,
+        skipped: plan.skipped,
         bits,
       }));
     } else {
-      const parts = [describePlan(found), describeBlocks(blocks), describeBits(bits)];
+      const parts = [describePlan(plan), describeBlocks(blocks), describeBits(bits)];
       context.print(parts.filter(Boolean).join("\n\n"));
     }
   },
@@ -115,7 +115,7 @@ async function measured(
   const samples = await samplesOf(parsed, plan.graph.inputs, context, { what: "samples" });
   using pool = await poolOf(parsed, context);
   using progress = createProgress();
-  const found = await measureLayers(plan, { source: samples.samples(), pool }, {
+  const measures = await measureLayers(plan, { source: samples.samples(), pool }, {
     ...batchingOf(parsed),
     seed: parsed.number("seed"),
     gradients: "if possible",
@@ -123,5 +123,5 @@ async function measured(
     onProgress: progress.update,
   });
   progress.finish();
-  return found;
+  return measures;
 }

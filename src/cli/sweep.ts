@@ -64,7 +64,7 @@ export async function runSweep(
   });
   using pool = await poolOf(parsed, context);
   using progress = createProgress();
-  const found = await sweep(plan, samples.samples(), pool, {
+  const result = await sweep(plan, samples.samples(), pool, {
     averages,
     strategies: strategy && [strategy],
     ...options,
@@ -79,8 +79,8 @@ export async function runSweep(
   });
   progress.finish();
   const complete = {
-    ...found,
-    samples: { ...found.samples, skipped: samples.warnings.length },
+    ...result,
+    samples: { ...result.samples, skipped: samples.warnings.length },
   };
   if (report !== undefined) {
     writeFileAtomic(report, [new TextEncoder().encode(renderSweep(complete))]);

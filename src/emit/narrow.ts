@@ -95,10 +95,10 @@ export function cut(model: Model, bits: number, options: CutOptions = {}): Model
     const bias = biasOfCut(layer, bits);
     if (bias) cutter.setBias(layer, bias, 2 ** (from - to));
   }
-  const made = cutter.finish(), { metadataProps } = made.proto;
+  const narrowed = cutter.finish(), { metadataProps } = narrowed.proto;
   metadataProps.splice(metadataProps.findIndex(({ key }) => key === NESTED_KEY), 1);
   metadataProps.push(create(StringStringEntryProtoSchema, { key: "attune.cut", value: `${bits}` }));
-  return made;
+  return narrowed;
 }
 
 /** Nodes that only move values, or change their type, or repeat them. */

@@ -7,15 +7,15 @@
 import { hash32 } from "../samples/sampling.ts";
 import type { Batch } from "./spool.ts";
 
-/** Adds the squared errors of `found`, and the squares of what was `wanted`, to `sums`. */
+/** Adds the squared errors of `computed`, and the squares of what was `expected`, to `sums`. */
 export function addErrors(
   sums: { error: number; power: number },
-  found: Float32Array,
-  wanted: Float32Array,
+  computed: Float32Array,
+  expected: Float32Array,
 ): void {
-  for (let i = 0; i < wanted.length; i++) {
-    sums.error += (found[i] - wanted[i]) ** 2;
-    sums.power += wanted[i] ** 2;
+  for (let i = 0; i < expected.length; i++) {
+    sums.error += (computed[i] - expected[i]) ** 2;
+    sums.power += expected[i] ** 2;
   }
 }
 

@@ -33,8 +33,8 @@ export interface ColumnShape {
  * The number of columns, of as many as there are, that a layer of `depth` inputs is learned from.
  */
 export function mostColumns(depth: number, samples: number): number {
-  const wanted = Math.max(LEAST_COLUMNS, COLUMNS_PER_INPUT * depth, LEAST_POSITIONS * samples);
-  return Math.min(MOST_COLUMNS, wanted);
+  const columns = Math.max(LEAST_COLUMNS, COLUMNS_PER_INPUT * depth, LEAST_POSITIONS * samples);
+  return Math.min(MOST_COLUMNS, columns);
 }
 
 /** The number of output positions in `y`, over the whole batch. */

@@ -312,8 +312,8 @@ export class Lanes {
   }
 
   #lane(lane: number): Lane {
-    const known = this.#lanes.get(lane);
-    if (known) return known;
+    const held = this.#lanes.get(lane);
+    if (held) return held;
     throw new AttuneError("internal", `Lane ${lane} holds no samples: load some first`);
   }
 

@@ -66,7 +66,7 @@ export type SpoolFactory = () => Spool;
  * Memory is free again when a spool is disposed of.
  */
 export function cachedSpools(bytes: number, beyond: SpoolFactory): SpoolFactory {
-  let left = bytes;
+  let bytesLeft = bytes;
   return () => {
     const near = memorySpool(), far = beyond();
     /** Where each batch lies. */
@@ -78,9 +78,9 @@ export function cachedSpools(bytes: number, beyond: SpoolFactory): SpoolFactory 
       },
       append(batch) {
         const size = Object.values(batch).reduce((sum, { data }) => sum + data.byteLength, 0);
-        const spool = size <= left ? near : far;
+        const spool = size <= bytesLeft ? near : far;
         if (spool === near) {
-          left -= size;
+          bytesLeft -= size;
           held += size;
         }
         places.push({ spool, index: spool.length });
@@ -96,7 +96,7 @@ export function cachedSpools(bytes: number, beyond: SpoolFactory): SpoolFactory 
         return stack(parts);
       },
       [Symbol.dispose]() {
-        left += held;
+        bytesLeft += held;
         near[Symbol.dispose]();
         far[Symbol.dispose]();
       },

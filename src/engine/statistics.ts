@@ -111,11 +111,11 @@ export function momentsOf(
     }
     bias.forEach((value, row) => outputMean[row] -= value);
   }
-  const centre = (matrix: Float32Array, left: Float32Array, height: number, width: number) => {
+  const centre = (matrix: Float32Array, rowMean: Float32Array, height: number, width: number) => {
     for (let i = 0; i * width < matrix.length; i++) {
       const right = Math.floor(i / height) * width;
       for (let j = 0, at = i * width; j < width; j++, at++) {
-        matrix[at] = matrix[at] / count - (centred ? left[i] * inputMean[right + j] : 0);
+        matrix[at] = matrix[at] / count - (centred ? rowMean[i] * inputMean[right + j] : 0);
       }
     }
   };

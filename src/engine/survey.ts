@@ -156,9 +156,9 @@ function addSums(into: ChannelSums, { count, sum, squares }: ChannelSums): void 
 /** Adds the moments of `other` to those of `survey`. */
 export function addSurvey(survey: Survey, other: Survey): void {
   for (const key of ["channels", "first"] as const) {
-    const sums = other[key], known = survey[key];
+    const sums = other[key], total = survey[key];
     if (sums === undefined) continue;
-    if (known === undefined) survey[key] = sums;
-    else addSums(known, sums);
+    if (total === undefined) survey[key] = sums;
+    else addSums(total, sums);
   }
 }

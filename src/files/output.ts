@@ -118,8 +118,8 @@ function placeOf(path: string): string {
  * What tells a file from all others: its place on the disk, or its path where there is none yet.
  */
 function identityOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
-  return found?.ino ? `${found.dev}:${found.ino}` : placeOf(path);
+  const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return stats?.ino ? `${stats.dev}:${stats.ino}` : placeOf(path);
 }
 
 function wrapped(path: string, work: () => void): void {

@@ -29,15 +29,15 @@ export async function loadRegular(path: string): Promise<Uint8Array> {
   return await readFile(path);
 }
 
-/** `found`, if it is a regular file; throws as {@linkcode statRegular} does. */
-export function checkRegular(found: Stats): Stats {
-  if (found.isFile()) return found;
-  throw new Error(`it is ${kindOf(found)}, not a regular file`);
+/** `stats`, if it is of a regular file; throws as {@linkcode statRegular} does. */
+export function checkRegular(stats: Stats): Stats {
+  if (stats.isFile()) return stats;
+  throw new Error(`it is ${kindOf(stats)}, not a regular file`);
 }
 
-function kindOf(found: Stats): string {
-  if (found.isDirectory()) return "a folder";
-  if (found.isFIFO()) return "a pipe";
-  if (found.isSocket()) return "a socket";
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return "a folder";
+  if (stats.isFIFO()) return "a pipe";
+  if (stats.isSocket()) return "a socket";
   return "a device";
 }

@@ -62,9 +62,9 @@ export function temporaryName(prefix: string = ""): string {
 
 /** Removes from `parent` what processes of this host that are gone have left there. */
 export function removeLeftovers(parent: string, prefix: string = ""): void {
-  const own = prefix + OWN;
+  const start = prefix + OWN;
   for (const name of readdirSync(parent)) {
-    const pid = name.startsWith(own) ? /^(\d+)-/.exec(name.slice(own.length))?.[1] : undefined;
+    const pid = name.startsWith(start) ? /^(\d+)-/.exec(name.slice(start.length))?.[1] : undefined;
     if (pid === undefined || isAlive(Number(pid))) continue;
     try {
       rmSync(join(parent, name), { recursive: true, force: true });

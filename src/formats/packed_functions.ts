@@ -38,8 +38,8 @@ function call(
 
 /** The table of a plane, 256 × digits of a byte: int8; made once per model, when it is opened. */
 export function putTable(writer: ModelWriter, { base, each, half, unit }: Digits): string {
-  const key = `table_${base}_${half}_${unit}`, known = writer.shared.get(key);
-  if (known !== undefined) return known;
+  const key = `table_${base}_${half}_${unit}`, existing = writer.shared.get(key);
+  if (existing !== undefined) return existing;
   const name = writer.name(`${PACKED_DOMAIN}_${key}`);
   writer.shared.set(key, name);
   addFunction(writer, "table", {

@@ -34,10 +34,10 @@ export async function profile(
   pool: EnginePool,
 ): Promise<ReadonlyMap<string, TensorInfo>> {
   const { graph, model } = plan;
-  const [client] = pool.clients, found = new Map<string, TensorInfo>();
+  const [client] = pool.clients, tensors = new Map<string, TensorInfo>();
   const add = (values: Batch) => {
     for (const [name, { type, dims, data }] of Object.entries(values)) {
-      found.set(name, { dims, type: typeNamed(type), bytes: data.byteLength });
+      tensors.set(name, { dims, type: typeNamed(type), bytes: data.byteLength });
     }
   };
   add(example);
@@ -45,7 +45,7 @@ export async function profile(
   for (const { start, end, inputs } of partition(graph)) {
     // What no later part reads is forgotten.
     values = Object.fromEntries(inputs.map((name) => [name, values[name]]));
-    const types = new Map(inputs.map((name) => [name, found.get(name)!]));
+    const types = new Map(inputs.map((name) => [name, tensors.get(name)!]));
     const outputs = graph.nodes.slice(start, end).flatMap(({ output }) => output)
       .filter((name) => name !== "" && graph.isTensor(name));
     const part = extract(model, { inputs: types, outputs });
@@ -55,7 +55,7 @@ export async function profile(
     add(computed);
     values = { ...values, ...computed };
   }
-  return found;
+  return tensors;
 }
 
 /** How many samples to run at a time, from a run on `samples` of them. */

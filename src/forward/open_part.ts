@@ -43,9 +43,9 @@ export async function openPart(
   outputs: readonly string[],
   options: Pick<OpenOptions, "simulate"> = { simulate: true },
 ): Promise<void> {
-  const wanted = [...new Set(outputs)].filter((name) => !types.has(name));
+  const computed = [...new Set(outputs)].filter((name) => !types.has(name));
   // Nothing to compute: the engine passes the spooled tensors on.
-  if (wanted.length === 0) return;
-  const part = source({ inputs: types, outputs: wanted });
+  if (computed.length === 0) return;
+  const part = source({ inputs: types, outputs: computed });
   await pool.open(...opening(key, part, options));
 }

@@ -72,10 +72,10 @@ export async function findBatching(
   const source = new Ahead(samples, inputs);
   const [first] = await source.see(1);
   const warnings: string[] = [];
-  const found = first === undefined
+  const arrangement = first === undefined
     ? { axes: new Map(), outputs: new Map(), size: 1 }
     : await probe.find(source, first, batch === 1);
-  const { axes, outputs, size, rows, warning } = found as Found;
+  const { axes, outputs, size, rows, warning } = arrangement as Arrangement;
   const batching = { inputs, axes, outputs, size };
   if (warning !== undefined) warnings.push(warning);
   if (rows === undefined) return { batching, samples: source.rest(), warnings };
@@ -92,17 +92,17 @@ export async function findBatching(
 }
 
 /** How samples are run; `rows` of them make up one, where they do so only together. */
-interface Found extends Omit<Batching, "inputs"> {
+interface Arrangement extends Omit<Batching, "inputs"> {
   readonly rows?: Candidate;
   readonly warning?: string;
 }
 
-/** Says that samples do not lie along `likeliest` but along `found`. */
-function describe(likeliest: Candidate, found: Candidate): string {
+/** Says that samples do not lie along `likeliest` but along `chosen`. */
+function describe(likeliest: Candidate, chosen: Candidate): string {
   const places = ({ axes }: Candidate) =>
     [...axes].map(([name, axis]) => `axis ${axis} of "${name}"`).join(", ");
-  return `samples are taken to lie along ${places(found)}: along ${places(likeliest)} they would ` +
-    `change what the others give; if neither is right, name the axis`;
+  return `samples are taken to lie along ${places(chosen)}: along ${places(likeliest)} they ` +
+    `would change what the others give; if neither is right, name the axis`;
 }
 
 /** Bytes that a batch may take. */
@@ -142,7 +142,7 @@ class Probe {
     this.#run = run;
   }
 
-  async find(source: Ahead, first: Sample, single: boolean): Promise<Found> {
+  async find(source: Ahead, first: Sample, single: boolean): Promise<Arrangement> {
     const candidates = this.#candidates(first);
     const [likeliest] = candidates;
     if (likeliest === undefined) return ONE_AT_A_TIME;
@@ -183,15 +183,15 @@ class Probe {
     const fitting = (spec: InputSpec) => axesFor(sample.inputs[spec.name].dims, spec);
     const lead = this.#inputs.find((spec) => fitting(spec).length > 0);
     if (lead === undefined) return [];
-    const found = fitting(lead).map((axis) => {
+    const candidates = fitting(lead).map((axis) => {
       const shared = lead.dims[axis], axes = new Map<string, number>();
       let named = 0;
       for (const spec of this.#inputs) {
-        const own = fitting(spec), same = own.find((k) => spec.dims[k] === shared);
+        const choices = fitting(spec), same = choices.find((k) => spec.dims[k] === shared);
         const whole = isWhole(sample.inputs[spec.name].dims, spec);
         if (spec === lead) axes.set(spec.name, axis);
         else if (same !== undefined) axes.set(spec.name, same);
-        else if (own.length > 0 && !whole) axes.set(spec.name, own[0]);
+        else if (choices.length > 0 && !whole) axes.set(spec.name, choices[0]);
         named += Number(same !== undefined);
       }
       const sizes = new Set(this.#inputs.flatMap(({ name, dims }) => {
@@ -200,7 +200,7 @@ class Probe {
       }));
       return { axes, sizes, named };
     });
-    const possible = found.filter(({ sizes }) => sizes.size <= 1);
+    const possible = candidates.filter(({ sizes }) => sizes.size <= 1);
     if (possible.length === 0) {
       const wants = this.#inputs.map((spec) => `"${spec.name}" ${formatSpec(spec)}`).join(", ");
       throw new AttuneError(
@@ -321,17 +321,17 @@ function sameOutput(a: Value, b: Value): boolean {
 }
 
 /** Whether two lists say the same, but for rounding. */
-function sameValues(found: ArrayLike<unknown>, wanted: ArrayLike<unknown>): boolean {
+function sameValues(actual: ArrayLike<unknown>, expected: ArrayLike<unknown>): boolean {
   let error = 0, power = 0;
-  for (let i = 0; i < wanted.length; i++) {
-    const a = Number(found[i]), b = Number(wanted[i]);
+  for (let i = 0; i < expected.length; i++) {
+    const a = Number(actual[i]), b = Number(expected[i]);
     if (Object.is(a, b)) continue;
     if (!Number.isFinite(a) || !Number.isFinite(b)) return false;
     error += (a - b) ** 2;
   }
   if (error === 0) return true;
-  for (let i = 0; i < wanted.length; i++) {
-    const b = Number(wanted[i]);
+  for (let i = 0; i < expected.length; i++) {
+    const b = Number(expected[i]);
     if (Number.isFinite(b)) power += b * b;
   }
   return error <= SAME * power;

@@ -173,9 +173,9 @@ export async function runOnce(
   return values;
 }
 
-function typesOf(names: readonly string[], known: ReadonlyMap<string, Fed>): Types {
+function typesOf(names: readonly string[], values: ReadonlyMap<string, Fed>): Types {
   return new Map(names.map((name) => {
-    const { type, dims } = known.get(name)!;
+    const { type, dims } = values.get(name)!;
     return [name, { type: typeNamed(type), dims }];
   }));
 }

@@ -52,9 +52,9 @@ export class Surveys {
   /** Adds what another lane saw of `tensor`. */
   merge(tensor: SurveyedTensor, { range, ...channels }: Survey): void {
     if (range) this.#ranges.set(tensor.name, mergedRanges(this.#ranges.get(tensor.name), range));
-    const key = keyOf(tensor), known = this.#surveys.get(key);
-    if (known === undefined) this.#surveys.set(key, channels);
-    else addSurvey(known, channels);
+    const key = keyOf(tensor), survey = this.#surveys.get(key);
+    if (survey === undefined) this.#surveys.set(key, channels);
+    else addSurvey(survey, channels);
   }
 }
 
@@ -129,8 +129,8 @@ export function partsToSurvey(
     const crossing = p + 1 < starts.length ? frontier(graph, end) : [];
     const fed = p === 0 ? [...types.keys()] : [];
     const computed = graph.nodes.slice(start, end).flatMap(({ output }) => output);
-    const wanted = [...fed, ...computed].filter(isWanted);
-    const tensors = wanted.flatMap((name) => [...tensorsOf(name)]);
-    return { key: `part ${p}`, tensors, crossing, types, outputs: [...wanted, ...crossing] };
+    const surveyed = [...fed, ...computed].filter(isWanted);
+    const tensors = surveyed.flatMap((name) => [...tensorsOf(name)]);
+    return { key: `part ${p}`, tensors, crossing, types, outputs: [...surveyed, ...crossing] };
   });
 }

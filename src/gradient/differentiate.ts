@@ -74,14 +74,14 @@ function isSteady(node: NodeProto): boolean {
 
 /** The tensors that depend on one of `wrt` smoothly, those included. */
 function dependents(model: Model, wrt: readonly string[]): Set<string> {
-  const found = new Set(wrt);
+  const dependent = new Set(wrt);
   for (const node of model.proto.graph.node) {
-    if (!isSteady(node) && readsOf(node).some((name) => found.has(name))) {
-      for (const name of node.output) found.add(name);
+    if (!isSteady(node) && readsOf(node).some((name) => dependent.has(name))) {
+      for (const name of node.output) dependent.add(name);
     }
   }
-  found.delete("");
-  return found;
+  dependent.delete("");
+  return dependent;
 }
 
 function ruleOf(node: NodeProto): Rule | undefined {
@@ -96,13 +96,13 @@ export function shapeValues(model: Model): Set<string> {
   const { input, node, initializer } = model.proto.graph;
   const varying = new Set(input.map(({ name }) => name));
   for (const { name } of initializer) varying.delete(name);
-  const found = new Set<string>();
+  const steady = new Set<string>();
   for (const each of node) {
     const ofShape = isStandard(each) && (each.opType === "Shape" || each.opType === "Size");
     const varies = !ofShape && readsOf(each).some((name) => varying.has(name));
-    for (const name of each.output) (varies ? varying : found).add(name);
+    for (const name of each.output) (varies ? varying : steady).add(name);
   }
-  return found;
+  return steady;
 }
 
 /**
@@ -110,9 +110,9 @@ export function shapeValues(model: Model): Set<string> {
  * some operators only certain forms have one: {@linkcode differentiate} tells.
  */
 export function unsupported(model: Model, wrt: readonly string[]): NodeProto | undefined {
-  const found = dependents(model, wrt);
+  const dependent = dependents(model, wrt);
   return model.proto.graph.node.find((node) =>
-    node.output.some((name) => found.has(name)) && ruleOf(node) === undefined
+    node.output.some((name) => dependent.has(name)) && ruleOf(node) === undefined
   );
 }
 
@@ -156,24 +156,27 @@ export function differentiate(
   { wrt, lossWeights, values }: GradientOptions,
 ): GradientGraph {
   const result = copyModel(model), { graph } = result.proto;
-  const wanted = dependents(model, wrt);
+  const needGradient = dependents(model, wrt);
   const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   const ints = (name: string) => {
     const tensor = constants.get(name);
     return tensor === undefined ? values?.get(name) : readInts(tensor);
   };
-  const known = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
-  const tape = new Tape(new Map([...known, ...shapes]), tensorNames(model), opsetOf(model));
-  const { targets, loss } = squaredErrors(tape, graph, wanted, lossWeights);
+  const constantShapes = new Map(graph.initializer.map((tensor) => [tensor.name, dimsOf(tensor)]));
+  const allShapes = new Map([...constantShapes, ...shapes]);
+  const tape = new Tape(allShapes, tensorNames(model), opsetOf(model));
+  const { targets, loss } = squaredErrors(tape, graph, needGradient, lossWeights);
   for (const node of graph.node.toReversed()) {
-    const gradients = node.output.map((name) => wanted.has(name) ? tape.gradient(name) : undefined);
+    const gradients = node.output.map((name) =>
+      needGradient.has(name) ? tape.gradient(name) : undefined
+    );
     if (gradients.every((gradient) => gradient === undefined)) continue;
-    differentiateNode(tape, node, { gradients, wanted, ints });
+    differentiateNode(tape, node, { gradients, needGradient, ints });
   }
   const gradients = new Map(wrt.map((name) => {
-    const found = tape.gradient(name) ?? tape.expand(tape.scalar(0), tape.shape(name));
+    const gradient = tape.gradient(name) ?? tape.expand(tape.scalar(0), tape.shape(name));
     // Two parameters may have one gradient, and outputs need names of their own.
-    return [name, tape.node("Identity", [found], tape.shape(name))];
+    return [name, tape.node("Identity", [gradient], tape.shape(name))];
   }));
   graph.node.push(...tape.nodes);
   graph.initializer.push(...tape.initializers);
@@ -207,7 +210,7 @@ function typedOutputs(model: Model): Model {
 function squaredErrors(
   tape: Tape,
   graph: GraphProto,
-  wanted: ReadonlySet<string>,
+  needGradient: ReadonlySet<string>,
   lossWeights: GradientOptions["lossWeights"],
 ): { targets: Map<string, string>; loss: string } {
   const targets = new Map<string, string>(), losses: string[] = [];
@@ -219,7 +222,7 @@ function squaredErrors(
     const axes = tape.shape(name).map((_, axis) => axis);
     const squares = tape.map("Mul", error, error);
     losses.push(tape.times(tape.reshape(tape.sum(squares, axes), []), share));
-    if (wanted.has(name)) tape.add(name, tape.times(error, 2 * share));
+    if (needGradient.has(name)) tape.add(name, tape.times(error, 2 * share));
   }
   return { targets, loss: tape.total(losses) };
 }
@@ -228,11 +231,11 @@ function squaredErrors(
 function differentiateNode(
   tape: Tape,
   node: NodeProto,
-  { gradients, wanted, ints }: {
+  { gradients, needGradient, ints }: {
     /** Of its outputs. */
     readonly gradients: readonly (string | undefined)[];
     /** Tensors whose gradients are wanted. */
-    readonly wanted: ReadonlySet<string>;
+    readonly needGradient: ReadonlySet<string>;
     /** The integers that a tensor holds, where they are known. */
     readonly ints: (name: string) => readonly number[] | undefined;
   },
@@ -245,9 +248,9 @@ function differentiateNode(
       throw new Error(`the gradient of its output ${further} is not known here`);
     }
     const terms = node.input.map((name) => tape.terms(name));
-    rule(new Site(tape, node, gradients, wanted, ints));
+    rule(new Site(tape, node, gradients, needGradient, ints));
     const missed = node.input.findIndex((name, i) =>
-      wanted.has(name) && tape.terms(name) === terms[i]
+      needGradient.has(name) && tape.terms(name) === terms[i]
     );
     if (missed >= 0) throw new Error(`the gradient of its input ${missed} is not known here`);
   } catch (cause) {

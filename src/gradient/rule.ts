@@ -15,21 +15,23 @@ export class Site {
   readonly node: NodeProto;
   /** Gradients of its outputs; undefined for those that nothing depends on. */
   readonly gradients: readonly (string | undefined)[];
-  readonly #wanted: ReadonlySet<string>;
+  readonly #needGradient: ReadonlySet<string>;
   readonly #ints: (name: string) => readonly number[] | undefined;
 
-  /** `wanted`: the tensors whose gradients are needed; `ints`: whole numbers that are known. */
+  /**
+   * `needGradient`: the tensors whose gradients are needed; `ints`: whole numbers that are known.
+   */
   constructor(
     tape: Tape,
     node: NodeProto,
     gradients: readonly (string | undefined)[],
-    wanted: ReadonlySet<string>,
+    needGradient: ReadonlySet<string>,
     ints: (name: string) => readonly number[] | undefined,
   ) {
     this.tape = tape;
     this.node = node;
     this.gradients = gradients;
-    this.#wanted = wanted;
+    this.#needGradient = needGradient;
     this.#ints = ints;
   }
 
@@ -55,7 +57,7 @@ export class Site {
 
   /** Whether the gradient of input `i` is needed. */
   wants(i: number): boolean {
-    return this.#wanted.has(this.node.input[i] ?? "");
+    return this.#needGradient.has(this.node.input[i] ?? "");
   }
 
   /** Adds to the gradient of input `i`, if it is needed; sums over what was broadcast. */
@@ -71,8 +73,8 @@ export class Site {
   ints(i: number): readonly number[] | undefined {
     const name = this.node.input[i] ?? "";
     if (name === "") return undefined;
-    const found = this.#ints(name);
-    if (found) return found;
+    const values = this.#ints(name);
+    if (values) return values;
     throw new Error(`its input ${i} depends on the data, which has no gradient here`);
   }
 }

@@ -239,8 +239,8 @@ function reduce(
     if (!named?.length && intAttribute(node, "noop_with_empty_axes", 0) !== 0) return undefined;
     const axes = new Set(named?.length ? named : all);
     if (![...axes].every((axis) => axis >= 0 && axis < rank)) return undefined;
-    const kept = all.filter((axis) => !axes.has(axis)), strides = stridesOf(x.dims);
-    const order = [...kept, ...axes];
+    const keptAxes = all.filter((axis) => !axes.has(axis)), strides = stridesOf(x.dims);
+    const order = [...keptAxes, ...axes];
     const { data } = strided(x, order.map((i) => x.dims[i]), order.map((i) => strides[i]));
     const keep = intAttribute(node, "keepdims", 1) !== 0;
     const dims = all.flatMap((axis) => axes.has(axis) ? keep ? [1] : [] : [x.dims[axis]]);

@@ -84,10 +84,10 @@ export function strided(
  * `constant` repeated along axes of length 1 until it has `dims`; undefined where it does not fit.
  */
 export function broadcast(constant: Constant, dims: readonly number[]): Constant | undefined {
-  const own = [...new Array(dims.length - constant.dims.length).fill(1), ...constant.dims];
-  if (own.length !== dims.length) return undefined;
-  if (!own.every((size, axis) => size === dims[axis] || size === 1)) return undefined;
-  const strides = stridesOf(own).map((stride, axis) => own[axis] === 1 ? 0 : stride);
+  const padded = [...new Array(dims.length - constant.dims.length).fill(1), ...constant.dims];
+  if (padded.length !== dims.length) return undefined;
+  if (!padded.every((size, axis) => size === dims[axis] || size === 1)) return undefined;
+  const strides = stridesOf(padded).map((stride, axis) => padded[axis] === 1 ? 0 : stride);
   return strided(constant, dims, strides);
 }
 

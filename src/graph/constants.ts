@@ -94,8 +94,8 @@ export function unlistParameters(model: Model): string[] {
   );
   // A weight may be kept turned, or in 16 bits.
   for (const { opType, input, output } of graph.node.toReversed()) {
-    const kept = opType === "Cast" || opType === "Transpose" || opType === "Identity";
-    if (kept && parameters.has(output[0])) parameters.add(input[0]);
+    const isConversion = opType === "Cast" || opType === "Transpose" || opType === "Identity";
+    if (isConversion && parameters.has(output[0])) parameters.add(input[0]);
   }
   const unlisted = (name: string) => initializers.has(name) && parameters.has(name);
   const names = graph.input.map((value) => value.name).filter(unlisted);

@@ -70,8 +70,8 @@ function foldOne(graph: Graph, norm: NodeProto, names: Set<string>, done: Done):
     proto.node = proto.node.filter((node) => node !== norm);
     return true;
   };
-  const known = done.get(same);
-  if (known !== undefined) return put(known);
+  const earlier = done.get(same);
+  if (earlier !== undefined) return put(earlier);
 
   const factor = scale.map((gamma, c) => gamma / Math.sqrt(variance[c] + epsilon));
   const values = scaleRows(weight.values, weight.dims, rows, factor, layer);

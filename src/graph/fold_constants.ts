@@ -27,21 +27,21 @@ const LAYERS = new Set(["Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormali
  * @returns how many nodes were computed; `model` is changed.
  */
 export function foldConstants(model: Model): number {
-  const found = new Expressions(model);
-  const results = found.worthwhile();
+  const expressions = new Expressions(model);
+  const results = expressions.worthwhile();
   if (results.size === 0) return 0;
   const { graph } = model.proto, before = graph.node.length;
   for (const [name, value] of results) graph.initializer.push(constantTensor(name, value));
   const names = tensorNames(model);
-  for (const node of found.nodes) {
+  for (const node of expressions.nodes) {
     node.output = node.output.map((name) => results.has(name) ? freshName(name, names) : name);
   }
   // Nodes go whose results nothing reads any longer.
-  for (let left = -1; left !== graph.node.length;) {
-    left = graph.node.length;
+  for (let count = -1; count !== graph.node.length;) {
+    count = graph.node.length;
     const used = new Set(graph.node.flatMap(readsOf));
     graph.node = graph.node.filter((node) =>
-      !found.nodes.has(node) || node.output.some((name) => used.has(name))
+      !expressions.nodes.has(node) || node.output.some((name) => used.has(name))
     );
   }
   removeUnused(model);
@@ -89,24 +89,24 @@ class Expressions {
   /** The results that are read and worth their bytes, by name. */
   worthwhile(): Map<string, Constant> {
     const read = [...this.#sources.keys()].filter((name) => this.isRead(name));
-    const found = new Map<string, Constant>();
+    const results = new Map<string, Constant>();
     for (const name of read) {
       const cheap = this.#bytesOf(this.#sources.get(name)!) <= CHEAP;
       if (!cheap && !this.#isWanted(name)) continue;
       const value = this.#value(name);
-      if (value !== undefined) found.set(name, value);
+      if (value !== undefined) results.set(name, value);
     }
     // One that is left out keeps what it is made from, which may leave out more.
-    for (let size = -1; size !== found.size;) {
-      size = found.size;
-      const kept = this.#kept(read.filter((name) => !found.has(name)));
+    for (let size = -1; size !== results.size;) {
+      size = results.size;
+      const kept = this.#kept(read.filter((name) => !results.has(name)));
       const readers = new Map<string, number>();
-      for (const name of found.keys()) {
+      for (const name of results.keys()) {
         for (const source of this.#sources.get(name)!) {
           readers.set(source, (readers.get(source) ?? 0) + 1);
         }
       }
-      for (const [name, { data }] of found) {
+      for (const [name, { data }] of results) {
         const sources = [...this.#sources.get(name)!];
         const freed = sources.filter((source) => !kept.has(source))
           .reduce((sum, source) => sum + this.#bytesOf([source]) / readers.get(source)!, 0);
@@ -115,10 +115,10 @@ class Expressions {
         );
         const worth = data.byteLength <= SMALL || data.byteLength <= freed ||
           (this.#isWanted(name) && !copies);
-        if (!worth) found.delete(name);
+        if (!worth) results.delete(name);
       }
     }
-    return found;
+    return results;
   }
 
   /** The constants that stay in the file, where the expressions `names` stay. */

@@ -36,25 +36,25 @@ export class Graph {
    */
   constructor(model: Model) {
     this.model = model;
-    const known = new Set<string>();
+    const defined = new Set<string>();
     const listed = new Set(this.proto.input.map((value) => value.name));
     if (listed.size < this.proto.input.length) {
       const names = this.proto.input.map((value) => value.name);
       throw writtenTwice(model, names.find((name, i) => names.indexOf(name) < i)!);
     }
     for (const tensor of this.proto.initializer) {
-      if (known.has(tensor.name)) throw writtenTwice(model, tensor.name);
+      if (defined.has(tensor.name)) throw writtenTwice(model, tensor.name);
       if (listed.has(tensor.name)) this.#optional.add(tensor.name);
       // Before IR version 4 every initializer had to be listed as an input, and was none.
       const isInput = listed.has(tensor.name) && model.proto.irVersion >= 4n;
       if (!isInput) this.#constants.set(tensor.name, tensor);
-      known.add(tensor.name);
+      defined.add(tensor.name);
     }
-    for (const tensor of this.proto.sparseInitializer) known.add(tensor.values?.name ?? "");
-    for (const input of this.proto.input) known.add(input.name);
+    for (const tensor of this.proto.sparseInitializer) defined.add(tensor.values?.name ?? "");
+    for (const input of this.proto.input) defined.add(input.name);
     for (const node of this.proto.node) {
       for (const name of readsOf(node)) {
-        if (!known.has(name)) throw unknownTensor(model, node, name);
+        if (!defined.has(name)) throw unknownTensor(model, node, name);
         const readers = this.#consumers.get(name);
         if (readers === undefined) this.#consumers.set(name, [node]);
         else if (!readers.includes(node)) readers.push(node);
@@ -65,8 +65,8 @@ export class Graph {
       for (const name of node.output) {
         if (name === "") continue;
         if (steady) this.#steady.add(name);
-        if (known.has(name)) throw writtenTwice(model, name);
-        known.add(name);
+        if (defined.has(name)) throw writtenTwice(model, name);
+        defined.add(name);
         this.#producers.set(name, node);
       }
     }

@@ -25,14 +25,14 @@ export function inlineFunctions(model: Model): number {
   if (model.proto.functions.length === 0) return 0;
   const inliner = new Inliner(model);
   inliner.writeOut(model.proto.graph, []);
-  const { proto } = model, left = callsIn(proto.graph);
-  for (const key of left) {
+  const { proto } = model, called = callsIn(proto.graph);
+  for (const key of called) {
     const local = inliner.functions.get(key);
     if (local) {
-      for (const { opType, ...call } of local.node) left.add(keyOf({ opType, ...call }));
+      for (const { opType, ...call } of local.node) called.add(keyOf({ opType, ...call }));
     }
   }
-  proto.functions = proto.functions.filter((local) => left.has(functionKey(local)));
+  proto.functions = proto.functions.filter((local) => called.has(functionKey(local)));
   return inliner.calls;
 }
 
@@ -62,11 +62,12 @@ class Inliner {
   constructor(model: Model) {
     this.#model = model;
     this.#names = tensorNames(model);
+    const domainOf = (opset: { readonly domain: string }) => isStandard(opset) ? "" : opset.domain;
     const versions = new Map(
-      model.proto.opsetImport.map((own) => [isStandard(own) ? "" : own.domain, own.version]),
+      model.proto.opsetImport.map((opset) => [domainOf(opset), opset.version]),
     );
     const fits = ({ opsetImport }: FunctionProto) =>
-      opsetImport.every((own) => versions.get(isStandard(own) ? "" : own.domain) === own.version);
+      opsetImport.every((opset) => versions.get(domainOf(opset)) === opset.version);
     this.functions = new Map(
       model.proto.functions.filter(fits).map((local) => [functionKey(local), local]),
     );
@@ -105,8 +106,8 @@ class Inliner {
     const names = new Map([["", ""]]);
     local.input.forEach((name, i) => names.set(name, call.input[i] ?? ""));
     const given = new Map<string, AttributeProto>([
-      ...local.attributeProto.map((own) => [own.name, own] as const),
-      ...call.attribute.map((own) => [own.name, own] as const),
+      ...local.attributeProto.map((attribute) => [attribute.name, attribute] as const),
+      ...call.attribute.map((attribute) => [attribute.name, attribute] as const),
     ]);
     const prefix = nodeName(call);
     local.output.forEach((name, i) => {
@@ -125,21 +126,21 @@ class Inliner {
     given: ReadonlyMap<string, AttributeProto>,
     prefix: string,
   ): void {
-    const own = (name: string) => {
-      let found = names.get(name);
-      if (found === undefined) {
-        found = freshName(`${prefix}/${name}`, this.#names);
-        names.set(name, found);
+    const rename = (name: string) => {
+      let newName = names.get(name);
+      if (newName === undefined) {
+        newName = freshName(`${prefix}/${name}`, this.#names);
+        names.set(name, newName);
       }
-      return found;
+      return newName;
     };
     graph.initializer = graph.initializer.map((tensor) =>
-      Object.assign(copyMessage(tensor), { name: own(tensor.name) })
+      Object.assign(copyMessage(tensor), { name: rename(tensor.name) })
     );
-    graph.input = graph.input.map((v) => Object.assign(copyMessage(v), { name: own(v.name) }));
+    graph.input = graph.input.map((v) => Object.assign(copyMessage(v), { name: rename(v.name) }));
     for (const node of graph.node) {
-      node.input = node.input.map(own);
-      node.output = node.output.map(own);
+      node.input = node.input.map(rename);
+      node.output = node.output.map(rename);
       // onnxruntime wants different names of nodes.
       if (node.name !== "") node.name = freshName(`${prefix}/${node.name}`, this.#names);
       node.attribute = node.attribute.flatMap((attribute) => {
@@ -149,7 +150,7 @@ class Inliner {
       });
       for (const body of bodiesOf(node)) this.#rename(body, new Map(names), given, prefix);
     }
-    graph.output = graph.output.map((v) => Object.assign(copyMessage(v), { name: own(v.name) }));
+    graph.output = graph.output.map((v) => Object.assign(copyMessage(v), { name: rename(v.name) }));
     graph.valueInfo = [];
   }
 }

@@ -87,12 +87,12 @@ class Weights {
 
   constructor(graph: Graph) {
     for (const node of graph.nodes) {
-      const reads = readsOf(node), found = reads.map((name) => this.#find(graph, name));
+      const reads = readsOf(node), tensors = reads.map((name) => this.#find(graph, name));
       // What reads nothing draws random numbers, unless it is a constant.
       const constant = (node.opType === "Constant" || reads.length > 0) &&
-        found.every((tensor) => tensor !== undefined);
+        tensors.every((tensor) => tensor !== undefined);
       if (!constant) continue;
-      const bytes = found.reduce((sum, tensor, i) => {
+      const bytes = tensors.reduce((sum, tensor, i) => {
         const initializer = graph.constant(reads[i]);
         return sum + (initializer ? unpackedBytes(initializer) : tensor!.bytes);
       }, 0);

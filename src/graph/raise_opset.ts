@@ -125,15 +125,15 @@ function raiseFunction(
   counts: Map<string, number>,
 ): FunctionProto {
   const opsetImport = local.opsetImport.map(copyMessage);
-  const own = opsetImport.find(isStandard);
-  if (own === undefined || own.version >= BigInt(target)) return local;
+  const opset = opsetImport.find(isStandard);
+  if (opset === undefined || opset.version >= BigInt(target)) return local;
   const graph = copyGraph(create(GraphProtoSchema, {
     node: local.node,
     input: local.input.map((name) => valueInfo(name)),
     output: local.output.map((name) => valueInfo(name)),
   }));
-  raiseGraph(model, graph, Number(own.version), target, counts);
-  own.version = BigInt(target);
+  raiseGraph(model, graph, Number(opset.version), target, counts);
+  opset.version = BigInt(target);
   // A function has no initializers.
   const node = [...graph.initializer.map(constantNode), ...graph.node];
   return Object.assign(copyMessage(local), { opsetImport, node });

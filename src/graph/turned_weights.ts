@@ -43,22 +43,22 @@ export function turnedWeights(model: Model): number {
       node.input[1] = weight;
       return [];
     }
-    const own = copyMessage(graph.producer(node.input[index])!);
-    own.input = [...own.input];
-    own.output = [freshName(node.input[index], names)];
-    own.name = own.output[0];
+    const transpose = copyMessage(graph.producer(node.input[index])!);
+    transpose.input = [...transpose.input];
+    transpose.output = [freshName(node.input[index], names)];
+    transpose.name = transpose.output[0];
     // onnxruntime's optimizer fails on a Transpose of a quantized weight that leaves the order out.
-    own.attribute = [makeAttribute("perm", [1n, 0n])];
-    node.input[index] = own.output[0];
-    return [own];
+    transpose.attribute = [makeAttribute("perm", [1n, 0n])];
+    node.input[index] = transpose.output[0];
+    return [transpose];
   };
   const { proto } = model;
   proto.graph.node = proto.graph.node.flatMap((node) => {
     if (!isStandard(node) || (node.opType !== "MatMul" && node.opType !== "Gemm")) return [node];
-    const own = turned(node, 1);
-    return node.opType === "MatMul" && own.length === 0
+    const transposes = turned(node, 1);
+    return node.opType === "MatMul" && transposes.length === 0
       ? [...turned(node, 0), node]
-      : [...own, node];
+      : [...transposes, node];
   });
   if (count === 0) return 0;
   const after = new Graph(model);

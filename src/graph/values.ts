@@ -16,19 +16,19 @@ const MAKERS = new Set([
 
 /** The names in `graph` of values that are no tensors; those of the bodies in it left out. */
 export function nonTensors(graph: GraphProto): Set<string> {
-  const found = new Set<string>();
-  collect(graph, found);
-  return found;
+  const others = new Set<string>();
+  collect(graph, others);
+  return others;
 }
 
-/** Adds the values of `graph` that are no tensors to `found`, which has those around it. */
-function collect(graph: GraphProto, found: Set<string>): void {
+/** Adds the values of `graph` that are no tensors to `others`, which has those around it. */
+function collect(graph: GraphProto, others: Set<string>): void {
   for (const value of [...graph.input, ...graph.output, ...graph.valueInfo]) {
-    if (isOther(value)) found.add(value.name);
+    if (isOther(value)) others.add(value.name);
   }
   const writers = new Map(graph.node.map((node) => [node.output[0], node]));
   for (const node of graph.node) {
-    for (const name of othersOf(node, found, writers)) found.add(name);
+    for (const name of othersOf(node, others, writers)) others.add(name);
   }
 }
 
@@ -40,25 +40,25 @@ function isOther({ type }: ValueInfoProto): boolean {
 /** The outputs of `node` that are no tensors. */
 function othersOf(
   node: NodeProto,
-  found: ReadonlySet<string>,
+  others: ReadonlySet<string>,
   writers: ReadonlyMap<string, NodeProto>,
 ): string[] {
   const { opType, input, output } = node;
   if (MAKERS.has(opType)) return output.slice(0, 1);
-  if (opType === "Identity") return found.has(input[0]) ? output.slice(0, 1) : [];
+  if (opType === "Identity") return others.has(input[0]) ? output.slice(0, 1) : [];
   if (opType === "OptionalGetElement") {
     // What is in it may be a tensor: where that can be seen, it is one.
-    const made = writers.get(input[0]);
-    const isTensor = !found.has(input[0]) ||
-      (made?.opType === "Optional" && made.input.length > 0 && !found.has(made.input[0]));
+    const maker = writers.get(input[0]);
+    const isTensor = !others.has(input[0]) ||
+      (maker?.opType === "Optional" && maker.input.length > 0 && !others.has(maker.input[0]));
     return isTensor ? [] : output.slice(0, 1);
   }
   const body = attributeOf(node, "then_branch")?.g ?? attributeOf(node, "body")?.g;
   if (body === undefined) return [];
-  const inside = new Set(found);
+  const inside = new Set(others);
   // A body's inputs are called otherwise than what is fed to them. Loop's are those of the node.
   if (opType === "Loop") {
-    body.input.forEach(({ name }, i) => found.has(input[i]) && inside.add(name));
+    body.input.forEach(({ name }, i) => others.has(input[i]) && inside.add(name));
   }
   collect(body, inside);
   // A Loop's body says first whether to go on.

@@ -106,9 +106,9 @@ export async function collectSums(
   for await (const sums of results) {
     const part = lane++ % VALIDATION_LANES === VALIDATION_LANES - 1 ? "validation" : "training";
     sums.forEach((sum, l) => {
-      const known = split[l][part];
-      if (known === undefined) split[l][part] = sum;
-      else addSums(known, sum);
+      const total = split[l][part];
+      if (total === undefined) split[l][part] = sum;
+      else addSums(total, sum);
     });
   }
   // The first lane is one to learn from, so there always are such sums.

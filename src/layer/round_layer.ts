@@ -112,7 +112,7 @@ async function codebookFor(
   );
   // Row by row, so that the sum does not depend on how they are shared.
   const sums = errors[0].map((_, c) =>
-    errors.reduce((sum, own) => own[c].reduce((sum, row) => sum + row, sum), 0)
+    errors.reduce((sum, share) => share[c].reduce((sum, row) => sum + row, sum), 0)
   );
   const best = sums.indexOf(Math.min(...sums));
   return best === 0 ? undefined : codebookProblem(codebooks[best - 1], windows.lows.length === 1);

@@ -96,8 +96,8 @@ function framed(number: number, chunks: readonly Uint8Array[]): Uint8Array[] {
 /** A number in groups of seven bits, the lowest first. */
 function varint(value: number): Uint8Array {
   const bytes: number[] = [];
-  for (let left = value;; left = Math.floor(left / 128)) {
-    if (left < 128) return Uint8Array.from([...bytes, left]);
-    bytes.push(left % 128 + 128);
+  for (let rest = value;; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return Uint8Array.from([...bytes, rest]);
+    bytes.push(rest % 128 + 128);
   }
 }

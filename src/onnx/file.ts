@@ -34,18 +34,18 @@ function readRange(path: string, offset: number, length?: number): Uint8Array {
   const { size } = statRegular(path);
   const file = openSync(path, "r");
   try {
-    const wanted = length ?? size - offset;
+    const count = length ?? size - offset;
     // Written so that NaN, from an entry that is no number, is refused.
-    if (!(offset >= 0 && wanted >= 0 && offset + wanted <= size)) {
+    if (!(offset >= 0 && count >= 0 && offset + count <= size)) {
       throw new AttuneError(
         "bad-model",
-        `Cannot read ${path}: bytes ${offset} to ${offset + wanted} are wanted, it has ${size}`,
+        `Cannot read ${path}: bytes ${offset} to ${offset + count} are wanted, it has ${size}`,
       );
     }
-    const bytes = new Uint8Array(wanted);
-    for (let done = 0; done < wanted;) {
+    const bytes = new Uint8Array(count);
+    for (let done = 0; done < count;) {
       // Reads above 2 GiB are cut by the system.
-      const read = readSync(file, bytes, done, Math.min(wanted - done, 2 ** 30), offset + done);
+      const read = readSync(file, bytes, done, Math.min(count - done, 2 ** 30), offset + done);
       if (read === 0) throw new AttuneError("bad-model", `Cannot read ${path}: it got shorter`);
       done += read;
     }
@@ -156,7 +156,7 @@ export function writeModel(
     tensor.externalData = externalEntries({ location, offset, length });
     offset += length;
   }
-  const data = join(dirname(path), location), known = existsSync(data);
+  const data = join(dirname(path), location), existed = existsSync(data);
   if (moved.length > 0) {
     writeFileAtomic(
       data,
@@ -168,7 +168,7 @@ export function writeModel(
   try {
     writeFileAtomic(path, modelChunks(out));
   } catch (error) {
-    if (!known) rmSync(data, { force: true });
+    if (!existed) rmSync(data, { force: true });
     throw error;
   }
   for (const file of old) {

@@ -16,13 +16,13 @@ export function bodiesOf(node: NodeProto): GraphProto[] {
 /** The tensors that the control-flow bodies of `node` read from around it. */
 function captured(node: NodeProto): string[] {
   return bodiesOf(node).flatMap((body) => {
-    const own = new Set([
+    const defined = new Set([
       ...body.input.map((value) => value.name),
       ...body.initializer.map((tensor) => tensor.name),
       ...body.node.flatMap((inner) => inner.output),
     ]);
     const read = [...body.node.flatMap(readsOf), ...body.output.map((value) => value.name)];
-    return read.filter((name) => !own.has(name));
+    return read.filter((name) => !defined.has(name));
   });
 }
 

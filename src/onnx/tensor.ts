@@ -64,8 +64,8 @@ export function typeName(type: DataType): string {
 
 /** The element type that onnxruntime calls `name`. */
 export function typeNamed(name: string): DataType {
-  const found = Object.keys(FLOAT_NAMES).find((key) => FLOAT_NAMES[key] === name);
-  return DataType[(found ?? name.toUpperCase()) as keyof typeof DataType];
+  const type = Object.keys(FLOAT_NAMES).find((key) => FLOAT_NAMES[key] === name);
+  return DataType[(type ?? name.toUpperCase()) as keyof typeof DataType];
 }
 
 /** The number of elements of a tensor: the product of `dims`, 1 for a scalar. */

@@ -79,28 +79,28 @@ export function checkTensors(model: Model): void {
 }
 
 function checkTensor(model: Model, tensor: TensorProto): void {
-  const wanted = byteLength(tensor);
-  if (wanted === undefined) return;
-  const check = (found: number, unit: string, expected: number) => {
-    if (found === expected) return;
+  const bytes = byteLength(tensor);
+  if (bytes === undefined) return;
+  const check = (actual: number, unit: string, expected: number) => {
+    if (actual === expected) return;
     throw new AttuneError(
       "bad-model",
       `Cannot use ${model.name}: tensor "${tensor.name}" of shape [${tensor.dims}] wants ` +
-        `${expected} ${unit}, its data has ${found}; the file is damaged, export it anew`,
+        `${expected} ${unit}, its data has ${actual}; the file is damaged, export it anew`,
     );
   };
   if (isExternal(tensor)) {
     const entry = (key: string) => tensor.externalData.find((e) => e.key === key)?.value;
     const location = entry("location"), length = entry("length");
-    if (length !== undefined) check(Number(length), "bytes", wanted);
+    if (length !== undefined) check(Number(length), "bytes", bytes);
     if (location === undefined || model.external === undefined) rawBytes(tensor, model.external);
     // Reads nothing, and fails where the file ends before.
-    else model.external(location, Number(entry("offset") ?? 0) + wanted, 0);
+    else model.external(location, Number(entry("offset") ?? 0) + bytes, 0);
     return;
   }
   const lists = [tensor.floatData, tensor.doubleData, tensor.int32Data, tensor.int64Data];
   const listed = [...lists, tensor.uint64Data].reduce((sum, list) => sum + list.length, 0);
-  if (tensor.rawData.length > 0 || listed === 0) check(tensor.rawData.length, "bytes", wanted);
+  if (tensor.rawData.length > 0 || listed === 0) check(tensor.rawData.length, "bytes", bytes);
   // Elements of less than a byte lie several to a number, complex ones in two.
   else if (readable(tensor)) check(listed, "elements", sizeOf(tensor.dims));
 }

@@ -45,10 +45,10 @@ export function hasWrongIntegerForm(node: NodeProto): boolean {
 /** The quantized activations of a graph. */
 export interface Activations {
   /** Tensors with a range of their own, in the order in which they are computed. */
-  readonly own: readonly string[];
+  readonly ranged: readonly string[];
   /** Tensors that share the range of another: moved values. */
   readonly shared: ReadonlyMap<string, string>;
-  /** Bits of those in `own`. */
+  /** Bits of those in `ranged`. */
   readonly bits: ReadonlyMap<string, 4 | 8>;
 }
 
@@ -64,9 +64,9 @@ export function findActivations(
 ): Activations {
   const targetNodes = new Map(targets.map((target) => [target.node, target]));
   const inputs = new Set(targets.map((target) => target.input));
-  const own = new Set<string>();
+  const ranged = new Set<string>();
   const shared = new Map<string, string>();
-  const isQuantized = (name: string) => own.has(name) || shared.has(name);
+  const isQuantized = (name: string) => ranged.has(name) || shared.has(name);
   // The tensor after the merged activation function, where that is all that reads `name`.
   const merged = (name: string): string => {
     const next = graph.onlyConsumer(name);
@@ -75,12 +75,12 @@ export function findActivations(
       : name;
   };
   const add = (name: string) => {
-    if (!graph.isOutput(name) && graph.consumers(name).length > 0) own.add(name);
+    if (!graph.isOutput(name) && graph.consumers(name).length > 0) ranged.add(name);
   };
   const variable = (node: NodeProto) =>
     node.input.filter((name) => name !== "" && !graph.constant(name));
 
-  for (const input of graph.inputs) if (inputs.has(input.name)) own.add(input.name);
+  for (const input of graph.inputs) if (inputs.has(input.name)) ranged.add(input.name);
   for (const node of graph.nodes) {
     const target = targetNodes.get(node);
     if (target && operatorOf(target).integer.integerOutput) add(merged(target.output));
@@ -92,15 +92,15 @@ export function findActivations(
       const [from] = variable(node), to = node.output[0];
       if (isQuantized(from) && !graph.isOutput(to)) shared.set(to, shared.get(from) ?? from);
     }
-    for (const name of node.output) if (inputs.has(name) && !isQuantized(name)) own.add(name);
+    for (const name of node.output) if (inputs.has(name) && !isQuantized(name)) ranged.add(name);
   }
   const wide = new Set(
     [...edges].map(({ input }) => shared.get(input) ?? input),
   );
   return {
-    own: [...own],
+    ranged: [...ranged],
     shared,
-    bits: new Map([...own].map((name) => [name, wide.has(name) ? 8 : bits])),
+    bits: new Map([...ranged].map((name) => [name, wide.has(name) ? 8 : bits])),
   };
 }
 

@@ -56,7 +56,7 @@ const OF_SHAPE = new Set(["Shape", "Size", "EyeLike"]);
 /** The tensors of the quantized model of `plan` whose rows need not be those of the float model. */
 export function unpairedTensors({ graph, layers, activations }: Plan): Set<string> {
   // What quantization changes, and what that changes.
-  const touched = new Set([...activations.own, ...layers.map(({ target }) => target.output)]);
+  const touched = new Set([...activations.ranged, ...layers.map(({ target }) => target.output)]);
   const unpaired = new Set<string>();
   for (const node of graph.nodes) {
     const reads = readsOf(node);

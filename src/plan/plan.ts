@@ -159,7 +159,7 @@ function activationsOf(
   { activationBits }: ResolvedPlanOptions,
   layers: readonly LayerPlan[],
 ): Activations {
-  if (activationBits === "none") return { own: [], shared: new Map(), bits: new Map() };
+  if (activationBits === "none") return { ranged: [], shared: new Map(), bits: new Map() };
   const read = layers.filter(({ storage }) => !formatOf(storage.format).floatInput)
     .map((layer) => layer.target);
   const ends = new Set([...edgeTargets(graph, findTargets(graph).targets)].map(({ node }) => node));

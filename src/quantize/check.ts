@@ -199,7 +199,7 @@ class Check {
 
   /** How far the file may be from its simulation, whose error is `error`. */
   #noise(error: number): number {
-    const integers = this.#plan.activations.own.length > 0;
+    const integers = this.#plan.activations.ranged.length > 0;
     return integers ? INTEGER_NOISE + NOISE_OF_ROUNDING * error : FLOAT_NOISE * (1 + error);
   }
 

@@ -83,7 +83,7 @@ function timeWarnings(
 
 /** What a user of the file must know of its format. */
 function formatWarnings({ options, activations }: Plan): string[] {
-  return !formatOf(options.format).simulation || activations.own.length === 0 ? [] : [
+  return !formatOf(options.format).simulation || activations.ranged.length === 0 ? [] : [
     `A file of float weights beside quantized activations is opened by onnxruntime as if its weights ` +
     `had 8 bits and one scale: open it with the session option session.disable_quant_qdq, or leave ` +
     `activations in float`,

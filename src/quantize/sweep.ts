@@ -111,14 +111,14 @@ async function rangesOf(
   pool: EnginePool,
   range: RangeMethod,
 ): Promise<Grids> {
-  const { own, bits } = plan.activations;
-  if (own.length === 0) return new Map();
+  const { ranged, bits } = plan.activations;
+  if (ranged.length === 0) return new Map();
   const inputs = new Map(
     plan.graph.inputs.map(({ name, type }) => [name, typeNamed(type)]),
   );
-  const outputs = own.filter((name) => !inputs.has(name));
+  const outputs = ranged.filter((name) => !inputs.has(name));
   await pool.open(...opening("float", extract(plan.model, { inputs, outputs })));
-  const observers = await observeRanges(pool, loaded, "float", own);
+  const observers = await observeRanges(pool, loaded, "float", ranged);
   await pool.close();
   return new Map(
     [...observers].map(([name, observer]) =>

@@ -171,14 +171,14 @@ export function codebookGrids(
       let error = 0;
       for (let from = 0, b = 0; from < d; from += groupSize, b++) {
         const to = Math.min(d, from + groupSize);
-        const found = lookup.scaleOf(
+        const fit = lookup.scaleOf(
           weights.subarray(row * d + from, row * d + to),
           weighting.subarray(group + from, group + to),
           low - codebook[0],
           count,
         );
-        scales[row * perRow + b] = found.scale;
-        error += found.error;
+        scales[row * perRow + b] = fit.scale;
+        error += fit.error;
       }
       return error;
     };
@@ -230,11 +230,11 @@ export function roundToCodebook(kernel: Kernel, levels: Int8Array, args: Sequent
     const tau = taus[Math.floor(candidate * taus.length / count)];
     kernel.codesSequential({ ...codes, tau, candidate });
     evaluate(trial);
-    const found = codes.code.view, losses = trial.loss.view;
+    const code = codes.code.view, losses = trial.loss.view;
     for (let row = 0; row < all; row++) {
       if (!(losses[row] < least[row])) continue;
       least[row] = losses[row];
-      best.set(found.subarray(row * d, (row + 1) * d), row * d);
+      best.set(code.subarray(row * d, (row + 1) * d), row * d);
     }
   }
   codes.code.view.set(best);

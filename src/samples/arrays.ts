@@ -103,10 +103,10 @@ export async function openNpz(
   const rows = new Map<string, Rows>();
   checkNames(arrays, inputs, source);
   for (const { name } of inputs) rows.set(name, await open(name));
-  const left = arrays.filter((name) => !isInput(name));
+  const unused = arrays.filter((name) => !isInput(name));
   const set = samplesOf(rows, labels, source, options);
-  if (left.length === 0) return set;
-  const message = `no input of the model that has to be fed is called ${formatNames(left)}`;
+  if (unused.length === 0) return set;
+  const message = `no input of the model that has to be fed is called ${formatNames(unused)}`;
   const warning = { source: `an array of ${source}`, message };
   options.onWarning?.(warning);
   return { ...set, warnings: [warning] };
@@ -207,9 +207,9 @@ function countsOf(
   const shared = (count: number) =>
     possible.map((ways) => ways.find((way) => way.count === count)?.share);
   const counts = possible[0]?.map(({ count }) => count) ?? [0];
-  const found = counts.filter((count) => shared(count).every((share) => share !== undefined));
-  if (found.length > 0) {
-    const count = found.find((count) => labels?.length === count) ?? found[0];
+  const fitting = counts.filter((count) => shared(count).every((share) => share !== undefined));
+  if (fitting.length > 0) {
+    const count = fitting.find((count) => labels?.length === count) ?? fitting[0];
     return { count, shares: shared(count) as number[] };
   }
   const other = used.findIndex(({ rows }) => rows.dims[0] !== used[0].rows.dims[0]);

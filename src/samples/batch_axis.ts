@@ -28,21 +28,21 @@ export function withBatchAxis(
   if (typeof axis === "number") {
     const shared = first.dims[axis];
     const axes = inputs.flatMap(({ name, dims }, i) => {
-      const own = typeof shared === "string" ? dims.indexOf(shared) : axis;
-      return i === 0 || (shared !== undefined && dims[own] === shared) ? [[name, own]] : [];
+      const index = typeof shared === "string" ? dims.indexOf(shared) : axis;
+      return i === 0 || (shared !== undefined && dims[index] === shared) ? [[name, index]] : [];
     });
     return withBatchAxis(inputs, { ...Object.fromEntries(axes), [first.name]: axis });
   }
-  for (const [name, own] of Object.entries(axis)) {
+  for (const [name, index] of Object.entries(axis)) {
     const spec = inputs.find((input) => input.name === name);
-    const known = spec !== undefined && Number.isInteger(own) && own >= 0 &&
-      (spec.unranked || own < spec.dims.length);
-    if (known) continue;
+    const exists = spec !== undefined && Number.isInteger(index) && index >= 0 &&
+      (spec.unranked || index < spec.dims.length);
+    if (exists) continue;
     const has = inputs.map(({ name, dims }) => `"${name}" ${formatDims(dims)}`).join(", ");
     throw new AttuneError(
       "bad-option",
-      `Cannot take axis ${own} of input "${name}" as the one that counts samples: the model has ` +
-        `${has}; give one of these axes, counted from 0`,
+      `Cannot take axis ${index} of input "${name}" as the one that counts samples: the model ` +
+        `has ${has}; give one of these axes, counted from 0`,
     );
   }
   return inputs.map((spec) =>

@@ -86,8 +86,8 @@ export function parseNpyHeader(bytes: Uint8Array, fileSize: number, source: stri
   const descr = /'descr'\s*:\s*'([<>|=])([a-zA-Z]\d+)'/.exec(header);
   const type = descr === null ? undefined : elementTypes.get(descr[2]);
   if (descr === null || type === undefined) {
-    const found = /'descr'\s*:\s*([^,}]{1,40})/.exec(header)?.[1] ?? "missing";
-    throw fail(`its element type is ${found}, not a plain number or bool`);
+    const elementType = /'descr'\s*:\s*([^,}]{1,40})/.exec(header)?.[1] ?? "missing";
+    throw fail(`its element type is ${elementType}, not a plain number or bool`);
   }
   const order = /'fortran_order'\s*:\s*(True|False)/.exec(header);
   const shape = /'shape'\s*:\s*\(\s*((?:\d+\s*,\s*)*(?:\d+\s*)?)\)/.exec(header);

@@ -81,10 +81,10 @@ export function formatSpec(spec: InputSpec): string {
   return spec.unranked ? "any shape" : formatDims(spec.dims);
 }
 
-/** Whether `dims` is a shape of the whole of `wanted`. */
-function matches(dims: readonly number[], wanted: InputSpec["dims"]): boolean {
-  return dims.length === wanted.length &&
-    wanted.every((want, axis) => typeof want === "string" || want === dims[axis]);
+/** Whether `dims` is a shape of the whole of `declared`. */
+function matches(dims: readonly number[], declared: InputSpec["dims"]): boolean {
+  return dims.length === declared.length &&
+    declared.every((want, axis) => typeof want === "string" || want === dims[axis]);
 }
 
 /** Whether a value of shape `dims` is the whole input `spec`. */
@@ -188,10 +188,10 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
   const where = `sample "${sample.source}"`;
   for (const name of Object.keys(sample.inputs)) {
     if (!inputs.some((spec) => spec.name === name)) {
-      const known = inputs.map((spec) => `"${spec.name}"`).join(", ");
+      const names = inputs.map((spec) => `"${spec.name}"`).join(", ");
       throw new AttuneError(
         "bad-data",
-        `Cannot use ${where}: the model has no input "${name}", name it one of ${known}`,
+        `Cannot use ${where}: the model has no input "${name}", name it one of ${names}`,
       );
     }
   }
@@ -212,20 +212,20 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
       );
     }
     const length = value.dims.reduce((product, dim) => product * dim, 1);
-    const wanted = arrayFor(spec);
-    if (!(value.data instanceof wanted) || value.data.length !== length) {
+    const arrayType = arrayFor(spec);
+    if (!(value.data instanceof arrayType) || value.data.length !== length) {
       throw new AttuneError(
         "bad-data",
         `Cannot use ${where}: ${wants}, the sample has a ${value.data.constructor.name} of ` +
-          `${value.data.length} elements; give it a ${wanted.name} of ${length}`,
+          `${value.data.length} elements; give it a ${arrayType.name} of ${length}`,
       );
     }
     const broken = findNotFinite(value.data, spec.type);
     if (broken >= 0) {
-      const found = spec.type === "float16" ? "not finite" : value.data[broken];
+      const element = spec.type === "float16" ? "not finite" : value.data[broken];
       throw new AttuneError(
         "bad-data",
-        `Cannot use ${where}: element ${broken} of input "${spec.name}" is ${found}; leave the ` +
+        `Cannot use ${where}: element ${broken} of input "${spec.name}" is ${element}; leave the ` +
           `sample out, or mend it`,
       );
     }

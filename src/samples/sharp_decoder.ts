@@ -33,8 +33,8 @@ async function decode(bytes: Uint8Array, options: DecodeOptions = {}): Promise<P
   const image = sharp(bytes, { failOn: "error", limitInputPixels: false })
     .autoOrient().removeAlpha();
   const { width, height } = (await image.metadata()).autoOrient;
-  const kept = width === unlessSize?.width && height === unlessSize?.height;
-  const factor = resize === undefined || kept ? 1 : resize / Math.min(width, height);
+  const keepsSize = width === unlessSize?.width && height === unlessSize?.height;
+  const factor = resize === undefined || keepsSize ? 1 : resize / Math.min(width, height);
   if (width * height * Math.max(1, factor ** 2) > MOST_PIXELS) {
     throw new Error(
       `an image of ${width}×${height} is more than ${
@@ -43,7 +43,7 @@ async function decode(bytes: Uint8Array, options: DecodeOptions = {}): Promise<P
         `as it is; make it smaller`,
     );
   }
-  if (resize !== undefined && !kept) {
+  if (resize !== undefined && !keepsSize) {
     image.resize(resize, resize, {
       fit: "outside",
       kernel: filter === "bicubic" ? "cubic" : "linear",

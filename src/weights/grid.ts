@@ -59,8 +59,8 @@ export function gridName({ grid, bits }: GridOfBits): string {
 }
 
 /** The bits that a layer has in a model that is cut to `bits`: only nested ones have fewer. */
-export function cutBits({ grid, bits: own }: GridOfBits, bits: number): number {
-  return grid.kind === "nested" ? grid.widths.findLast((width) => width >= bits) ?? own : own;
+export function cutBits({ grid, bits: full }: GridOfBits, bits: number): number {
+  return grid.kind === "nested" ? grid.widths.findLast((width) => width >= bits) ?? full : full;
 }
 
 /**

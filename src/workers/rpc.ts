@@ -86,14 +86,14 @@ export function serve(services: readonly object[], port: Port): void {
 }
 
 /** The buffers within a result, which move instead of being copied. */
-function buffersOf(value: unknown, found: Set<ArrayBuffer> = new Set()): ArrayBuffer[] {
-  if (ArrayBuffer.isView(value)) found.add(value.buffer as ArrayBuffer);
+function buffersOf(value: unknown, buffers: Set<ArrayBuffer> = new Set()): ArrayBuffer[] {
+  if (ArrayBuffer.isView(value)) buffers.add(value.buffer as ArrayBuffer);
   else if (typeof value === "object" && value !== null) {
     for (const part of value instanceof Map ? value.values() : Object.values(value)) {
-      buffersOf(part, found);
+      buffersOf(part, buffers);
     }
   }
-  return [...found];
+  return [...buffers];
 }
 
 /** Options of {@linkcode Client}. */
@@ -242,9 +242,9 @@ type DropLast<P extends unknown[]> = P extends [...infer Head, (infer Last)?]
 /** Two ports that are each other's far end, for calls without a worker. */
 export function portPair(): [Port, Port] {
   const handlers: Array<(message: unknown) => void> = [() => {}, () => {}];
-  const port = (own: 0 | 1): Port => ({
-    post: (message) => queueMicrotask(() => handlers[1 - own](message)),
-    onMessage: (handler) => void (handlers[own] = handler),
+  const port = (side: 0 | 1): Port => ({
+    post: (message) => queueMicrotask(() => handlers[1 - side](message)),
+    onMessage: (handler) => void (handlers[side] = handler),
   });
   return [port(0), port(1)];
 }

@@ -133,16 +133,16 @@ export async function buildCase(
     edgeBits: bits,
     activationBits,
   });
-  const { own, shared } = plan.activations;
-  const computed = await run(runtime, withOutputs(plan.model, own), feeds);
+  const { ranged, shared } = plan.activations;
+  const computed = await run(runtime, withOutputs(plan.model, ranged), feeds);
   const grids = gridsOver(
-    new Map(own.map((name) => [name, computed[name] ?? feeds[name]])),
+    new Map(ranged.map((name) => [name, computed[name] ?? feeds[name]])),
     setting,
   );
   const roundings = new Map(
     plan.layers.map((layer) => [layer.target.output, nearest(plan, layer, grids)]),
   );
-  const seen = [...own, ...shared.keys()];
+  const seen = [...ranged, ...shared.keys()];
   const built = (format: "float" | PlanOptions["format"]) =>
     withOutputs(buildModel(plan, { roundings, grids }, format ?? "qdq"), seen);
   return {

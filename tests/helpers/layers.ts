@@ -85,7 +85,7 @@ export function madeUpParts(
 ): Parts {
   const levels = 2 ** bits;
   const grids = new Map<string, ActivationGrid>(
-    plan.activations.own.map((name) => [
+    plan.activations.ranged.map((name) => [
       name,
       { bits, scale: (name in INPUTS ? 2 : 8) / levels, zeroPoint: levels / 2 },
     ]),

@@ -94,18 +94,18 @@ export const byRows: Formulation = ({ tape, x, w, g, window }) => {
   const blocks = Math.ceil(width / BLOCK), most = Math.ceil(width / blocks);
   const sums: string[] = [];
   for (let first = 0; first < width; first += most) {
-    const own = Math.min(most, width - first);
-    const reach = (own - 1) * right + (kernelColumns - 1) * dilations[1] + 1;
-    const left = tape.transpose(
+    const blockWidth = Math.min(most, width - first);
+    const reach = (blockWidth - 1) * right + (kernelColumns - 1) * dilations[1] + 1;
+    const gradients = tape.transpose(
       tape.reshape(
-        tape.slice(output, [0, 0, 0, first], [channels, n, rows, own]),
-        [channels, n * rows, own],
+        tape.slice(output, [0, 0, 0, first], [channels, n, rows, blockWidth]),
+        [channels, n * rows, blockWidth],
       ),
       [0, 2, 1],
     );
     const pairs = tape.floats(
-      tapPairs(own, reach, kernelColumns, right, dilations[1]),
-      [own * reach, kernelColumns],
+      tapPairs(blockWidth, reach, kernelColumns, right, dilations[1]),
+      [blockWidth * reach, kernelColumns],
     );
     const taps = Array.from({ length: kernelRows }, (_, tap) => {
       const below = tape.slice(
@@ -114,8 +114,8 @@ export const byRows: Formulation = ({ tape, x, w, g, window }) => {
         [channels, n, rows, reach],
         [1, 1, down, 1],
       );
-      const product = tape.matmul(left, tape.reshape(below, [channels, n * rows, reach]));
-      const added = tape.matmul(tape.reshape(product, [channels, own * reach]), pairs);
+      const product = tape.matmul(gradients, tape.reshape(below, [channels, n * rows, reach]));
+      const added = tape.matmul(tape.reshape(product, [channels, blockWidth * reach]), pairs);
       return tape.reshape(added, [channels, 1, kernelColumns]);
     });
     sums.push(tape.concat(taps, 1));

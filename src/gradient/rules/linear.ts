@@ -30,8 +30,8 @@ const matMul: Rule = (site) => {
   const g = tape.reshape(site.gradient, [...stack, rows, columns]);
   const give = (i: number, gradient: () => string) => {
     if (!site.wants(i)) return;
-    const own = tape.shape(i === 0 ? a : b);
-    tape.add(site.input(i), tape.reshape(tape.sumTo(gradient(), own), site.shape(i)));
+    const shape = tape.shape(i === 0 ? a : b);
+    tape.add(site.input(i), tape.reshape(tape.sumTo(gradient(), shape), site.shape(i)));
   };
   give(0, () => tape.matmul(g, turned(tape, b)));
   give(1, () => {

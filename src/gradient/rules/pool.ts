@@ -84,7 +84,7 @@ function countsOf(
     )
   );
   const products = along.reduce<number[]>(
-    (all, own) => all.flatMap((value) => own.map((count) => value * count)),
+    (all, counts) => all.flatMap((value) => counts.map((count) => value * count)),
     [1],
   );
   return Float32Array.from(products);

@@ -33,9 +33,9 @@ function reduced(gradient: (site: Site, reduction: Reduction) => string): Rule {
       const axes = given.length === 0
         ? shape.map((_, axis) => axis)
         : given.map((axis) => axisOf(axis, shape.length));
-      const kept = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
+      const keptDims = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
       const count = axes.reduce((product, axis) => product * shape[axis], 1);
-      const [y, g] = [site.output, site.gradient].map((name) => tape.reshape(name, kept));
+      const [y, g] = [site.output, site.gradient].map((name) => tape.reshape(name, keptDims));
       return tape.expand(gradient(site, { axes, count, y, g }), shape);
     });
 }

@@ -24,7 +24,9 @@ function giveBack(
   sources: readonly Sources[],
 ): string {
   const shape = tape.shape(g), count = sources.length, matrix = new Float32Array(size * count);
-  sources.forEach((own, i) => own.forEach(([index, share]) => matrix[index * count + i] += share));
+  sources.forEach((terms, i) =>
+    terms.forEach(([index, share]) => matrix[index * count + i] += share)
+  );
   const stack = tape.reshape(g, [
     sizeOf(shape.slice(0, axis)),
     count,
@@ -96,7 +98,7 @@ const resize: Rule = (site) =>
       const factor = count / size;
       // Where each element is repeated, a sum does.
       const repeats = Number.isInteger(factor) &&
-        sources.every((own, i) => own.length === 1 && own[0][0] === Math.floor(i / factor));
+        sources.every((terms, i) => terms.length === 1 && terms[0][0] === Math.floor(i / factor));
       if (!repeats) return giveBack(tape, g, axis, size, sources);
       const apart = tape.shape(g).toSpliced(axis, 1, size, factor);
       const sum = tape.sum(tape.reshape(g, apart), [axis + 1]);

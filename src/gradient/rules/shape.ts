@@ -20,8 +20,8 @@ const reshaped: Rule = (site) =>
 
 /** Puts `part` back to where a Slice took it from; all else is 0. Steps must be 1. */
 function padBack(site: Site, part: string, starts: Shape, shape: Shape): string {
-  const own = site.tape.shape(part);
-  return site.tape.pad(part, starts, shape.map((size, axis) => size - own[axis] - starts[axis]));
+  const inner = site.tape.shape(part);
+  return site.tape.pad(part, starts, shape.map((size, axis) => size - inner[axis] - starts[axis]));
 }
 
 const slice: Rule = (site) =>
@@ -106,8 +106,8 @@ const split: Rule = (site) =>
     const { tape } = site, shape = site.shape(0);
     const axis = axisOf(intAttribute(site.node, "axis", 0), shape.length);
     const parts = site.node.output.map((name, i) => {
-      const own = tape.shape(name);
-      return site.gradients[i] ?? tape.expand(tape.scalar(0), own);
+      const partShape = tape.shape(name);
+      return site.gradients[i] ?? tape.expand(tape.scalar(0), partShape);
     });
     return tape.concat(parts, axis);
   });
