@@ -24,6 +24,7 @@ import { offsetOf } from "../layer/bias.ts";
 import { channelStatistics, inputAxis } from "../layer/channel_moments.ts";
 import { checkMeans, rangeBatches } from "../layer/collect.ts";
 import { settleLayer } from "../layer/settle_layer.ts";
+import { unpairedTensors } from "../plan/pairing.ts";
 import { Progress } from "../progress.ts";
 import { methodOf } from "../round/methods.ts";
 import type { LayerPlan } from "../weights/layer.ts";
@@ -51,6 +52,8 @@ export class OnePass {
   readonly #options: CalibrateOptions;
   readonly #findings: Findings;
   readonly #progress: Progress;
+  /** Tensors whose rows need not be those of the float model: their means tell nothing. */
+  readonly #unpaired: ReadonlySet<string>;
   readonly #lanes: number;
   /** Lanes that biases are set right on, and batches of each. */
   readonly #few: { readonly lanes: number; readonly batches: number };
@@ -61,6 +64,7 @@ export class OnePass {
     this.#job = job;
     this.#options = options;
     this.#findings = new Findings(job, options.tables, options.state);
+    this.#unpaired = unpairedTensors(job.plan);
     this.#lanes = Math.min(LANES, batches);
     const few = Math.ceil(FEW_SAMPLES / batchSize), lanes = Math.min(this.#lanes, few);
     this.#few = { lanes, batches: Math.ceil(few / lanes) };
@@ -206,7 +210,8 @@ export class OnePass {
       const { target } = layer, { name, axis } = tensorOf(layer);
       const float = surveys.firstChannels(target.input, axis);
       const channels = quantized.channels(name, axis);
-      if (float === undefined || channels === undefined) continue;
+      const isPaired = !this.#unpaired.has(target.input);
+      if (float === undefined || channels === undefined || !isPaired) continue;
       // What quantization adds to the mean of each channel, on the same samples.
       const shift = channels.sum.map((sum, c) => sum / channels.count - float.sum[c] / float.count);
       await this.#settle(layer, surveys, shift);

@@ -34,7 +34,10 @@ export interface LayerReport {
   readonly bytesAfter: number;
   /** Why the width is not the one asked for, where it is not. */
   readonly note?: string;
-  /** Squared output error on calibration data, relative to the output's power. */
+  /**
+   * Squared output error on calibration data, relative to the output's power; of weights at their
+   * nearest 8-bit levels, as if the layer's inputs did not depend on one another.
+   */
   readonly error: { readonly nearest: number; readonly final: number };
   /** Weights in steps of their scale, counted between `lo` and `hi`. */
   readonly histogram: {
