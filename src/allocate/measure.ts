@@ -14,7 +14,7 @@ import { collectLayer, collectSums, statisticsOf } from "../layer/collect.ts";
 import { LANES } from "../engine/lanes.ts";
 import { findSegments } from "../calibrate/segments.ts";
 import type { Statistics } from "../engine/statistics.ts";
-import { openPart, partsOf, type Types } from "../forward/open_part.ts";
+import { openPart, partsOf, type Types, typesAt } from "../forward/open_part.ts";
 import { frontier } from "../graph/extract.ts";
 import { checkWhole } from "../plan/memory.ts";
 import type { LayerPlan } from "../weights/layer.ts";
@@ -86,7 +86,7 @@ class Measurement {
     const units = batches * (work.flat().length + segments.length - 1) + distinct.size * probes;
     this.#progress = new Progress(this.#job.onProgress, "measure", units);
     await this.#everyLane((client, lane) => client.call("keepSamples", [lane]));
-    const inputs = this.#typesAt(0);
+    const inputs = typesAt(this.#job, 0);
     await openPart(this.#job.pool, "float", partsOf(this.#job.plan.model), inputs, this.#outputs);
     const recorded = this.#job.pool.perLane(
       this.#probes.lanes,
@@ -95,7 +95,7 @@ class Measurement {
     for await (const _ of recorded) checkAborted(this.#job.signal);
     const measured: LayerMeasures[] = [];
     for (const [i, segment] of segments.entries()) {
-      const types = this.#typesAt(segment.start);
+      const types = typesAt(this.#job, segment.start);
       for (const layers of work[i]) {
         checkAborted(this.#job.signal);
         for (const each of await this.#measure(types, layers)) {
@@ -134,12 +134,6 @@ class Measurement {
       if (!refused || gradients !== "if possible") throw error;
       return undefined;
     }
-  }
-
-  /** The tensors that cross before node `position`. */
-  #typesAt(position: number): Types {
-    const { graph } = this.#job.plan, { shapes } = this.#job.loaded;
-    return new Map(frontier(graph, position).map((name) => [name, shapes.get(name)!]));
   }
 
   async #everyLane(work: Parameters<EnginePool["perLane"]>[1]): Promise<void> {

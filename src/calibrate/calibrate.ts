@@ -16,6 +16,7 @@ import {
   type PartSource,
   simulatedParts,
   type Types,
+  typesAt,
 } from "../forward/open_part.ts";
 import { ancestors, frontier } from "../graph/extract.ts";
 import { offsetOf } from "../layer/bias.ts";
@@ -80,11 +81,9 @@ class Calibration {
   }
 
   async run(): Promise<Findings> {
-    const { plan, loaded, pool } = this.#job, { learner, state, onState } = this.#options;
+    const { plan, pool } = this.#job, { learner, state, onState } = this.#options;
     for (const [i, segment] of this.#segments.entries()) {
-      const types = new Map(
-        frontier(plan.graph, segment.start).map((name) => [name, loaded.shapes.get(name)!]),
-      );
+      const types = typesAt(this.#job, segment.start);
       const last = i === this.#segments.length - 1;
       const crossing = last ? plan.graph.outputs : frontier(plan.graph, segment.end);
       // What an interrupted job had found is not looked for again, only computed with.

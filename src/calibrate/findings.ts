@@ -56,10 +56,9 @@ export class Findings {
    */
   sharedWith({ target }: LayerPlan): SettledLayer | undefined {
     const first = this.#job.plan.layers.find((other) =>
-      other.target.weight === target.weight && this.#errors.has(other.target.output)
-    )?.target.output;
-    if (first === undefined) return undefined;
-    return { rounding: this.#roundings.get(first)!, error: this.#errors.get(first)! };
+      other.target.weight === target.weight && this.isRounded(other)
+    );
+    return first && this.settled(first);
   }
 
   /** What came of `layer`; undefined where it is not rounded yet. */

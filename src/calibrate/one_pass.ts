@@ -16,7 +16,7 @@ import { LANES } from "../engine/lanes.ts";
 import { RangeObserver } from "../engine/range.ts";
 import { checkAborted } from "../errors.ts";
 import type { Job } from "../forward/job.ts";
-import { openPart, partsOf, simulatedParts, type Types } from "../forward/open_part.ts";
+import { openPart, partsOf, simulatedParts, type Types, typesAt } from "../forward/open_part.ts";
 import { fitsSession } from "../forward/relay.ts";
 import { partsToSurvey, surveyModel, type Surveys } from "../forward/survey_model.ts";
 import { frontier } from "../graph/extract.ts";
@@ -141,15 +141,15 @@ export class OnePass {
   async #settle(layer: LayerPlan, surveys: Surveys, shift?: Float64Array): Promise<void> {
     const { plan, loaded, signal } = this.#job, options = this.#options, findings = this.#findings;
     checkAborted(signal);
-    const { target } = layer, { centred, ...bias } = offsetOf(plan, layer, options.biasCorrection);
+    const { target } = layer, offset = offsetOf(plan, layer, options.biasCorrection);
     const channels = surveys.channels(target.input, inputAxis(target));
     const statistics = channelStatistics(plan, layer, channels, loaded.shapes, {
-      centred,
+      centred: offset.centred,
       shift,
     });
     const seen = {
       statistics: checkMeans(layer, statistics),
-      offset: { centred, ...bias },
+      offset,
       grid: findings.inputGrid(layer),
     };
     const { warnings, ...settled } = await settleLayer(
@@ -173,9 +173,7 @@ export class OnePass {
     const segments = findSegments(plan, loaded.shapes);
     const source = simulatedParts(plan, this.#findings.parts);
     for (const segment of segments) {
-      const types = new Map(
-        frontier(plan.graph, segment.start).map((name) => [name, loaded.shapes.get(name)!]),
-      );
+      const types = typesAt(this.#job, segment.start);
       for (const step of segment.steps) await this.#setBiasesOf(step, types, surveys);
       this.#progress.add(loaded.batches / segments.length, "biases");
       if (segment.end === plan.graph.nodes.length) break;

@@ -27,7 +27,7 @@ export interface CollectLayer {
    * float.
    */
   readonly paired: boolean;
-  /** Inputs whose products are kept: the depth, or blocks that divide it. */
+  /** Inputs whose products are kept: the depth, or tiles that divide it. */
   readonly gramTile: number;
   /** Whether products of float outputs and inputs are wanted. */
   readonly cross: boolean;
@@ -99,8 +99,8 @@ export class Collector implements Disposable {
       const mark = kernel.mark();
       const columns = kernel.f32(groups * depth * p), results = kernel.f32(groups * rows * p);
       gatherColumns(layer.shape, input, output, positions, columns.view, results.view);
-      const blocks = groups * depth / d;
-      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups: blocks, d, p });
+      const tiles = groups * depth / d;
+      kernel.gram({ x: columns, h: sums.gram, sum: sums.inputSum, groups: tiles, d, p });
       if (layer.cross) {
         kernel.cross({ y: results, x: columns, r: sums.cross, groups, o: rows, d: depth, p });
       }

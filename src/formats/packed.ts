@@ -249,14 +249,14 @@ function putFloatWeight(
     ? [scales.length / groupsPerRow, groupsPerRow]
     : rowDims(layer, scales.length, inMatrix);
   let scale = writer.put(floatTensor(writer.name(`${weight}_scale`), dims, scales));
-  if (groupsPerRow > 1) scale = putBlockScales(writer, layer, scale);
+  if (groupsPerRow > 1) scale = putGroupScales(writer, layer, scale);
   const product = inMatrix ? writer.name(`${weight}_matrix`) : weight;
   writer.node("Mul", [levels, scale], product);
   if (inMatrix) putTensorOrder(writer, layer, product, weight);
 }
 
-/** One scale per weight, rows × depth, out of rows × blocks; the last block may be shorter. */
-function putBlockScales(writer: WeightWriter, layer: LayerPlan, scale: string): string {
+/** One scale per weight, rows × depth, out of rows × groups; the last group may be shorter. */
+function putGroupScales(writer: WeightWriter, layer: LayerPlan, scale: string): string {
   const { weight, depth } = layer.target;
   const scalar = (what: string, value: number) =>
     writer.put(int64Tensor(writer.name(`${weight}_${what}`), [], [value]));

@@ -5,15 +5,24 @@
  */
 
 import { buildPart, type Parts } from "../emit/build.ts";
-import { type Cut, extract } from "../graph/extract.ts";
+import { type Cut, extract, frontier } from "../graph/extract.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import { opening } from "../runtime/opening.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { OpenOptions } from "../runtime/session.ts";
+import type { Job } from "./job.ts";
 
 /** What is known of the tensors that cross into a part of a model. */
 export type Types = Cut["inputs"];
+
+/** The types of what crosses from the nodes before `position` to the rest. */
+export function typesAt(
+  { plan, loaded }: Pick<Job, "plan" | "loaded">,
+  position: number,
+): Types {
+  return new Map(frontier(plan.graph, position).map((name) => [name, loaded.shapes.get(name)!]));
+}
 
 /** Cuts a part out of a model that need not exist as a whole. */
 export type PartSource = (cut: Cut) => Model;

@@ -16,7 +16,7 @@ import {
 import { frontier } from "../graph/extract.ts";
 import type { OnDone } from "../progress.ts";
 import type { Job } from "./job.ts";
-import { openPart, type PartSource, type Types } from "./open_part.ts";
+import { openPart, type PartSource, type Types, typesAt } from "./open_part.ts";
 
 /** Bytes of tensors that a part of a model hands over for one batch, about. */
 const PART_BYTES = 2 ** 26;
@@ -106,9 +106,10 @@ export async function surveyModel(
  * `tensorsOf` says is wanted of each tensor.
  */
 export function partsToSurvey(
-  { plan: { graph }, loaded: { shapes } }: Pick<Job, "plan" | "loaded">,
+  job: Pick<Job, "plan" | "loaded">,
   tensorsOf: (name: string) => readonly SurveyedTensor[],
 ): OpenedPart[] {
+  const { plan: { graph }, loaded: { shapes } } = job;
   const isWanted = (name: string) => tensorsOf(name).length > 0;
   const starts = [0];
   let bytes = 0;
@@ -125,7 +126,7 @@ export function partsToSurvey(
   }
   return starts.map((start, p) => {
     const end = starts[p + 1] ?? graph.nodes.length;
-    const types = new Map(frontier(graph, start).map((name) => [name, shapes.get(name)!]));
+    const types = typesAt(job, start);
     const crossing = p + 1 < starts.length ? frontier(graph, end) : [];
     const fed = p === 0 ? [...types.keys()] : [];
     const computed = graph.nodes.slice(start, end).flatMap(({ output }) => output);

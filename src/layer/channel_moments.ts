@@ -24,7 +24,7 @@ export function inputAxis({ geometry }: Target): number {
 }
 
 /**
- * The statistics of `layer`, with the diagonal of H alone (in blocks of 1).
+ * The statistics of `layer`, with the diagonal of H alone (in tiles of 1).
  *
  * @param sums of the channels of its input in the float model; undefined where no sample shows it.
  * @param shapes of tensors, from a run on one batch.

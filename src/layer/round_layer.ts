@@ -39,7 +39,7 @@ export interface CutSums {
 export interface RoundedLayer {
   /** Levels, (groups·rows) × depth. */
   readonly levels: Int8Array;
-  /** One scale, or one per row and block. */
+  /** One scale, or one per row and group. */
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;

@@ -24,7 +24,7 @@ export type ActivationBits = ActivationGrid["bits"] | "none";
 export interface Rounding {
   /** Integer levels, (groups·rows) × depth, row-major. */
   readonly levels: Int8Array;
-  /** One scale for all, or per row and block: (groups·rows) × groupsPerRow. */
+  /** One scale for all, or per row and group: (groups·rows) × groupsPerRow. */
   readonly scales: Float32Array;
   /** Smallest level of each row's window, groups·rows values. */
   readonly lows: Int8Array;
