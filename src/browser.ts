@@ -1,6 +1,6 @@
 /**
  * The part of attune that needs no file system: for browsers and bundlers. It is
- * [mod.ts](../mod.ts) without files, folders and workers; the caller brings onnxruntime-web.
+ * [core.ts](./core.ts) with workers that the page starts; the caller brings onnxruntime-web.
  *
  * @example In a page
  * ```ts ignore
@@ -16,26 +16,5 @@
  * @module
  */
 
-export { AttuneError, type AttuneErrorOptions, type ErrorCode, type Remedy } from "./errors.ts";
-export type { OnProgress, ProgressEvent, ProgressStage, WatchOptions } from "./progress.ts";
-export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
-export { makePlan as plan, type Plan } from "./plan/plan.ts";
-export type { PlanOptions } from "./plan/options.ts";
-export type { MixedBits } from "./plan/bits.ts";
-export { chooseBits, type ChooseBitsOptions } from "./allocate/choose.ts";
-export { sweep } from "./quantize/sweep.ts";
-export type { SweepOptions } from "./quantize/sweep_options.ts";
-export type { SweepReport } from "./report/sweep_report.ts";
-export { quantize, type Quantized } from "./quantize/quantize.ts";
-export type { CalibrationOptions, QuantizeOptions } from "./quantize/options.ts";
-export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
-export type { BatchingOptions } from "./forward/probe.ts";
-export type { BatchAxis } from "./samples/batch_axis.ts";
-export { type Evaluation } from "./evaluate/metrics.ts";
-export { type Report } from "./report/report.ts";
-export { renderReport } from "./report/html.ts";
-export { preprocessPixels, resolvePreprocess } from "./samples/preprocess.ts";
-export type { Sample, SampleSource } from "./samples/sample.ts";
-export { EnginePool, inlinePool } from "./workers/pool.ts";
+export * from "./core.ts";
 export { type EngineOptions, serveEngine, workerPool } from "./workers/web_workers.ts";
-export { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./runtime/session.ts";
