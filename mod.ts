@@ -13,7 +13,7 @@
  * const made = plan(model, { bits: 4 });
  * using pool = await startPool({ threads: 1 });
  * const open = (name: string, limit: number) =>
- *   openSamples(folder + name, { inputs: made.graph.inputs, limit });
+ *   openSamples(folder + name, { inputs: made.inputs, limit });
  * const calib = await open("calib", 64), val = await open("val", 64);
  *
  * const { model: small, report } = await quantize(made, calib.samples(), pool);

@@ -5,8 +5,9 @@
  */
 
 import type { Job } from "../forward/job.ts";
-import { type LoadOptions, loadSamples } from "../forward/load.ts";
+import { loadSamples } from "../forward/load.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
+import type { WatchOptions } from "../progress.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import type { SampleSource } from "../samples/sample.ts";
@@ -35,17 +36,13 @@ export function needsGradients({ options: { bits } }: Plan): boolean {
 }
 
 /** Options of {@linkcode chooseBits}. */
-export interface ChooseBitsOptions extends BatchingOptions {
+export interface ChooseBitsOptions extends BatchingOptions, WatchOptions {
   /** Decides which positions of the samples are looked at. Default: 0. */
   seed?: number;
   /** Damping of H relative to the mean of its diagonal. Default: 0.01. */
   damping?: number;
   /** Samples that a job with the same options would keep out of calibration. Default: 32. */
   heldOut?: number;
-  /** Stops the work. */
-  signal?: AbortSignal;
-  /** Hears of progress. Default: nobody. */
-  onProgress?: LoadOptions["onProgress"];
 }
 
 /**

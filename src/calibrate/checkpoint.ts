@@ -22,7 +22,7 @@ export interface CheckpointStore {
   /** The checkpoint; undefined where there is none. */
   load(): Uint8Array | undefined;
   /** Replaces it. */
-  save(bytes: Uint8Array): void;
+  save(bytes: Uint8Array<ArrayBuffer>): void;
   /** Removes it. */
   clear(): void;
 }
@@ -81,7 +81,7 @@ interface Header {
 export async function encodeCheckpoint(
   identity: Identity,
   state: JobState,
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const arrays: Uint8Array[] = [];
   /** The length of an array, which is kept. */
   const keep = (array: Float32Array | undefined) => {

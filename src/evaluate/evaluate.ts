@@ -35,6 +35,19 @@ const AHEAD = 2;
  *
  * @throws {AttuneError} `bad-data` where there are no samples, they do not fit, or the two models
  * have other inputs or outputs.
+ *
+ * @example How often two models agree
+ * ```ts
+ * import { evaluate, openSamples, plan, readModel, startPool } from "../../mod.ts";
+ *
+ * const folder = new URL("../../examples/shapes/", import.meta.url).pathname;
+ * const model = readModel(folder + "shapes.onnx");
+ * const { inputs } = plan(model);
+ * const val = await openSamples(folder + "val", { inputs, limit: 40 });
+ * using pool = await startPool({ threads: 1 });
+ * const { agreement, top1 } = await evaluate(model, model, val.samples(), pool);
+ * if (agreement !== 100 || top1 === null) throw new Error("unexpected");
+ * ```
  */
 export async function evaluate(
   model: Model,

@@ -10,14 +10,6 @@ import { matmulnbits } from "./matmulnbits.ts";
 import { packed } from "./packed.ts";
 import { qdq } from "./qdq.ts";
 
-/** Every format by its name. */
-export const formats = {
-  qdq,
-  packed,
-  matmulnbits,
-  float,
-} as const satisfies Readonly<Record<string, Format>>;
-
 /**
  * What is written.
  *
@@ -28,7 +20,10 @@ export const formats = {
  *   embedding tables; the other layers are packed.
  * - `float`: dequantized weights, for study.
  */
-export type FormatName = keyof typeof formats;
+export type FormatName = "qdq" | "packed" | "matmulnbits" | "float";
+
+/** Every format by its name. */
+export const formats: Readonly<Record<FormatName, Format>> = { qdq, packed, matmulnbits, float };
 
 /** The names of all formats. */
 export function formatNames(): FormatName[] {

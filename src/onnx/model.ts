@@ -25,7 +25,11 @@ export const MIN_OPSET = 9;
 
 /** A parsed model, and where to find what it keeps in other files. */
 export interface Model {
-  /** The model's message; its graph is present. */
+  /**
+   * The model's message, as the ONNX format has it; its graph is present.
+   *
+   * @internal
+   */
   readonly proto: ModelProto & { graph: GraphProto };
   /** Reads external data; undefined where the model was given as bytes alone. */
   readonly external?: ExternalData;
@@ -114,7 +118,7 @@ export function parseModel(bytes: Uint8Array, options: ParseOptions = {}): Model
 }
 
 /** The bytes of `model`, without what it keeps in external files. */
-export function serializeModel(model: Model): Uint8Array {
+export function serializeModel(model: Model): Uint8Array<ArrayBuffer> {
   return toBinary(ModelProtoSchema, model.proto);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { InputSpec } from "../onnx/inputs.ts";
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { checkTensors } from "../onnx/tensors.ts";
 import { Graph } from "../graph/graph.ts";
@@ -42,8 +43,14 @@ const QUANTIZED_OPS =
 export interface Plan {
   /** The model after preparation: constants lifted, BatchNormalization folded, opset raised. */
   readonly model: Model;
-  /** An index over it. */
+  /**
+   * An index over it.
+   *
+   * @internal
+   */
   readonly graph: Graph;
+  /** The inputs that samples must have, as the model declares them. */
+  readonly inputs: readonly InputSpec[];
   /** The options that the plan was made by. */
   readonly options: ResolvedPlanOptions;
   /** The layers to quantize, in the order in which they run. */
@@ -79,6 +86,18 @@ export interface Plan {
  * numbers or has no layer to quantize; `bad-option` where an option is not allowed or an override
  * matches nothing; `too-large` where the statistics of a layer do not fit into the kernel's memory,
  * or what must run does not fit into a session.
+ *
+ * @example What becomes of each layer, before any work
+ * ```ts
+ * import { plan, readModel } from "../../mod.ts";
+ *
+ * const path = new URL("../../examples/shapes/shapes.onnx", import.meta.url).pathname;
+ * const made = plan(readModel(path), { bits: 4, activationBits: "none", format: "packed" });
+ * for (const { target, bits, bytesAfter } of made.layers) {
+ *   if (bits < 4 || bytesAfter === 0) throw new Error(`unexpected: ${target.name}`);
+ * }
+ * if (made.size.after * 5 > made.size.before) throw new Error("not small");
+ * ```
  */
 export function makePlan(model: Model, options: PlanOptions = {}): Plan {
   const resolved = resolvePlanOptions(options);
@@ -115,6 +134,7 @@ export function makePlan(model: Model, options: PlanOptions = {}): Plan {
   return {
     model: prepared,
     graph,
+    inputs: graph.inputs,
     options: resolved,
     layers,
     tables: embeddings.tables,

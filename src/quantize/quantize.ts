@@ -37,6 +37,30 @@ export interface Quantized {
  *
  * @throws {AttuneError} `bad-data` where there are no samples or they do not fit the model,
  * `bad-option` where a budget cannot be met, `aborted` where the signal fired.
+ *
+ * @example From arrays, with progress and a way to stop
+ * ```ts
+ * import { plan, quantize, readModel, serializeModel, startPool } from "../../mod.ts";
+ *
+ * const path = new URL("../../examples/shapes/shapes.onnx", import.meta.url).pathname;
+ * const made = plan(readModel(path), { bits: 8 });
+ * async function* samples() {
+ *   for (let i = 0; i < 8; i++) {
+ *     const data = Float32Array.from({ length: 3 * 32 * 32 }, (_, k) => Math.sin(i + k));
+ *     yield { inputs: { image: { dims: [3, 32, 32], data } }, source: `wave ${i}` };
+ *   }
+ * }
+ * const pool = await startPool({ threads: 1 });
+ * const stop = new AbortController();
+ * const { model, report } = await quantize(made, samples(), pool, {
+ *   rounding: { kind: "nearest" },
+ *   signal: stop.signal,
+ *   onProgress: ({ stage, done, total }) => void `${stage}: ${done} of ${total}`,
+ * });
+ * pool.dispose();
+ * const file = new Blob([serializeModel(model)]);
+ * if (report.layers.length !== 10 || file.size > 2e5) throw new Error("unexpected");
+ * ```
  */
 export async function quantize(
   given: Plan,

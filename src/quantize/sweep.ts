@@ -44,6 +44,21 @@ import { resolveSweep, type SweepOptions, type SweepSettings } from "./sweep_opt
  *
  * @throws {AttuneError} `bad-data` where there are too few samples, `bad-option` where an average
  * is out of range, `aborted` where the signal fired.
+ *
+ * @example Error by size of the file
+ * ```ts
+ * import { openSamples, plan, readModel, startPool, sweep } from "../../mod.ts";
+ *
+ * const folder = new URL("../../examples/shapes/", import.meta.url).pathname;
+ * const made = plan(readModel(folder + "shapes.onnx"), { format: "packed" });
+ * const calib = await openSamples(folder + "calib", { inputs: made.inputs, limit: 32 });
+ * using pool = await startPool({ threads: 1 });
+ * const { points } = await sweep(made, calib.samples(), pool, { averages: [3, 6] });
+ * const [three, six] = points;
+ * if (three.bytes >= six.bytes || three.evaluation.mse < six.evaluation.mse) {
+ *   throw new Error("unexpected");
+ * }
+ * ```
  */
 export async function sweep(
   plan: Plan,

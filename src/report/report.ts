@@ -90,10 +90,17 @@ export interface TableReport {
  * - `no gradient`: it cannot be differentiated: a node has no gradient here, or samples do not lie
  *   along the first axis of a tensor within.
  */
-export type BlockOutcome = (typeof BLOCK_OUTCOMES)[number];
+export type BlockOutcome =
+  | "learned"
+  | "no gain"
+  | "no time"
+  | "too few samples"
+  | "no single samples"
+  | "enough bits"
+  | "no gradient";
 
 /** Every {@linkcode BlockOutcome}. */
-export const BLOCK_OUTCOMES = [
+export const BLOCK_OUTCOMES: readonly BlockOutcome[] = [
   "learned",
   "no gain",
   "no time",
@@ -101,7 +108,7 @@ export const BLOCK_OUTCOMES = [
   "no single samples",
   "enough bits",
   "no gradient",
-] as const;
+];
 
 /** One block of a report: layers that were learned together. */
 export interface BlockReport {

@@ -7,26 +7,30 @@
 import { AttuneError } from "../errors.ts";
 import { checkCount } from "../plan/options.ts";
 import type { GridKind, Method, MethodOption } from "./method.ts";
-import { adaround } from "./methods/adaround.ts";
-import { attention } from "./methods/attention.ts";
-import { attentionGradient } from "./methods/attention_gradient.ts";
-import { nearest } from "./methods/nearest.ts";
-import { stochastic } from "./methods/stochastic.ts";
+import { adaround, type AdaRounding } from "./methods/adaround.ts";
+import { attention, type AttentionRounding } from "./methods/attention.ts";
+import { attentionGradient, type AttentionGradientRounding } from "./methods/attention_gradient.ts";
+import { nearest, type NearestRounding } from "./methods/nearest.ts";
+import { stochastic, type StochasticRounding } from "./methods/stochastic.ts";
+
+/** How a weight gets its integer level. */
+export type RoundingMethod =
+  | AttentionRounding
+  | AttentionGradientRounding
+  | AdaRounding
+  | StochasticRounding
+  | NearestRounding;
 
 /** Every method by its name, as the help lists them. */
-export const METHODS = {
+export const METHODS: {
+  readonly [Kind in RoundingMethod["kind"]]: Method<Extract<RoundingMethod, { kind: Kind }>>;
+} = {
   "attention": attention,
   "attention:gradient": attentionGradient,
   "adaround": adaround,
   "stochastic": stochastic,
   "nearest": nearest,
 };
-
-/** What a caller says of a method of type `M`. */
-type OptionsOf<M> = M extends Method<infer Options> ? Options : never;
-
-/** How a weight gets its integer level. */
-export type RoundingMethod = OptionsOf<(typeof METHODS)[keyof typeof METHODS]>;
 
 /** The method where nothing is said. */
 export const DEFAULT_METHOD: RoundingMethod = { kind: "attention" };

@@ -52,16 +52,22 @@ export interface OpenOptions {
 export interface OnnxRuntimeModule {
   /** Opens models. */
   readonly InferenceSession: {
+    /** Opens the model of `bytes`. */
     create(bytes: Uint8Array, options?: Record<string, unknown>): Promise<OnnxSession>;
   };
+  /** Makes tensors. */
   // deno-lint-ignore no-explicit-any
   readonly Tensor: new (type: any, data: any, dims: readonly number[]) => unknown;
 }
 
-interface OnnxSession {
+/** The part of a session of onnxruntime-common that is used. */
+export interface OnnxSession {
+  /** What it can be fed. */
   readonly inputNames: readonly string[];
+  /** Runs the model on `feeds`, tensors by name; gives all outputs. */
   // deno-lint-ignore no-explicit-any
   run(feeds: any): Promise<Record<string, any>>;
+  /** Gives back its memory. */
   release(): Promise<void>;
 }
 

@@ -12,8 +12,17 @@ import type { Measures } from "./measures.ts";
 import { nuclear } from "./nuclear.ts";
 import type { AllocationStrategy, Needs } from "./strategy.ts";
 
+/** How a budget is spread over layers: the name of a strategy. */
+export type Strategy =
+  | "coding-length"
+  | "coding-length:joint"
+  | "nuclear"
+  | "gradient"
+  | "hessian-trace"
+  | "measured";
+
 /** Every strategy by its name, as the help lists them. */
-const TABLE = {
+export const STRATEGIES: Readonly<Record<Strategy, AllocationStrategy>> = {
   "coding-length": codingLength,
   "coding-length:joint": jointCodingLength,
   "nuclear": nuclear,
@@ -21,12 +30,6 @@ const TABLE = {
   "hessian-trace": hessianTrace,
   "measured": measured,
 };
-
-/** How a budget is spread over layers: the name of a strategy. */
-export type Strategy = keyof typeof TABLE;
-
-/** Every strategy by its name. */
-export const STRATEGIES: Readonly<Record<Strategy, AllocationStrategy>> = TABLE;
 
 /** The strategy where nothing is said. */
 export const DEFAULT_STRATEGY: Strategy = "coding-length";

@@ -18,7 +18,7 @@ export interface ActivationGrid {
 }
 
 /** Bits of the levels of activations; `"none"` where they stay in float. */
-export type ActivationBits = ActivationGrid["bits"] | "none";
+export type ActivationBits = 4 | 8 | "none";
 
 /** The rounded weight of a layer. */
 export interface Rounding {

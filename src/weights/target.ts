@@ -61,7 +61,11 @@ export type Geometry =
 
 /** A layer whose weight is quantized. */
 export interface Target {
-  /** The node. */
+  /**
+   * The node.
+   *
+   * @internal
+   */
   readonly node: NodeProto;
   /** What people call it: the node's name, and what tells it apart where others have that, too. */
   readonly name: string;

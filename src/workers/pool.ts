@@ -12,24 +12,40 @@ import { AttuneError } from "../errors.ts";
 import { Client, type Port, portPair, serve } from "./rpc.ts";
 import type { OpenOptions, Runtime } from "../runtime/session.ts";
 
-/** Engines that share the work of a job. */
+/** Engines that share the work of a job. Dispose of a pool once no job uses it any more. */
 export class EnginePool implements Disposable {
-  /** The engines. */
+  /**
+   * The engines.
+   *
+   * @internal
+   */
   readonly clients: readonly Client<Engine>[];
   readonly #cleanUp: () => void;
 
-  /** A pool of `clients`; `cleanUp` runs when it is disposed of. */
+  /**
+   * A pool of `clients`; `cleanUp` runs when it is disposed of.
+   *
+   * @internal
+   */
   constructor(clients: readonly Client<Engine>[], cleanUp: () => void = () => {}) {
     this.clients = clients;
     this.#cleanUp = cleanUp;
   }
 
-  /** The engine that keeps the samples of `lane`. */
+  /**
+   * The engine that keeps the samples of `lane`.
+   *
+   * @internal
+   */
   ofLane(lane: number): Client<Engine> {
     return this.clients[lane % this.clients.length];
   }
 
-  /** Runs `work` on every lane from 0 to `lanes`; results come back in the order of the lanes. */
+  /**
+   * Runs `work` on every lane from 0 to `lanes`; results come back in the order of the lanes.
+   *
+   * @internal
+   */
   perLane<T>(
     lanes: number,
     work: (client: Client<Engine>, lane: number) => Promise<T>,
@@ -45,7 +61,11 @@ export class EnginePool implements Disposable {
     })();
   }
 
-  /** Runs `tasks` on whichever engine is free; results are in the order of the tasks. */
+  /**
+   * Runs `tasks` on whichever engine is free; results are in the order of the tasks.
+   *
+   * @internal
+   */
   async run<T>(tasks: readonly ((client: Client<Engine>) => Promise<T>)[]): Promise<T[]> {
     const results = new Array<T>(tasks.length);
     let next = 0;
@@ -55,7 +75,11 @@ export class EnginePool implements Disposable {
     return results;
   }
 
-  /** Opens the model of `bytes` under the name `key` in every engine. */
+  /**
+   * Opens the model of `bytes` under the name `key` in every engine.
+   *
+   * @internal
+   */
   async open(key: string, bytes: Uint8Array, options: OpenOptions = {}): Promise<void> {
     await Promise.all(this.clients.map((client) => client.call("open", [key, bytes, options])));
   }
@@ -63,6 +87,8 @@ export class EnginePool implements Disposable {
   /**
    * Lets calls fail at once when `signal` fires, those under way too: a job does not wait for what
    * its engines are in the middle of. Once the result is disposed of, the pool serves the next job.
+   *
+   * @internal
    */
   stopOn(signal: AbortSignal | undefined): Disposable {
     const stop = () => {
@@ -79,15 +105,28 @@ export class EnginePool implements Disposable {
     };
   }
 
-  /** Closes all models in all engines. */
+  /**
+   * Closes all models in all engines.
+   *
+   * @internal
+   */
   async close(): Promise<void> {
     await Promise.all(this.clients.map((client) => client.call("close", [])));
   }
 
-  /** Ends the engines at once, whatever they are doing, and removes what they spooled. */
-  [Symbol.dispose](): void {
+  /**
+   * Ends the engines at once, whatever they are doing, and removes what they spooled. What `using`
+   * does at the end of its block, for those who have no such statement. Nothing keeps the process
+   * alive afterwards.
+   */
+  dispose(): void {
     for (const client of this.clients) client[Symbol.dispose]();
     this.#cleanUp();
+  }
+
+  /** The same as {@linkcode dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

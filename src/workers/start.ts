@@ -63,6 +63,15 @@ export interface WorkerSetup {
  *
  * @throws {AttuneError} `bad-output` where there is no place for temporary files, `bad-option`
  * where the runtime does not load, `aborted` where the signal fired.
+ *
+ * @example
+ * ```ts
+ * import { startPool } from "../../mod.ts";
+ *
+ * const pool = await startPool({ threads: 2, memory: 2 ** 28 });
+ * // Any number of jobs, one after another; then, or by `using pool = …`:
+ * pool.dispose();
+ * ```
  */
 export async function startPool(options: PoolOptions = {}): Promise<EnginePool> {
   const { backend = "web", relaxedSimd = false, memory = 0, patience, signal } = options;
