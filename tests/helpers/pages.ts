@@ -1,9 +1,20 @@
 /** Pages of Markdown as programs: their blocks of commands and code, and where these run. */
 
-import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { makeNode, type Model, serializeModel } from "../../src/onnx/model.ts";
+import { DataType, floatTensor, int64Tensor } from "../../src/onnx/tensor.ts";
 import { type Outcome, root, run } from "./command_line.ts";
+import { build, noise } from "./models.ts";
 
 /** What becomes of a block. */
 export type Use = "commands" | "code" | "file" | "page" | "data" | "left out";
@@ -78,8 +89,9 @@ export class Desk {
     mkdirSync(join(folder, "examples"), { recursive: true });
     cpSync(shapes, join(folder, "examples/shapes"), { recursive: true });
     cpSync(join(shapes, "shapes.onnx"), join(folder, "model.onnx"));
-    cpSync(join(shapes, "calib"), join(folder, "images"), { recursive: true });
-    cpSync(join(shapes, "val"), join(folder, "val"), { recursive: true });
+    writeFileSync(join(folder, "encoder.onnx"), serializeModel(encoder()));
+    copyFew(join(shapes, "calib"), join(folder, "images"));
+    copyFew(join(shapes, "val"), join(folder, "val"));
     return new Desk(folder, join(parent, "programs"));
   }
 
@@ -107,6 +119,42 @@ export class Desk {
   }
 }
 
+/** Copies images of each class, few: a reader's folder that takes no time. */
+function copyFew(from: string, to: string): void {
+  for (const name of readdirSync(from)) {
+    mkdirSync(join(to, name), { recursive: true });
+    for (const image of readdirSync(join(from, name)).sort().slice(0, 7)) {
+      cpSync(join(from, name, image), join(to, name, image));
+    }
+  }
+}
+
+/** A text model in small: an embedding table, a mask, and two products. */
+function encoder(): Model {
+  return build({
+    opset: 17,
+    inputs: { input_ids: ["N", "T"], attention_mask: ["N", "T"] },
+    types: { input_ids: DataType.INT64, attention_mask: DataType.INT64 },
+    nodes: [
+      makeNode("Gather", "embed", ["table", "input_ids"], ["words"]),
+      makeNode("Cast", "cast", ["attention_mask"], ["mask"], { to: BigInt(DataType.FLOAT) }),
+      makeNode("Unsqueeze", "spread", ["mask", "last"], ["column"]),
+      makeNode("Mul", "masked", ["words", "column"], ["kept"]),
+      makeNode("MatMul", "wide", ["kept", "w1"], ["hidden"]),
+      makeNode("Relu", "relu", ["hidden"], ["active"]),
+      makeNode("MatMul", "narrow", ["active", "w2"], ["tokens"]),
+      makeNode("ReduceMean", "mean", ["tokens"], ["vector"], { axes: [1n] }),
+    ],
+    initializers: [
+      floatTensor("table", [200, 32], noise(200 * 32, 1)),
+      floatTensor("w1", [32, 64], noise(32 * 64, 2)),
+      floatTensor("w2", [64, 16], noise(64 * 16, 3)),
+      int64Tensor("last", [1], [-1]),
+    ],
+    outputs: ["vector"],
+  });
+}
+
 /** Puts what desks share into `parent`: programs, packages for Node, and addresses of attune. */
 export async function prepare(parent: string): Promise<void> {
   const { imports, compilerOptions } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
@@ -115,12 +163,12 @@ export async function prepare(parent: string): Promise<void> {
   );
   const versionOf = (name: string) =>
     /@(\d[\d.]*)/.exec(Object.entries<string>(imports).find(([key]) => key.startsWith(name))![1])!;
-  const runtimes = ["onnxruntime-web", "onnxruntime-node"].map((name) =>
+  const packages = ["onnxruntime-web", "onnxruntime-node", "sharp"].map((name) =>
     [name, versionOf(name)[1]] as const
   );
   writeFileSync(
     join(parent, "package.json"),
-    JSON.stringify({ dependencies: Object.fromEntries(runtimes) }),
+    JSON.stringify({ dependencies: Object.fromEntries(packages) }),
   );
   const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], parent);
   if (installed.code !== 0) throw new Error(installed.stderr);
