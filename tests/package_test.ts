@@ -8,7 +8,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { attune, root, run } from "./helpers/command_line.ts";
-import { filesBelow, Packed } from "./helpers/package.ts";
+import { CHROMIUM, filesBelow, Packed, resultOf } from "./helpers/package.ts";
 
 const model = join(root, "examples/shapes/shapes.onnx");
 const calib = join(root, "examples/shapes/calib");
@@ -25,6 +25,7 @@ const USERS = {
   "@types/node": "20.19.25",
   "vite": "8.4.0",
   "esbuild": "0.28.2",
+  "bun": "1.4.5",
 };
 
 Deno.test({
@@ -123,17 +124,57 @@ Deno.test({
       }
     });
 
-    await t.step("Vite makes its worker and finds the runtime's WebAssembly", async () => {
-      const page = join(project, "page");
-      mkdirSync(page);
-      cpSync(join(root, "tests/helpers/package/page.js"), join(page, "page.js"));
-      writeFileSync(join(page, "index.html"), `<script type=module src=./page.js></script>`);
+    const shapes = { "shapes.onnx": readFileSync(model) };
+    const page = join(project, "page");
+    mkdirSync(page);
+    cpSync(join(root, "tests/helpers/package/page.js"), join(page, "page.js"));
+    writeFileSync(join(page, "index.html"), `<script type=module src=./page.js></script>`);
+
+    await t.step("Vite makes its worker and finds the runtime, and a job runs", async () => {
       const { code, stderr } = await inProject("npx", "vite", "build", "page");
       assertEquals(code, 0, stderr);
       const files = filesBelow(join(page, "dist/assets"));
       for (const part of [/engine_worker.*\.js$/, /ort-wasm-simd-threaded.*\.wasm$/]) {
         assert(files.some((name) => part.test(name)), `${part} is not in ${files.join(", ")}`);
       }
+      if (CHROMIUM !== undefined) assertQuantized(await resultOf(join(page, "dist"), shapes));
+    });
+
+    await t.step("esbuild builds page and worker as two entries, and a job runs", async () => {
+      const out = join(page, "built"), runtime = "ort-wasm-simd-threaded.wasm";
+      mkdirSync(out);
+      const code = readFileSync(join(page, "page.js"), "utf8");
+      writeFileSync(join(page, "entry.js"), code.replace("attune/worker", "./worker.js"));
+      const built = await inProject(
+        ...["npx", "esbuild", "page=page/entry.js", "worker=attune/worker"] as const,
+        ...["--bundle", "--format=esm", `--outdir=${out}`] as const,
+      );
+      assertEquals(built.code, 0, built.stderr);
+      cpSync(join(project, "node_modules/onnxruntime-web/dist", runtime), join(out, runtime));
+      cpSync(join(page, "index.html"), join(out, "index.html"));
+      if (CHROMIUM !== undefined) assertQuantized(await resultOf(out, shapes));
+    });
+
+    await t.step("Bun quantizes to the bytes that Node's package writes", async () => {
+      const name = `node_modules/@oven/bun-${Deno.build.os}-${BUN_CPU[Deno.build.arch]}/bin/bun`;
+      const bun = join(project, name);
+      assert(existsSync(bun), `${name} is not installed`);
+      const job = [model, "--data", calib, "--limit", "8", "--rounding", "nearest"];
+      const outs = ["bun.onnx", "again.onnx"].map((name) => join(packed.folder, name));
+      const cli = join(project, "node_modules/attune/cli.js");
+      for (const [i, program] of [bun, "node"].entries()) {
+        const { code, stderr } = await inProject(program, cli, ...job, "-o", outs[i]);
+        assertEquals(code, 0, stderr);
+      }
+      assertEquals(readFileSync(outs[0]), readFileSync(outs[1]));
     });
   },
 });
+
+/** What Bun's packages call processors. */
+const BUN_CPU = { x86_64: "x64", aarch64: "aarch64" } as const;
+
+/** Asserts that a page's job came to a model of 4 bits. */
+function assertQuantized(bytes: unknown): void {
+  assert(typeof bytes === "number" && bytes > 40_000 && bytes < 80_000, String(bytes));
+}

@@ -1,9 +1,21 @@
 /** The package as users get it: packed, and installed in a folder that has nothing else. */
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chromium } from "playwright-core";
 import { buildPackage, npm } from "../../scripts/npm.ts";
+
+/** The browser, where there is one. */
+export const CHROMIUM: string | undefined = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
+  .find((path) => existsSync(path));
+
+/** Types of files that browsers insist on. */
+const TYPES: Readonly<Record<string, string>> = {
+  html: "text/html",
+  js: "text/javascript",
+  wasm: "application/wasm",
+};
 
 /** The package, built and packed, in a folder for projects that use it. */
 export class Packed implements Disposable {
@@ -37,6 +49,33 @@ export class Packed implements Disposable {
 
   [Symbol.dispose](): void {
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** What `globalThis.result` comes to in a browser at the page of `folder`, beside `files`. */
+export async function resultOf(
+  folder: string,
+  files: Record<string, Uint8Array>,
+): Promise<unknown> {
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    (request) => {
+      const path = new URL(request.url).pathname.slice(1) || "index.html";
+      const isThere = path in files || existsSync(join(folder, path));
+      if (!isThere) return new Response("not here", { status: 404 });
+      const bytes = files[path] ?? readFileSync(join(folder, path));
+      const type = TYPES[path.split(".").pop()!] ?? "application/octet-stream";
+      return new Response(Uint8Array.from(bytes), { headers: { "content-type": type } });
+    },
+  );
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  try {
+    const page = await browser.newPage();
+    await page.goto(`http://127.0.0.1:${server.addr.port}/`);
+    await page.waitForFunction("'result' in globalThis", undefined, { timeout: 0 });
+    return await page.evaluate("globalThis.result");
+  } finally {
+    await browser.close();
   }
 }
 
