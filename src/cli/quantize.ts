@@ -160,7 +160,7 @@ async function runQuantize(
   const outputs = outputsOf(parsed, path, plan), { checkpoint } = outputs;
   const options = optionsOf(parsed, outputs, context);
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
-    what: "a folder of sample images, a .npy or a .npz file",
+    what: "a folder of sample images, a .npy, .npz or .jsonl file",
   });
   if (!parsed.on("json")) {
     for (const line of plan.prepared) context.say(printable(line));
