@@ -27,6 +27,7 @@ const DEPENDENCIES = [
   "@assemblyscript/loader",
   "@bufbuild/protobuf",
   "@zip.js/zip.js",
+  "leven",
   "onnxruntime-web",
   "sharp",
   "string-width",

@@ -77,6 +77,15 @@ Deno.test("help names every command, and each has an example", async () => {
   assertEquals(found.layers.length, 10);
 });
 
+Deno.test("without arguments one example is shown, and a mistyped command is answered", async () => {
+  const bare = await attune();
+  assertEquals([bare.code, bare.stderr], [2, ""]);
+  assertEquals(bare.stdout.match(/onnx --data/g)?.length, 1, bare.stdout);
+  const typo = await attune("evalute", "x.onnx");
+  assertEquals(typo.code, 2);
+  assert(typo.stderr.includes("did you mean evaluate?"), typo.stderr);
+});
+
 Deno.test("inspect cuts blocks where they would be learned: at small tensors", () =>
   inFolder(async (folder) => {
     const widths = [3, 4, 16, 16, 4, 16, 16, 4];
