@@ -21,13 +21,8 @@ import type { InputSpec } from "../onnx/inputs.ts";
 import { type Context, flagsIn, type Parsed, required } from "./command.ts";
 
 /** Flags that say which samples to read, and how images become inputs. */
-<<<<<<< HEAD
-export const DATA_FLAGS: Record<string, Flag> = {
-  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy, .npz or .jsonl" },
-=======
 export const DATA_FLAGS = flagsIn("Samples", {
-  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy or .npz" },
->>>>>>> h-docs
+  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy, .npz or .jsonl" },
   preprocess: {
     value: "NAME",
     help: "imagenet, unit (0…1), signed (−1…1) or raw (0…255) [imagenet]",
