@@ -1,6 +1,7 @@
 /**
- * A worker of a page that is an engine, ready to start: onnxruntime-web on one thread, and what does
- * not fit into memory in the origin's private file system. Its bundler finds it as `attune/worker`.
+ * A worker of a page that is an engine, ready to start: onnxruntime-web on one thread, and what
+ * does not fit into memory in the origin's private file system. Its bundler finds it as
+ * `attune/worker`.
  *
  * @example In the page
  * ```ts ignore
