@@ -43,6 +43,7 @@ export type { TablePlan } from "./weights/table.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./weights/target.ts";
 export { quantize, type Quantized } from "./quantize/quantize.ts";
 export type { CalibrationOptions, QuantizeOptions } from "./quantize/options.ts";
+export { quantizeWeights, type WeightOptions } from "./quantize/quantize_weights.ts";
 export { cut, type CutOptions } from "./emit/narrow.ts";
 export type { NestedFormat } from "./formats/format.ts";
 export { sweep } from "./quantize/sweep.ts";
@@ -93,7 +94,7 @@ export {
   type PreprocessPreset,
   resolvePreprocess,
 } from "./samples/preprocess.ts";
-export { EnginePool, inlinePool } from "./workers/pool.ts";
+export { EnginePool, type InlineOptions, inlinePool } from "./workers/pool.ts";
 export {
   onnxruntime,
   type OnnxRuntimeModule,
