@@ -9,11 +9,13 @@
 export { AttuneError, type AttuneErrorOptions, type ErrorCode, type Remedy } from "./errors.ts";
 export type { OnProgress, ProgressEvent, ProgressStage, WatchOptions } from "./progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
+export { modelStream } from "./onnx/chunks.ts";
 export type { ExternalData, TypedArray } from "./onnx/tensor.ts";
 export type { Grid } from "./weights/grid.ts";
 export type { GramPlan } from "./weights/layer.ts";
 export type { Allocation, LayerShare } from "./plan/allocation.ts";
 export { makePlan as plan, type Plan } from "./plan/plan.ts";
+export { type PlanSummary, summarize } from "./plan/summary.ts";
 export type { Activations } from "./plan/activations.ts";
 export type { LevelWindows } from "./weights/levels.ts";
 export type { LayerPlan } from "./weights/layer.ts";
