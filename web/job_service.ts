@@ -1,0 +1,221 @@
+/**
+ * What the page may ask of its worker.
+ *
+ * @module
+ */
+
+import { AttuneError, checkAborted } from "../src/errors.ts";
+import { type Model, parseModel, serializeModel } from "../src/onnx/model.ts";
+import type { OnProgress, Task } from "../src/progress.ts";
+import { quantize } from "../src/quantize/quantize.ts";
+import { renderReport } from "../src/report/html.ts";
+import { openFiles } from "../src/samples/open_files.ts";
+import type { SampleSet } from "../src/samples/sample.ts";
+import { LANES } from "../src/engine/lanes.ts";
+import type { EnginePool } from "../src/workers/pool.ts";
+import { workerPool } from "../src/workers/web_workers.ts";
+import { judge } from "./judge.ts";
+import type {
+  Assets,
+  JobOptions,
+  NamedFile,
+  Outcome,
+  PlanView,
+  Reopened,
+  SamplesView,
+  SavedJob,
+} from "./messages.ts";
+import { Planner } from "./plan_view.ts";
+import { commandOf, preprocessOf, quantizeOptionsOf, snippetOf } from "./recipe.ts";
+import { discardJob, loadJob, openState, savedJob, saveJob } from "./saved_job.ts";
+
+/** Samples that predictions are told of, at most. */
+const MOST_JUDGED = 512;
+
+/** A model as it was given. */
+interface OpenModel {
+  readonly file: NamedFile;
+  readonly model: Model;
+  readonly planner: Planner;
+}
+
+/** What the page may ask of its worker; calls are answered one after another. */
+export class JobService {
+  readonly #onProgress: OnProgress;
+  #assets: Assets | undefined;
+  #pool: EnginePool | undefined;
+  #model: OpenModel | undefined;
+  #samples: readonly NamedFile[] = [];
+  #judged: readonly NamedFile[] = [];
+
+  /** A service that tells `onProgress` how far jobs have come. */
+  constructor(onProgress: OnProgress) {
+    this.#onProgress = onProgress;
+  }
+
+  /** Takes what the page has loaded; says which job was interrupted, if one was. */
+  async begin(assets: Assets): Promise<SavedJob | undefined> {
+    this.#assets = assets;
+    return await savedJob().catch(() => undefined);
+  }
+
+  /** Reads a model. */
+  async openModel(file: NamedFile, options: JobOptions): Promise<PlanView> {
+    const bytes = new Uint8Array(await file.file.arrayBuffer());
+    const model = parseModel(bytes, { name: file.path });
+    const planner = new Planner(model), view = planner.view(options);
+    this.#model = { file, model, planner };
+    return view;
+  }
+
+  /** The plan for other options. */
+  view(options: JobOptions): PlanView {
+    return this.#open().planner.view(options);
+  }
+
+  /** The coding length of a layer, in bits per weight. */
+  codingLength(options: JobOptions, name: string): number {
+    return this.#open().planner.codingLength(options, name);
+  }
+
+  /** Widths by layer for a file of so many bytes. */
+  spread(options: JobOptions, bytes: number): [string, number][] {
+    return this.#open().planner.spread(options, bytes);
+  }
+
+  /** Takes samples to calibrate on, or to judge by, if they fit the model. */
+  async setSamples(
+    use: "calibrate" | "judge",
+    files: readonly NamedFile[],
+    options: JobOptions,
+  ): Promise<SamplesView> {
+    const set = await this.#openSamples(files, options);
+    // One is read, so that what does not fit shows now.
+    for await (const _ of set.samples()) break;
+    if (use === "calibrate") this.#samples = files;
+    else this.#judged = files;
+    return {
+      count: set.count,
+      warnings: set.warnings.map(({ source, message }) => `${source} is left out: ${message}`),
+    };
+  }
+
+  /** Quantizes the model; `resume` goes on with the job that was kept. */
+  async quantize(
+    options: JobOptions,
+    { resume }: { readonly resume: boolean },
+    { signal }: Task,
+  ): Promise<Outcome> {
+    const { file, model, planner } = this.#open(), started = performance.now();
+    const samples = await this.#openSamples(this.#samples, options);
+    const kept = resume || await saveJob({
+      model: file,
+      samples: this.#samples,
+      judged: this.#judged,
+      options,
+    }).then(() => true, () => false);
+    const checkpoint = kept ? await openState().catch(() => undefined) : undefined;
+    try {
+      const pool = await this.#start(), plan = planner.plan(options);
+      const onProgress = this.#onProgress;
+      const { model: small, report } = await quantize(plan, samples.samples(), pool, {
+        ...quantizeOptionsOf(options),
+        checkpoint,
+        resume: resume && checkpoint !== undefined,
+        signal,
+        onProgress,
+      });
+      const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
+      const seen = await this.#openSamples(judged, options, MOST_JUDGED);
+      const watch = { signal, onProgress, total: seen.count };
+      const { predictions, evaluation } = await judge(small, model, seen.samples(), pool, watch);
+      checkAborted(signal);
+      const bytes = serializeModel(small);
+      return {
+        report,
+        size: { before: file.file.size, after: bytes.length },
+        model: new Blob([bytes as Uint8Array<ArrayBuffer>], { type: "application/octet-stream" }),
+        page: new Blob([renderReport(report)], { type: "text/html" }),
+        predictions,
+        evaluation,
+        seen: judged === this.#samples,
+        classes: classesOf(judged),
+        command: commandOf(file.path, dataName(this.#samples), options),
+        snippet: snippetOf(file.path, plan.graph.inputs, options),
+        seconds: (performance.now() - started) / 1000,
+      };
+    } catch (error) {
+      // What engines are in the middle of is nobody's business any more.
+      this.#stop();
+      throw error;
+    } finally {
+      checkpoint?.close();
+      await discardJob();
+    }
+  }
+
+  /** Takes the job that was kept. */
+  async reopen(): Promise<Reopened> {
+    const { model, samples, judged, options } = await loadJob();
+    const view = await this.openModel(model, options);
+    const seen = await this.setSamples("calibrate", samples, options);
+    this.#judged = judged;
+    return { view, options, samples: seen, files: { calibrate: samples, judge: judged } };
+  }
+
+  /** Forgets the job that was kept. */
+  async discard(): Promise<void> {
+    await discardJob();
+  }
+
+  #open(): OpenModel {
+    if (this.#model !== undefined) return this.#model;
+    throw new AttuneError("bad-option", "Cannot plan without a model: choose one first");
+  }
+
+  async #openSamples(
+    files: readonly NamedFile[],
+    options: JobOptions,
+    limit?: number,
+  ): Promise<SampleSet> {
+    const { inputs } = this.#open().planner.plan(options).graph;
+    const named = files.map(({ path, file }) => new File([file], path));
+    return await openFiles(named, { inputs, preprocess: preprocessOf(options), limit });
+  }
+
+  /** The engines; they start with the first job, and again after one was stopped. */
+  async #start(): Promise<EnginePool> {
+    if (this.#pool !== undefined) return this.#pool;
+    const { engine, wasm } = this.#assets!, url = URL.createObjectURL(engine);
+    try {
+      const count = Math.min(navigator.hardwareConcurrency || 1, LANES);
+      const workers = Array.from({ length: count }, () => {
+        const worker = new Worker(url, { type: "module" });
+        worker.postMessage({ wasm });
+        return worker;
+      });
+      return this.#pool = await workerPool(workers);
+    } finally {
+      URL.revokeObjectURL(url);
+    }
+  }
+
+  #stop(): void {
+    this.#pool?.[Symbol.dispose]();
+    this.#pool = undefined;
+  }
+}
+
+/** The names of the classes: folders, where all samples lie in one. */
+function classesOf(files: readonly NamedFile[]): string[] {
+  const paths = files.map(({ path }) => path);
+  if (!paths.every((path) => path.includes("/"))) return [];
+  return [...new Set(paths.map((path) => path.slice(0, path.indexOf("/"))))].sort();
+}
+
+/** What the command calls the samples. */
+function dataName(files: readonly NamedFile[]): string {
+  return files.length === 1 && /\.(npy|npz|jsonl)$/i.test(files[0].path)
+    ? files[0].path
+    : "./images";
+}
