@@ -7,6 +7,7 @@
 import { AttuneError, checkAborted } from "../src/errors.ts";
 import { type Model, parseModel, serializeModel } from "../src/onnx/model.ts";
 import type { OnProgress, Task } from "../src/progress.ts";
+import type { QuantizeOptions } from "../src/quantize/options.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { renderReport } from "../src/report/html.ts";
 import { openFiles } from "../src/samples/open_files.ts";
@@ -106,52 +107,57 @@ export class JobService {
     { resume }: { readonly resume: boolean },
     { signal }: Task,
   ): Promise<Outcome> {
-    const { file, model, planner } = this.#open(), started = performance.now();
-    const samples = await this.#openSamples(this.#samples, options);
-    const kept = resume || await saveJob({
-      model: file,
-      samples: this.#samples,
-      judged: this.#judged,
-      options,
-    }).then(() => true, () => false);
-    const checkpoint = kept ? await openState().catch(() => undefined) : undefined;
+    const isKept = resume || await this.#keep(options).then(() => true, () => false);
+    const checkpoint = isKept ? await openState().catch(() => undefined) : undefined;
+    let isOver = true;
     try {
-      const pool = await this.#start(), plan = planner.plan(options);
-      const onProgress = this.#onProgress;
-      const { model: small, report } = await quantize(plan, samples.samples(), pool, {
-        ...quantizeOptionsOf(options),
-        checkpoint,
-        resume: resume && checkpoint !== undefined,
-        signal,
-        onProgress,
-      });
-      const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
-      const seen = await this.#openSamples(judged, options, MOST_JUDGED);
-      const watch = { signal, onProgress, total: seen.count };
-      const { predictions, evaluation } = await judge(small, model, seen.samples(), pool, watch);
-      checkAborted(signal);
-      const bytes = serializeModel(small);
-      return {
-        report,
-        size: { before: file.file.size, after: bytes.length },
-        model: new Blob([bytes as Uint8Array<ArrayBuffer>], { type: "application/octet-stream" }),
-        page: new Blob([renderReport(report)], { type: "text/html" }),
-        predictions,
-        evaluation,
-        seen: judged === this.#samples,
-        classes: classesOf(judged),
-        command: commandOf(file.path, dataName(this.#samples), options),
-        snippet: snippetOf(file.path, plan.graph.inputs, options),
-        seconds: (performance.now() - started) / 1000,
-      };
+      return await this.#run(options, { checkpoint, resume: resume && isKept, signal });
     } catch (error) {
       // What engines are in the middle of is nobody's business any more.
       this.#stop();
+      // As engines end with the page, so that the next one can go on.
+      isOver = error instanceof AttuneError && error.code !== "internal";
       throw error;
     } finally {
       checkpoint?.close();
-      await discardJob();
+      if (isOver) await discardJob();
     }
+  }
+
+  /** Keeps all that the job is made of. */
+  #keep(options: JobOptions): Promise<void> {
+    const model = this.#open().file;
+    return saveJob({ model, samples: this.#samples, judged: this.#judged, options });
+  }
+
+  /** The job itself, and what both models say afterwards. */
+  async #run(options: JobOptions, job: QuantizeOptions): Promise<Outcome> {
+    const { file, model, planner } = this.#open(), { signal } = job, started = performance.now();
+    const pool = await this.#start(), plan = planner.plan(options);
+    const samples = await this.#openSamples(this.#samples, options);
+    const watch = { signal, onProgress: this.#onProgress };
+    const { model: small, report } = await quantize(plan, samples.samples(), pool, {
+      ...quantizeOptionsOf(options),
+      ...job,
+      ...watch,
+    });
+    const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
+    const seen = await this.#openSamples(judged, options, MOST_JUDGED);
+    const sides = await judge(small, model, seen.samples(), pool, { ...watch, total: seen.count });
+    checkAborted(signal);
+    const bytes = serializeModel(small);
+    return {
+      ...sides,
+      report,
+      size: { before: file.file.size, after: bytes.length },
+      model: new Blob([bytes], { type: "application/octet-stream" }),
+      page: new Blob([renderReport(report)], { type: "text/html" }),
+      seen: judged === this.#samples,
+      classes: classesOf(judged),
+      command: commandOf(file.path, dataName(this.#samples), options),
+      snippet: snippetOf(file.path, plan.graph.inputs, options),
+      seconds: (performance.now() - started) / 1000,
+    };
   }
 
   /** Takes the job that was kept. */

@@ -55,14 +55,15 @@ export class Site implements AsyncDisposable {
   ): Promise<{ page: Page; context: BrowserContext }> {
     const context = await this.browser.newContext({ acceptDownloads: true, ...options });
     const page = await context.newPage();
-    await this.load(page);
+    await page.goto(this.url);
+    await isLoaded(page);
     return { page, context };
   }
 
-  /** Loads `page` anew, until it asks for nothing more. */
-  async load(page: Page): Promise<void> {
-    await page.goto(this.url);
-    await page.waitForSelector("html[data-ready]", { timeout: PATIENCE });
+  /** Loads `page` again. */
+  async reload(page: Page): Promise<void> {
+    await page.reload();
+    await isLoaded(page);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -70,4 +71,9 @@ export class Site implements AsyncDisposable {
     await this.#server.shutdown();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Waits until `page` asks for nothing more. */
+async function isLoaded(page: Page): Promise<void> {
+  await page.waitForSelector("html[data-ready]", { timeout: PATIENCE });
 }
