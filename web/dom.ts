@@ -49,3 +49,14 @@ export function fill(parent: Element, ...children: readonly Child[]): void {
   parent.replaceChildren();
   append(parent, children);
 }
+
+/** A figure in a list of them: its name, its value, and what to know about it. */
+export function figure(name: string, value: string, note: string): HTMLElement {
+  return h(
+    "div",
+    {},
+    h("dt", {}, name),
+    h("dd", { class: "value" }, value),
+    h("dd", { class: "soft small" }, note),
+  );
+}

@@ -185,8 +185,7 @@ export class JobService {
     limit?: number,
   ): Promise<SampleSet> {
     const { inputs } = this.#open().planner.plan(options).graph;
-    const named = files.map(({ path, file }) => new File([file], path));
-    return await openFiles(named, { inputs, preprocess: preprocessOf(options), limit });
+    return await openFiles(files, { inputs, preprocess: preprocessOf(options), limit });
   }
 
   /** The engines; they start with the first job, and again after one was stopped. */

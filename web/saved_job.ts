@@ -29,16 +29,23 @@ export interface JobFiles {
   readonly options: JobOptions;
 }
 
-/** The same as JSON: files by their path. */
+/** A file by its path, with its length. */
+type Entry = readonly [path: string, size: number];
+
+/** The same as JSON; files follow one another in one, since many small ones take long. */
 interface Manifest {
   readonly model: string;
-  readonly samples: readonly string[];
-  readonly judged: readonly string[];
+  readonly modelSize: number;
+  readonly samples: readonly Entry[];
+  readonly judged: readonly Entry[];
   readonly options: JobOptions;
   readonly began: number;
 }
 
-const FOLDER = "attune-job", MANIFEST = "job.json", SLOTS = ["state-0", "state-1"] as const;
+const FOLDER = "attune-job",
+  MANIFEST = "job.json",
+  FILES = "files",
+  SLOTS = ["state-0", "state-1"] as const;
 /** Bytes before the state in a slot: which of the two is newer, and how long it is. */
 const HEADER = 16;
 
@@ -61,13 +68,14 @@ async function read(folder: FileSystemDirectoryHandle, name: string): Promise<Fi
 export async function saveJob({ model, samples, judged, options }: JobFiles): Promise<void> {
   await discardJob();
   const folder = await folderOf({ create: true });
-  await write(folder, "model", model.file);
-  const all = [...samples, ...judged];
-  for (const [i, { file }] of all.entries()) await write(folder, `sample-${i}`, file);
+  const all = [model, ...samples, ...judged];
+  await write(folder, FILES, new Blob(all.map(({ file }) => file)));
+  const entry = ({ path, file }: NamedFile): Entry => [path, file.size];
   const manifest: Manifest = {
     model: model.path,
-    samples: samples.map(({ path }) => path),
-    judged: judged.map(({ path }) => path),
+    modelSize: model.file.size,
+    samples: samples.map(entry),
+    judged: judged.map(entry),
     options,
     began: Date.now(),
   };
@@ -97,20 +105,18 @@ async function manifestOf(): Promise<Manifest | undefined> {
 
 /** What the job that is kept is made of. */
 export async function loadJob(): Promise<JobFiles> {
-  const { model, samples, judged, options } = (await manifestOf())!;
-  const folder = await folderOf({ create: false });
+  const { model, modelSize, samples, judged, options } = (await manifestOf())!;
   // In memory: a discarded job takes its files with it.
-  const copy = async (path: string, name: string): Promise<NamedFile> => ({
+  const bytes = await (await read(await folderOf({ create: false }), FILES)).arrayBuffer();
+  let at = 0;
+  const next = ([path, size]: Entry): NamedFile => ({
     path,
-    file: new Blob([await (await read(folder, name)).arrayBuffer()]),
+    file: new Blob([bytes.slice(at, at += size)]),
   });
-  const files = await Promise.all(
-    [...samples, ...judged].map((path, i) => copy(path, `sample-${i}`)),
-  );
   return {
-    model: await copy(model, "model"),
-    samples: files.slice(0, samples.length),
-    judged: files.slice(samples.length),
+    model: next([model, modelSize]),
+    samples: samples.map(next),
+    judged: judged.map(next),
     options,
   };
 }

@@ -21,7 +21,7 @@ const COLUMNS: readonly Column[] = [
   { head: "Layer", value: ({ name }) => name, falls: false },
   { head: "Bits", value: ({ bits }) => bits, falls: false, kind: "number" },
   { head: "Size", value: ({ bytesAfter }) => bytesAfter, falls: true, kind: "number wide" },
-  { head: "Nearest", value: ({ error }) => error.nearest, falls: true, kind: "number wide" },
+  { head: "If nearest", value: ({ error }) => error.nearest, falls: true, kind: "number wide" },
   { head: "Error", value: ({ error }) => error.final, falls: true, kind: "number" },
 ];
 /** What the table is sorted by at first: the error. */
@@ -77,6 +77,6 @@ function row(layer: LayerReport, index: number, most: number): HTMLElement {
     h("td", { class: "number" }, grid),
     h("td", { class: "number wide" }, bytes(bytesAfter)),
     h("td", { class: "number wide soft" }, percent(error.nearest)),
-    h("td", { class: "number" }, share, percent(error.final)),
+    h("td", { class: "number" }, share, h("span", { class: "figure" }, percent(error.final))),
   );
 }

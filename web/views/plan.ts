@@ -5,7 +5,7 @@
  */
 
 import { bytes } from "../../src/report/format.ts";
-import { fill, h } from "../dom.ts";
+import { figure, fill, h } from "../dom.ts";
 import type { JobOptions, LayerBits, PlanRow, PlanView } from "../messages.ts";
 import { choice } from "./fields.ts";
 
@@ -186,14 +186,6 @@ export class PlanTable {
 
   #showFigures({ size, averageBits, rows, skipped }: PlanView): void {
     const quantized = rows.filter(({ bits }) => bits !== "skip").length;
-    const figure = (name: string, value: string, note: string) =>
-      h(
-        "div",
-        {},
-        h("dt", {}, name),
-        h("dd", { class: "value" }, value),
-        h("dd", { class: "soft small" }, note),
-      );
     fill(
       this.#figures,
       figure("File now", bytes(size.before), this.#view!.inputs),
@@ -266,6 +258,7 @@ export class PlanTable {
         type: "button",
         class: "quiet",
         id: "reset",
+        hidden: options.spread.length + options.chosen.length === 0,
         click: () => onEdit({ spread: [], chosen: [] }),
       }, "Reset widths"),
     );

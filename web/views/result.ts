@@ -6,11 +6,14 @@
 
 import { bytes, duration, percent } from "../../src/report/format.ts";
 import { outputName } from "../names.ts";
-import { fill, h } from "../dom.ts";
+import { type Child, figure, fill, h } from "../dom.ts";
 import type { NamedFile, Outcome } from "../messages.ts";
 import { growthPlot } from "./growth.ts";
 import { layerTable } from "./layers.ts";
 import { predictionList } from "./predictions.ts";
+
+/** A percentage of answers is told of so many samples; of fewer it says more than is known. */
+const FEWEST = 32;
 
 /** Shows `outcome` in `place`; `files` are the samples that predictions are of. */
 export function showResult(
@@ -45,19 +48,17 @@ export function showResult(
 }
 
 function figures({ size, evaluation, report, seconds, seen, predictions }: Outcome): HTMLElement {
-  const figure = (name: string, value: string, note: string) =>
-    h(
-      "div",
-      {},
-      h("dt", {}, name),
-      h("dd", { class: "value" }, value),
-      h("dd", { class: "soft small" }, note),
-    );
   const { agreement, interval, mse, top1, reference, samples } = evaluation;
   const isClasses = predictions[0]?.float.length > 0;
   const of = `${samples} ${seen ? "samples that calibration used, too" : "other samples"}`;
-  const range = ([low, high]: readonly [number, number]) =>
-    `${low.toFixed(0)} to ${high.toFixed(0)} %`;
+  const [low, high] = interval.agreement;
+  const range = low === high || samples < FEWEST
+    ? ""
+    : `; 95 % interval ${low.toFixed(0)} to ${high.toFixed(0)} %`;
+  const told = (percent: number) =>
+    samples < FEWEST
+      ? `${Math.round(samples * percent / 100)} of ${samples}`
+      : `${percent.toFixed(1)} %`;
   return h(
     "dl",
     { class: "figures" },
@@ -66,14 +67,8 @@ function figures({ size, evaluation, report, seconds, seen, predictions }: Outco
       bytes(size.after),
       `from ${bytes(size.before)}, ${(size.before / size.after).toFixed(1)} × smaller`,
     ),
-    isClasses &&
-      figure(
-        "Same answer as float",
-        `${agreement.toFixed(1)} %`,
-        `of ${of}; 95 % interval ${range(interval.agreement)}`,
-      ),
-    top1 !== null &&
-      figure("Right answers", `${top1.toFixed(1)} %`, `float ${reference.top1!.toFixed(1)} %`),
+    isClasses && figure("Same answer as float", told(agreement), `of ${of}${range}`),
+    top1 !== null && figure("Right answers", told(top1), `float ${told(reference.top1!)}`),
     figure("Output error", percent(mse), `squared, relative to float, on ${of}`),
     figure(
       "Time",
@@ -99,12 +94,23 @@ function downloads({ model, page, report, command, snippet }: Outcome): HTMLElem
       link("Script", script, name.replace(/\.q\.onnx$/, ".js"), "button"),
     ),
     text("A script that runs it in a page", snippet, "snippet"),
-    text("The command that repeats it", command, "command"),
+    // Words stay whole, wherever lines end.
+    text(
+      "The command that repeats it",
+      command,
+      "command",
+      (content) => content.split(" ").map((word) => [h("span", { class: "nowrap" }, word), " "]),
+    ),
   );
 }
 
 /** A text to copy. */
-function text(title: string, content: string, id: string): HTMLElement {
+function text(
+  title: string,
+  content: string,
+  id: string,
+  render: (content: string) => Child = (content) => content,
+): HTMLElement {
   const copied = h("span", { class: "soft small", role: "status" });
   return h(
     "details",
@@ -113,7 +119,7 @@ function text(title: string, content: string, id: string): HTMLElement {
     h(
       "div",
       { class: "copy" },
-      h("pre", { tabindex: 0, "aria-label": title }, h("code", { id }, content)),
+      h("pre", { tabindex: 0, "aria-label": title }, h("code", { id }, render(content))),
       h("button", {
         type: "button",
         class: "quiet small",
