@@ -67,13 +67,24 @@ export {
   checkSample,
   type Sample,
   type SampleSet,
-  type SampleSource,
   type SampleWarning,
   type TensorData,
   type TensorValue,
 } from "./samples/sample.ts";
+export type {
+  NamedTensors,
+  NestedNumbers,
+  SampleFields,
+  SampleLike,
+  SampleSource,
+  ShapedData,
+  TensorLike,
+} from "./samples/to_sample.ts";
+export { openFiles, type OpenFilesOptions, type SampleFile } from "./samples/open_files.ts";
+export type { ReadOptions } from "./samples/options.ts";
 export type { ElementType, InputSpec } from "./onnx/inputs.ts";
-export type { DecodeOptions, ImageDecoder, Pixels, ResizeFilter } from "./samples/decoder.ts";
+export type { ImageDecoder, Pixels } from "./samples/decoder.ts";
+export type { ResizeFilter } from "./samples/resize.ts";
 export {
   type ImageLayout,
   type Preprocess,

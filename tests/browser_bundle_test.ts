@@ -25,6 +25,7 @@ Deno.test({
       "@assemblyscript/loader",
       "@bufbuild/protobuf",
       "@bufbuild/protobuf/codegenv2",
+      "@zip.js/zip.js",
     ]);
     assert(!/\bDeno\./.test(outputFiles[0].text), "the bundle asks for Deno");
     await stop();

@@ -5,6 +5,7 @@ import { assertThrows } from "std/assert/throws.js";
 import sharp from "sharp";
 import { AttuneError } from "../src/errors.ts";
 import {
+  fitPixels,
   type PreprocessOptions,
   preprocessPixels,
   type PreprocessPreset,
@@ -106,36 +107,34 @@ function solid(width: number, height: number, background: string) {
   return sharp({ create: { width, height, channels: 3, background } });
 }
 
-Deno.test("the decoder resizes the short side and leaves the wanted size alone", async () => {
+/** What the recipe of `options` makes of an image file for an input of 3×`side`×`side`. */
+async function fit(file: Uint8Array, options: PreprocessOptions, side = 8) {
+  return fitPixels(
+    await decoder.decode(file),
+    resolvePreprocess(options, input("N", 3, side, side)),
+  );
+}
+
+Deno.test("the short side is resized, and the wanted size is left alone", async () => {
   const png = await solid(40, 20, "#204060").png().toBuffer();
   for (const filter of ["bilinear", "bicubic"] as const) {
-    const { width, height, data } = await decoder.decode(png, { resize: 10, filter });
+    const { width, height, data } = await fit(png, { resize: 10, filter });
     assertEquals([width, height, ...data.subarray(0, 3)], [20, 10, 0x20, 0x40, 0x60]);
   }
-  const unless = await decoder.decode(png, { resize: 10, unlessSize: { width: 40, height: 20 } });
-  assertEquals([unless.width, unless.height], [40, 20]);
+  const square = await solid(8, 8, "red").png().toBuffer();
+  assertEquals((await fit(square, {})).width, 8);
+  assertEquals((await fit(square, { resize: 9 })).width, 9);
+  // The long side is rounded down, as by torchvision: 10 · 31/20 is 15.5.
+  const odd = await solid(31, 20, "red").png().toBuffer();
+  assertEquals((await fit(odd, { resize: 10 })).width, 15);
 });
 
-Deno.test("the decoder gives the centre that is wanted, and refuses what is too large to hold", async () => {
-  const noise = Uint8Array.from({ length: 40 * 23 * 3 }, (_, i) => i * i % 251);
-  const image = sharp(noise, { raw: { width: 40, height: 23, channels: 3 } });
-  const recipe = resolvePreprocess({ resize: "none" }, input("N", 3, 7, 12));
-  for (const orientation of [1, 6]) {
-    const png = await image.clone().withMetadata({ orientation }).png().toBuffer();
-    const cropped = await decoder.decode(png, { crop: recipe.crop });
-    assertEquals([cropped.width, cropped.height], [12, 7]);
-    const whole = preprocessPixels(await decoder.decode(png), recipe);
-    assertEquals(preprocessPixels(cropped, recipe), whole);
-  }
-  const small = await decoder.decode(await image.png().toBuffer(), {
-    crop: { width: 50, height: 2 },
-  });
-  assertEquals([small.width, small.height], [40, 23]);
+Deno.test("images that are too large to hold are refused", async () => {
   // A few hundred bytes that say they are 10⁸ pixels and more; and a line that a resize makes so.
   const bomb = await solid(20_000, 6_000, "red").png({ compressionLevel: 9 }).toBuffer();
   await assertRejects(() => decoder.decode(bomb), Error, "more than 100 million pixels");
   const line = await solid(4_000, 1, "red").png().toBuffer();
-  await assertRejects(() => decoder.decode(line, { resize: 256 }), Error, "million pixels");
+  await assertRejects(() => fit(line, { resize: 256 }), Error, "million pixels");
 });
 
 Deno.test("images are fed to an input without batch axis, too", () => {
@@ -152,7 +151,7 @@ Deno.test("the decoder turns images as EXIF says before it resizes", async () =>
   }]).png().toBuffer();
   // Orientation 6: turn by 90° clockwise, so what was left (blue) comes to the top.
   const turned = await sharp(upright).withMetadata({ orientation: 6 }).png().toBuffer();
-  const { width, height, data } = await decoder.decode(turned, { resize: 8 });
+  const { width, height, data } = await fit(turned, { resize: 8 });
   assertEquals([width, height], [8, 16]);
   assertEquals([...data.subarray(0, 3), ...data.subarray(-3)], [0, 0, 255, 255, 0, 0]);
 });
@@ -164,7 +163,12 @@ Deno.test("the decoder gives 8-bit RGB or gray from any kind of file", async () 
   assertEquals([...(await decoder.decode(rgba)).data.subarray(0, 4)], [10, 20, 30, 10]);
   const gray = await solid(2, 2, "#808080").toColourspace("b-w").png().toBuffer();
   assertEquals([...(await decoder.decode(gray)).data], Array(12).fill(128));
-  assertEquals([...(await decoder.decode(gray, { channels: 1 })).data], Array(4).fill(128));
+  const one = resolvePreprocess({}, input("N", 1, 2, 2));
+  assertEquals([...fitPixels(await decoder.decode(gray), one).data], Array(4).fill(128));
+  // Pillow's own figures for pure colours.
+  const colours = Uint8Array.of(255, 0, 0, 0, 255, 0, 0, 0, 255, 1, 2, 3);
+  const rgb = { width: 2, height: 2, channels: 3, data: colours } as const;
+  assertEquals([...fitPixels(rgb, one).data], [76, 150, 29, 2]);
   const deep = await solid(2, 2, "#ff8040").toColourspace("rgb16").png().toBuffer();
   assertEquals([...(await decoder.decode(deep)).data.subarray(0, 3)], [255, 128, 64]);
   for (const format of ["jpeg", "webp"] as const) {

@@ -10,7 +10,7 @@ import type { BatchingOptions } from "../forward/probe.ts";
 import type { WatchOptions } from "../progress.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { EnginePool } from "../workers/pool.ts";
-import type { SampleSource } from "../samples/sample.ts";
+import type { SampleSource } from "../samples/to_sample.ts";
 import { STRATEGIES } from "../strategies/strategies.ts";
 import { allocate } from "./allocate.ts";
 import { measure, type MeasureOptions } from "./measure.ts";

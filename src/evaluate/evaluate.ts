@@ -11,7 +11,7 @@ import { asItIs } from "../forward/relay.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { WatchOptions } from "../progress.ts";
-import type { SampleSource } from "../samples/sample.ts";
+import type { SampleSource } from "../samples/to_sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { Comparison, type Evaluation } from "./metrics.ts";
 import { openModels, rowsOfRun } from "./outputs.ts";

@@ -10,15 +10,8 @@ import { AttuneError } from "../errors.ts";
 import { sizeOf } from "../onnx/tensor.ts";
 import type { Value } from "../runtime/session.ts";
 import { type BatchAxis, withBatchAxis } from "../samples/batch_axis.ts";
-import {
-  axesFor,
-  checkSample,
-  formatSpec,
-  isWhole,
-  type Sample,
-  type SampleSource,
-  type TensorValue,
-} from "../samples/sample.ts";
+import { axesFor, formatSpec, isWhole, type Sample, type TensorValue } from "../samples/sample.ts";
+import { samplesOf, type SampleSource } from "../samples/to_sample.ts";
 import type { InputSpec } from "../onnx/inputs.ts";
 import { type Batching, joinSamples, sameElements, sliceAlong, stackSamples } from "./batching.ts";
 import type { Batch } from "../engine/spool.ts";
@@ -69,7 +62,7 @@ export async function findBatching(
 ): Promise<Batched> {
   const inputs = withBatchAxis(model.inputs, batchAxis);
   const probe = new Probe(inputs, model.outputs, run);
-  const source = new Ahead(samples, inputs);
+  const source = new Ahead(samplesOf(samples, inputs));
   const [first] = await source.see(1);
   const warnings: string[] = [];
   const arrangement = first === undefined
@@ -337,23 +330,21 @@ function sameValues(actual: ArrayLike<unknown>, expected: ArrayLike<unknown>): b
   return error <= SAME * power;
 }
 
-/** Samples of which the first can be seen ahead of time; each is checked. */
+/** Samples of which the first can be seen ahead of time. */
 class Ahead {
-  readonly #iterator: AsyncIterator<Sample>;
-  readonly #inputs: readonly InputSpec[];
+  readonly #samples: AsyncGenerator<Sample>;
   readonly #seen: Sample[] = [];
 
-  constructor(samples: SampleSource, inputs: readonly InputSpec[]) {
-    this.#iterator = samples[Symbol.asyncIterator]();
-    this.#inputs = inputs;
+  constructor(samples: AsyncGenerator<Sample>) {
+    this.#samples = samples;
   }
 
   /** The first `count` samples, or as many as there are. */
   async see(count: number): Promise<Sample[]> {
     while (this.#seen.length < count) {
-      const next = await this.#next();
-      if (next === undefined) break;
-      this.#seen.push(next);
+      const { done, value } = await this.#samples.next();
+      if (done) break;
+      this.#seen.push(value);
     }
     return this.#seen.slice(0, count);
   }
@@ -361,20 +352,11 @@ class Ahead {
   /** All samples, those that were seen among them. */
   async *rest(): AsyncGenerator<Sample> {
     try {
-      for (const sample of this.#seen.splice(0)) yield sample;
-      for (;;) {
-        const next = await this.#next();
-        if (next === undefined) return;
-        yield next;
-      }
+      yield* this.#seen.splice(0);
+      yield* this.#samples;
     } finally {
-      await this.#iterator.return?.();
+      await this.#samples.return(undefined);
     }
-  }
-
-  async #next(): Promise<Sample | undefined> {
-    const { done, value } = await this.#iterator.next();
-    return done ? undefined : checkSample(value, this.#inputs);
   }
 }
 

@@ -14,7 +14,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Report } from "../report/report.ts";
 import { methodOf } from "../round/methods.ts";
-import type { SampleSource } from "../samples/sample.ts";
+import type { SampleSource } from "../samples/to_sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { checkResult } from "./check.ts";
 import { openCheckpoint } from "./checkpointing.ts";

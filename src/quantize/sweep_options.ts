@@ -10,7 +10,7 @@ import { DEFAULT_STRATEGY, isStrategy, type Strategy } from "../strategies/strat
 import { checkCount } from "../plan/options.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { SweepPoint } from "../report/sweep_report.ts";
-import type { SampleSource } from "../samples/sample.ts";
+import type { SampleSource } from "../samples/to_sample.ts";
 import {
   type CalibrationOptions,
   type CalibrationSettings,

@@ -9,7 +9,6 @@
 import { AttuneError, checkAborted } from "../errors.ts";
 import { canConvert, convertElements, kindOf } from "./convert.ts";
 import { decodeElements, maxNpyHeader, type NpyHeader, parseNpy, parseNpyHeader } from "./npy.ts";
-import { openZip } from "./npz.ts";
 import {
   arrayFor,
   axesFor,
@@ -88,6 +87,8 @@ export async function openNpz(
   source: string,
   options: ArrayOptions,
 ): Promise<SampleSet> {
+  // Pages that are given no .npz need not load what unpacks one.
+  const { openZip } = await import("./npz.ts");
   const zip = await openZip(file, source), { inputs } = options;
   const isInput = (name: string) => inputs.some((input) => input.name === name);
   const isLabels = (name: string) => /^labels?$/.test(name) && !isInput(name);

@@ -1,5 +1,6 @@
 /**
- * The interface between image files and pixels. Server and browser bring their own decoder.
+ * The interface between image files and pixels. Server and browser bring their own decoder; what
+ * is done to pixels afterwards is the same for both ([resize.ts](./resize.ts)).
  *
  * @module
  */
@@ -16,32 +17,28 @@ export interface Pixels {
   readonly data: Uint8Array;
 }
 
-/** How to interpolate when an image is resized; both average over all source pixels. */
-export type ResizeFilter = "bilinear" | "bicubic";
-
-/** What the decoder shall do with the image. */
-export interface DecodeOptions {
-  /** Length to give to the short side, in pixels, with the aspect ratio kept. Default: as it is. */
-  readonly resize?: number;
-  /** Leave an image of exactly this size as it is, whatever `resize` says. Default: none. */
-  readonly unlessSize?: { readonly width: number; readonly height: number };
-  /**
-   * Size of the centre that is wanted, after resizing. A decoder may give more, or all: what it
-   * gives is cropped in any case. Default: all.
-   */
-  readonly crop?: { readonly width: number; readonly height: number };
-  /** Interpolation. Default: `bilinear`. */
-  readonly filter?: ResizeFilter;
-  /** 3 turns gray to RGB, 1 turns RGB to gray. Default: 3. */
-  readonly channels?: 1 | 3;
-}
-
 /**
- * Decodes images. The same bytes and options give the same pixels; the rotation in EXIF data is
- * applied and transparency is dropped. Bytes that are no complete image, or one too large to hold,
- * reject with any error.
+ * Decodes images. The same bytes give the same pixels: as they are stored, without any conversion
+ * of colours; the rotation in EXIF data is applied, transparency is dropped, of 16 bits the upper 8
+ * are kept. Bytes that are no complete image, or one too large to hold, reject with any error.
+ *
+ * Of PNG and lossless WebP all decoders make the same pixels. JPEG leaves them some freedom, in how
+ * frequencies become pixels and how colours that are stored at half the size are interpolated:
+ * between sharp and Chromium JPEG_DIFFERENCE.
  */
 export interface ImageDecoder {
   /** Decodes the bytes of one image file. */
-  decode(bytes: Uint8Array, options?: DecodeOptions): Promise<Pixels>;
+  decode(bytes: Uint8Array): Promise<Pixels>;
+}
+
+/** Pixels of the largest image that is held: a small file may say that it has billions. */
+const MOST_PIXELS = 1e8;
+
+/** Refuses an image that would have so many pixels. */
+export function checkSize(width: number, height: number): void {
+  if (width * height <= MOST_PIXELS) return;
+  throw new Error(
+    `an image of ${width}×${height} is more than ${MOST_PIXELS / 1e6} million pixels, resized or ` +
+      `as it is; make it smaller`,
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * Opens whatever the user calls the samples: a folder of images, a .npy or a .npz file. For Deno
- * and Node.
+ * Opens whatever the user calls the samples: a folder of images, a .npy, a .npz or a .jsonl file.
+ * For Deno and Node.
  *
  * @module
  */
@@ -10,44 +10,24 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { AttuneError } from "../errors.ts";
 import { checkRegular } from "../files/regular.ts";
-import { openNpy, openNpz } from "./arrays.ts";
-import { type BatchAxis, withBatchAxis } from "./batch_axis.ts";
-import type { ImageDecoder } from "./decoder.ts";
+import { isDataFile, openDataFile } from "./data_file.ts";
 import { openFolder } from "./folder.ts";
-import { type PreprocessOptions, resolvePreprocess } from "./preprocess.ts";
-import { formatDims, type SampleSet, type SampleWarning } from "./sample.ts";
-import type { InputSpec } from "../onnx/inputs.ts";
+import { checkReading, type ReadOptions } from "./options.ts";
+import type { SampleSet } from "./sample.ts";
 
 /** How to read samples. */
-export interface OpenSamplesOptions {
-  /** The model's inputs. */
-  readonly inputs: readonly InputSpec[];
-  /**
-   * The axis of the inputs that counts samples. Default: the one that fits, the first if it does.
-   */
-  readonly batchAxis?: BatchAxis;
-  /** From images to the model's input. Default: `imagenet`, cropped to that input. */
-  readonly preprocess?: PreprocessOptions;
+export interface OpenSamplesOptions extends ReadOptions {
   /**
    * Path of the labels: for images a CSV file with the header `file,label`, for arrays a .npy file.
    * Default: `labels.csv` in the folder, else its subfolders; the array `labels` of a .npz file.
    */
   readonly labels?: string;
-  /** Take at most this many samples, spread evenly over the whole. Default: all. */
-  readonly limit?: number;
-  /** Seed of that choice, a whole number. Default: 0. */
-  readonly seed?: number;
-  /** Turns image files into pixels. Default: sharp. */
-  readonly decoder?: ImageDecoder;
-  /** Called for each file that is left out, once. Default: none. */
-  readonly onWarning?: (warning: SampleWarning) => void;
-  /** Stops the reading. Default: none. */
-  readonly signal?: AbortSignal;
 }
 
 /**
- * Opens a folder of images, a .npy or a .npz file as samples for a model. Nothing but names and
- * headers is read until `samples()` is iterated (a .npz file is unpacked at once).
+ * Opens a folder of images, a .npy, a .npz or a .jsonl file as samples for a model. Nothing but
+ * names, headers and the ends of lines is read until `samples()` is iterated (a .npz file is
+ * unpacked at once).
  *
  * Throws `AttuneError` `bad-data` if there is nothing to read or it does not fit the model, and
  * `bad-option` if an option has a value that is not allowed.
@@ -66,42 +46,21 @@ export interface OpenSamplesOptions {
  * ```
  */
 export async function openSamples(path: string, options: OpenSamplesOptions): Promise<SampleSet> {
-  const { limit, seed = 0 } = options;
-  const inputs = withBatchAxis(options.inputs, options.batchAxis);
-  if (limit !== undefined && !(Number.isInteger(limit) && limit > 0)) {
-    throw new AttuneError("bad-option", `Cannot read ${limit} samples: give a whole number from 1`);
-  }
-  if (!Number.isSafeInteger(seed)) {
-    throw new AttuneError("bad-option", `Cannot use seed ${seed}: give a whole number`);
-  }
-  if (await isFolder(path)) {
-    if (inputs.length !== 1) {
-      const wants = inputs.map(({ name, dims }) => `"${name}" ${formatDims(dims)}`).join(", ");
-      throw new AttuneError(
-        "bad-data",
-        `Cannot feed images from "${path}": the model has ${inputs.length} inputs (${wants}), a ` +
-          `folder gives one; give the samples as .npz with an array for each input`,
-      );
-    }
-    const preprocess = resolvePreprocess(options.preprocess ?? {}, inputs[0]);
-    const decoder = options.decoder ?? (await import("./sharp_decoder.ts")).sharpDecoder();
-    return openFolder(path, { ...options, input: inputs[0], preprocess, decoder });
-  }
-  const open = /\.npy$/i.test(path) ? openNpy : /\.npz$/i.test(path) ? openNpz : undefined;
-  if (open === undefined) {
+  const inputs = checkReading(options), { labels } = options;
+  if (await isFolder(path)) return openFolder(path, { ...options, inputs });
+  if (!isDataFile(path)) {
     throw new AttuneError(
       "bad-data",
-      `Cannot read samples from "${path}": give a folder of images, a .npy or a .npz file`,
+      `Cannot read samples from "${path}": give a folder of images, a .npy, a .npz or a .jsonl file`,
     );
   }
-  const labels = options.labels;
   if (labels !== undefined && (!/\.npy$/i.test(labels) || await isFolder(labels))) {
     throw new AttuneError(
       "bad-option",
       `Cannot read the labels of arrays from "${labels}": give a .npy file`,
     );
   }
-  return open(await openAsBlob(path), basename(path), {
+  return openDataFile(await openAsBlob(path), basename(path), {
     ...options,
     inputs,
     labels: labels === undefined ? undefined : await openAsBlob(labels),

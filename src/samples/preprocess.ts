@@ -6,7 +6,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-import type { Pixels, ResizeFilter } from "./decoder.ts";
+import type { Pixels } from "./decoder.ts";
+import { type ResizeFilter, resizePixels } from "./resize.ts";
 import { formatSpec, type TensorValue } from "./sample.ts";
 import type { InputSpec } from "../onnx/inputs.ts";
 
@@ -196,6 +197,40 @@ function perChannel(name: "mean" | "std", values: readonly number[], channels: 1
   }
   if (values.length === 1) return Array(channels).fill(values[0]);
   return channels === 3 ? [...values] : [values.reduce((sum, v) => sum + v, 0) / 3];
+}
+
+/**
+ * Gives an image the recipe's channels and size, up to the crop. Gray is 0.299 R + 0.587 G +
+ * 0.114 B, and the longer side is rounded down, as in Pillow and torchvision.
+ *
+ * @throws {Error} where the image would be too large to hold.
+ */
+export function fitPixels(pixels: Pixels, recipe: Preprocess): Pixels {
+  const { resize, resizeAlways, filter, crop, channels } = recipe;
+  const image = withChannels(pixels, channels), { width, height } = image;
+  const keepsSize = !resizeAlways && width === crop.width && height === crop.height;
+  if (resize === "none" || keepsSize) return image;
+  const short = Math.min(width, height);
+  const scaled = (length: number) => Math.floor(resize * length / short);
+  return resizePixels(image, { width: scaled(width), height: scaled(height) }, filter);
+}
+
+/** Gray as RGB, or RGB as gray. */
+function withChannels({ width, height, channels: has, data }: Pixels, channels: 1 | 3): Pixels {
+  if (has === channels) return { width, height, channels, data };
+  const result = new Uint8Array(width * height * channels);
+  if (channels === 3) {
+    for (let i = 0; i < result.length; i++) {
+      result[i] = data[Math.trunc(i / 3)];
+    }
+  } else {
+    for (let i = 0, at = 0; i < result.length; i++, at += 3) {
+      // Multiples of 2⁻¹⁶ that sum up to 1, so that gray stays what it is.
+      const sum = data[at] * 19595 + data[at + 1] * 38470 + data[at + 2] * 7471;
+      result[i] = (sum + 0x8000) >> 16;
+    }
+  }
+  return { width, height, channels, data: result };
 }
 
 /**

@@ -45,9 +45,6 @@ export interface Sample {
   readonly source: string;
 }
 
-/** Samples one by one. Many can be iterated only once. */
-export type SampleSource = AsyncIterable<Sample>;
-
 /** Something that was left out or ignored while samples were read. */
 export interface SampleWarning {
   /** The file or the array that it is about. */
@@ -68,7 +65,7 @@ export interface SampleSet {
    * The pass fails with `AttuneError` `bad-data` if a sample does not fit the model or none can be
    * read, and with `aborted` if the signal fires.
    */
-  samples(): SampleSource;
+  samples(): AsyncIterable<Sample>;
 }
 
 /** A shape for people, as in `N×3×224×224`. */
@@ -185,6 +182,22 @@ function findNotFinite(data: TensorData, type: ElementType): number {
  * ```
  */
 export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sample {
+  checkShapes(sample, inputs);
+  for (const spec of inputs) {
+    const { data } = sample.inputs[spec.name], broken = findNotFinite(data, spec.type);
+    if (broken < 0) continue;
+    const element = spec.type === "float16" ? "not finite" : data[broken];
+    throw new AttuneError(
+      "bad-data",
+      `Cannot use sample "${sample.source}": element ${broken} of input "${spec.name}" is ` +
+        `${element}; leave the sample out, or mend it`,
+    );
+  }
+  return sample;
+}
+
+/** {@linkcode checkSample} for values that are known to be finite. */
+export function checkShapes(sample: Sample, inputs: readonly InputSpec[]): Sample {
   const where = `sample "${sample.source}"`;
   for (const name of Object.keys(sample.inputs)) {
     if (!inputs.some((spec) => spec.name === name)) {
@@ -218,15 +231,6 @@ export function checkSample(sample: Sample, inputs: readonly InputSpec[]): Sampl
         "bad-data",
         `Cannot use ${where}: ${wants}, the sample has a ${value.data.constructor.name} of ` +
           `${value.data.length} elements; give it a ${arrayType.name} of ${length}`,
-      );
-    }
-    const broken = findNotFinite(value.data, spec.type);
-    if (broken >= 0) {
-      const element = spec.type === "float16" ? "not finite" : value.data[broken];
-      throw new AttuneError(
-        "bad-data",
-        `Cannot use ${where}: element ${broken} of input "${spec.name}" is ${element}; leave the ` +
-          `sample out, or mend it`,
       );
     }
   }

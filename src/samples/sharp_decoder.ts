@@ -5,7 +5,7 @@
  */
 
 import sharp from "sharp";
-import type { DecodeOptions, ImageDecoder, Pixels } from "./decoder.ts";
+import { checkSize, type ImageDecoder, type Pixels } from "./decoder.ts";
 
 /**
  * Creates a decoder.
@@ -25,40 +25,17 @@ export function sharpDecoder(): ImageDecoder {
   return { decode };
 }
 
-/** Pixels of the largest image that is decoded: a small file may say that it has billions. */
-const MOST_PIXELS = 1e8;
-
-async function decode(bytes: Uint8Array, options: DecodeOptions = {}): Promise<Pixels> {
-  const { resize, unlessSize, crop, filter = "bilinear", channels = 3 } = options;
-  const image = sharp(bytes, { failOn: "error", limitInputPixels: false })
+async function decode(bytes: Uint8Array): Promise<Pixels> {
+  // Networks are trained on pixels as they are stored: readers in Python ignore profiles, too.
+  const image = sharp(bytes, { failOn: "error", limitInputPixels: false, ignoreIcc: true })
     .autoOrient().removeAlpha();
   const { width, height } = (await image.metadata()).autoOrient;
-  const keepsSize = width === unlessSize?.width && height === unlessSize?.height;
-  const factor = resize === undefined || keepsSize ? 1 : resize / Math.min(width, height);
-  if (width * height * Math.max(1, factor ** 2) > MOST_PIXELS) {
-    throw new Error(
-      `an image of ${width}×${height} is more than ${
-        MOST_PIXELS / 1e6
-      } million pixels, resized or ` +
-        `as it is; make it smaller`,
-    );
-  }
-  if (resize !== undefined && !keepsSize) {
-    image.resize(resize, resize, {
-      fit: "outside",
-      kernel: filter === "bicubic" ? "cubic" : "linear",
-      fastShrinkOnLoad: false, // it saves time at the cost of fidelity
-    });
-  } else if (crop && width >= crop.width && height >= crop.height) {
-    // Only what is given is ever held as pixels. After a resize it would change the last bits.
-    const left = Math.floor((width - crop.width) / 2), top = Math.floor((height - crop.height) / 2);
-    image.extract({ left, top, width: crop.width, height: crop.height });
-  }
+  checkSize(width, height);
   const { data, info } = await image
-    .toColourspace(channels === 1 ? "b-w" : "srgb")
+    .toColourspace("srgb")
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true });
   const { buffer, byteOffset, length } = data;
   const view = new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
-  return { width: info.width, height: info.height, channels, data: view };
+  return { width: info.width, height: info.height, channels: 3, data: view };
 }
