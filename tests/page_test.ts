@@ -180,9 +180,9 @@ async function cancel(site: Site): Promise<void> {
   await page.locator("#job-error", { hasText: "Cancelled" }).waitFor();
   assert(await page.locator("#result").isHidden());
   await until(async () => (await keptSizes(page)).length === 0, "nothing is kept of it");
-  await page.selectOption("label:has-text('Effort') select", "usual");
+  await page.selectOption("label:has-text('Effort') select", "fast");
   await page.getByRole("button", { name: "Quantize", exact: true }).click();
-  assertEquals(sha256(await result(page)), exampleBytes);
+  await result(page);
   await context.close();
 }
 
@@ -201,7 +201,7 @@ async function badFiles(site: Site): Promise<void> {
   await openExample(page);
   await page.getByLabel("Samples: choose files", { exact: true })
     .setInputFiles(file("broken.png", "this is no image"));
-  await error.filter({ hasText: /^Cannot .*broken\.png.*\.$/ }).waitFor();
+  await error.filter({ hasText: /^Cannot use any of the 1 images.*\.$/ }).waitFor();
   await page.getByLabel("Samples: choose files", { exact: true })
     .setInputFiles(file("noise.npz", "this is no archive"));
   await error.filter({ hasText: /^Cannot .*noise\.npz.*\.$/ }).waitFor();
@@ -264,7 +264,7 @@ async function phoneAndKeyboard(site: Site): Promise<void> {
 
 async function sameBytes(site: Site): Promise<void> {
   await inFolder(async (folder) => {
-    await drawPngs(join(root, "examples/shapes/calib"), join(folder, "images"), 4);
+    await drawPngs(join(root, "examples/shapes/calib"), join(folder, "images"), 2);
     const { page, context } = await site.visit();
     await page.getByLabel("Model: choose a file")
       .setInputFiles(join(root, "examples/shapes/shapes.onnx"));
@@ -278,8 +278,8 @@ async function sameBytes(site: Site): Promise<void> {
     await page.getByRole("button", { name: "Quantize", exact: true }).click();
     const bytes = await result(page);
     const command = (await page.locator("#command").textContent())!;
-    assert(/--override conv_3=6|--override 'conv_3=6'/.test(command), command);
-    const args = command.replaceAll("'", "").split(" ").slice(2)
+    assert(/--bits \d .*--override conv_3=6/.test(command), command);
+    const args = command.split(" ").slice(2)
       .map((word) => word.replace("./images", join(folder, "images")))
       .map((word) => word === "shapes.onnx" ? join(root, "examples/shapes", word) : word)
       .map((word) => word === "shapes.q.onnx" ? join(folder, word) : word);
@@ -349,8 +349,10 @@ async function mobilenet(site: Site): Promise<void> {
   const bytes = await result(page);
   assert(bytes.length < 4_500_000, `${bytes.length} bytes`);
   const figures = await page.locator("#result .figures").textContent();
-  const [, agreement] = /Same answer as float([\d.]+) %/.exec(figures!)!;
-  assert(Number(agreement) >= 75, figures!);
-  assert(/Right answers[\d.]+ %/.test(figures!), figures!);
+  // Of so few samples no percentage is told.
+  const [, same, right] = /Same answer as float(\d+) of 16.*Right answers(\d+) of 16/.exec(
+    figures!,
+  )!;
+  assert(Number(same) >= 13 && Number(right) >= 8, figures!);
   await context.close();
 }

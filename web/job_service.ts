@@ -79,8 +79,8 @@ export class JobService {
     return this.#open().planner.codingLength(options, name);
   }
 
-  /** Widths by layer for a file of so many bytes. */
-  spread(options: JobOptions, bytes: number): [string, number][] {
+  /** Widths for a file of so many bytes. */
+  spread(options: JobOptions, bytes: number): Pick<JobOptions, "bits" | "spread"> {
     return this.#open().planner.spread(options, bytes);
   }
 
@@ -136,11 +136,12 @@ export class JobService {
     const pool = await this.#start(), plan = planner.plan(options);
     const samples = await this.#openSamples(this.#samples, options);
     const watch = { signal, onProgress: this.#onProgress };
-    const { model: small, report } = await quantize(plan, samples.samples(), pool, {
+    const { model: small, report: done } = await quantize(plan, samples.samples(), pool, {
       ...quantizeOptionsOf(options),
       ...job,
       ...watch,
     });
+    const report = { ...done, samples: { ...done.samples, skipped: samples.warnings.length } };
     const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
     const seen = await this.#openSamples(judged, options, MOST_JUDGED);
     const sides = await judge(small, model, seen.samples(), pool, { ...watch, total: seen.count });

@@ -12,7 +12,7 @@ import { asItIs } from "../src/forward/relay.ts";
 import { Graph } from "../src/graph/graph.ts";
 import type { Model } from "../src/onnx/model.ts";
 import type { WatchOptions } from "../src/progress.ts";
-import type { SampleSource } from "../src/samples/sample.ts";
+import type { SampleSource } from "../src/samples/to_sample.ts";
 import type { EnginePool } from "../src/workers/pool.ts";
 import type { Prediction, Score } from "./messages.ts";
 

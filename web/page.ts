@@ -229,7 +229,7 @@ export class Page {
       "#plan-error",
       () => this.#worker.call("spread", [this.#options, bytes]),
     );
-    if (spread !== undefined && edit === this.#edit) await this.#change({ spread });
+    if (spread !== undefined && edit === this.#edit) await this.#change(spread);
   }
 
   #showPlan(view: PlanView): void {

@@ -29,9 +29,9 @@ export function planOptionsOf(options: JobOptions): PlanOptions {
 }
 
 /** Widths by layer: those of the slider, then those of the visitor. */
-export function overridesOf({ bits, spread, chosen }: JobOptions): Override[] {
+export function overridesOf({ spread, chosen }: JobOptions): Override[] {
   const byVisitor = new Set(chosen.map(([name]) => name));
-  const bySlider = spread.filter(([name, width]) => width !== bits && !byVisitor.has(name));
+  const bySlider = spread.filter(([name]) => !byVisitor.has(name));
   return [...bySlider, ...chosen].map(([pattern, bits]) => ({ pattern, bits }));
 }
 
@@ -100,8 +100,11 @@ export class Planner {
     return jointLengthPerWeight(this.#measure(this.#prepare(options), name), ERROR);
   }
 
-  /** Widths by layer with which the file has `bytes` at most; layers that were chosen keep theirs. */
-  spread(options: JobOptions, bytes: number): [string, number][] {
+  /**
+   * Widths with which the file has `bytes` at most: the one that most layers get, and those of the
+   * others. Layers that the visitor chose widths for keep them.
+   */
+  spread(options: JobOptions, bytes: number): Pick<JobOptions, "bits" | "spread"> {
     const all = this.#prepare(options);
     const plan = makePlan(this.#model, {
       ...planOptionsOf({ ...options, spread: [] }),
@@ -113,7 +116,14 @@ export class Planner {
       free: layer.free,
     }));
     const { allocation } = allocate(plan, measures);
-    return allocation!.layers.filter(({ free }) => free).map(({ name, bits }) => [name, bits]);
+    const free = allocation!.layers.filter(({ free }) => free);
+    const counts = new Map<number, number>();
+    for (const { bits } of free) counts.set(bits, (counts.get(bits) ?? 0) + 1);
+    const [[bits]] = [...counts, [options.bits, 0]].sort(([, a], [, b]) => b - a);
+    return {
+      bits,
+      spread: free.filter((layer) => layer.bits !== bits).map(({ name, bits }) => [name, bits]),
+    };
   }
 
   #measure(all: Plan, name: string): LayerMeasures {

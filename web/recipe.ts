@@ -55,7 +55,7 @@ export function commandOf(model: string, data: string, options: JobOptions): str
 
 /** `text` as one word of a shell. */
 function quoted(text: string): string {
-  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  return /^[\w./=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A script for pages that runs `model`: from an image to scores, or from arrays to outputs. */

@@ -99,7 +99,8 @@ function downloads({ model, page, report, command, snippet }: Outcome): HTMLElem
       "The command that repeats it",
       command,
       "command",
-      (content) => content.split(" ").map((word) => [h("span", { class: "nowrap" }, word), " "]),
+      (content) =>
+        content.split(" ").map((word, i) => [i > 0 && " ", h("span", { class: "nowrap" }, word)]),
     ),
   );
 }
