@@ -4,19 +4,17 @@
  * @module
  */
 
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stop } from "esbuild";
+import type { Report } from "../src/report/report.ts";
 import { PATIENCE, Site } from "../tests/helpers/page.ts";
 import { drawPngs } from "../tests/helpers/pngs.ts";
 import { markdown, type Section } from "./run.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-/** Times that both do each job, in turns. */
-const ROUNDS = 3;
-
 /** A job for both. */
 interface Job {
   readonly name: string;
@@ -26,6 +24,14 @@ interface Job {
   /** Bits of weights, and the effort, as the page calls it. */
   readonly bits: string;
   readonly effort: "fast" | "usual";
+  /** Times that both do it, in turns. */
+  readonly rounds: number;
+}
+
+/** Seconds until there is a result, and those of the stages that both go through. */
+interface Took {
+  readonly whole: number;
+  readonly stages: number;
 }
 
 /** Whole jobs in the page and on the command line, in turns. */
@@ -35,24 +41,27 @@ export async function page(): Promise<Section> {
   try {
     await using site = await Site.open();
     for (const job of await jobsIn(folder)) {
-      const times: { readonly page: number[]; readonly cli: number[] } = { page: [], cli: [] };
-      let workers = 0;
-      for (let round = 0; round < ROUNDS; round++) {
-        const { seconds, cores } = await inPage(site, job);
-        workers = Math.min(8, cores);
-        times.page.push(seconds);
-        times.cli.push(await onCommandLine(job, workers, join(folder, "out.onnx")));
-        console.error(job.name, times);
+      const took: { page: Took; cli: Took }[] = [];
+      for (let round = 0; round < job.rounds; round++) {
+        took.push({
+          page: await inPage(site, job),
+          cli: await onCommandLine(job, join(folder, "out.onnx")),
+        });
+        console.error(job.name, took.at(-1));
       }
-      const [page, cli] = [median(times.page), median(times.cli)];
-      const cells = [page, cli, page / cli].map((value) => value.toFixed(2));
-      rows.push([job.name, `${workers}`, ...cells]);
+      const seconds = (["whole", "stages"] as const).flatMap((part) => {
+        const page = median(took.map(({ page }) => page[part]));
+        const cli = median(took.map(({ cli }) => cli[part]));
+        return [page, cli, page / cli];
+      });
+      rows.push([job.name, ...seconds.map((value) => value.toFixed(2))]);
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
     await stop();
   }
-  const head = ["job", "workers", "page, s", "command line, s", "ratio"];
+  const columns = (what: string) => [`page, ${what}`, `command line, ${what}`, "ratio"];
+  const head = ["job, seconds", ...columns("whole"), ...columns("stages")];
   return { title: "The page beside the command line", body: markdown(head, rows) };
 }
 
@@ -65,6 +74,7 @@ async function jobsIn(folder: string): Promise<Job[]> {
     data: shapes,
     bits: "4",
     effort: "usual",
+    rounds: 3,
   }];
   const model = join(root, "../shared/models/mobilenetv2_224.onnx");
   if (!existsSync(model)) return jobs;
@@ -72,13 +82,13 @@ async function jobsIn(folder: string): Promise<Job[]> {
   const name = "MobileNetV2, 16 images";
   return [
     ...jobs,
-    { name: `${name}, 8 bits, nearest`, model, data: photos, bits: "8", effort: "fast" },
-    { name: `${name}, 4 bits`, model, data: photos, bits: "4", effort: "usual" },
+    { name: `${name}, 8 bits, nearest`, model, data: photos, bits: "8", effort: "fast", rounds: 1 },
+    { name: `${name}, 4 bits`, model, data: photos, bits: "4", effort: "usual", rounds: 1 },
   ];
 }
 
-/** Seconds from the button to the result; predictions, which only the page makes, are in it. */
-async function inPage(site: Site, job: Job): Promise<{ seconds: number; cores: number }> {
+/** From the button to the result; predictions, which only the page makes, are part of it. */
+async function inPage(site: Site, job: Job): Promise<Took> {
   const { page, context } = await site.visit();
   await page.getByLabel("Model: choose a file").setInputFiles(job.model);
   await page.getByLabel("Samples: choose a folder", { exact: true }).setInputFiles(job.data);
@@ -90,25 +100,37 @@ async function inPage(site: Site, job: Job): Promise<{ seconds: number; cores: n
   const started = performance.now();
   await page.click("#start");
   await page.waitForSelector("#result:not([hidden])", { timeout: 10 * PATIENCE });
-  const seconds = (performance.now() - started) / 1000;
-  const cores = await page.evaluate(() => navigator.hardwareConcurrency);
+  const whole = (performance.now() - started) / 1000;
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("link", { name: "Report as JSON" }).click(),
+  ]);
+  const stages = stagesOf(readFileSync(await file.path(), "utf8"));
   await context.close();
-  return { seconds, cores };
+  return { whole, stages };
 }
 
-/** Seconds of the program, its start included. */
-async function onCommandLine(job: Job, workers: number, output: string): Promise<number> {
+/** From the start of the program to its end. */
+async function onCommandLine(job: Job, output: string): Promise<Took> {
   const started = performance.now();
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-A", "--no-check", join(root, "quantize.ts"), job.model, "--data", job.data],
-      ...["--bits", job.bits, "--threads", `${workers}`, "-o", output],
+      ...["--bits", job.bits, "--json", "-o", output],
       ...job.effort === "fast" ? ["--rounding", "nearest"] : [],
     ],
+    stdout: "piped",
     stderr: "piped",
   }).output();
   if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
-  return (performance.now() - started) / 1000;
+  const whole = (performance.now() - started) / 1000;
+  return { whole, stages: stagesOf(new TextDecoder().decode(stdout)) };
+}
+
+/** The seconds of all stages of a report. */
+function stagesOf(json: string): number {
+  const { stages } = JSON.parse(json) as Report;
+  return stages.reduce((sum, { seconds }) => sum + seconds, 0);
 }
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];

@@ -61,7 +61,7 @@ async function result(page: Page): Promise<Uint8Array> {
 async function download(page: Page, name: string): Promise<Uint8Array> {
   const [file] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("link", { name }).click(),
+    page.getByRole("link", { name, exact: true }).click(),
   ]);
   return readFileSync(await file.path());
 }

@@ -29,12 +29,17 @@ export interface Loaded {
 /** Images by their paths, in base64. */
 type Packed = Readonly<Record<string, string>>;
 
+/** Whether the page is asked to run models on the graphics processor, which takes another build. */
+export const IS_GPU: boolean = new URLSearchParams(location.search).has("webgpu");
+
 /** Loads everything. */
 export async function load(): Promise<Loaded> {
-  const [job, engine, wasm, model, images] = await Promise.all([
+  const ort = IS_GPU ? "ort-webgpu" : "ort";
+  const [job, engine, script, wasm, model, images] = await Promise.all([
     blob("job.js", "text/javascript"),
     blob("engine.js", "text/javascript"),
-    blob("ort.wasm", "application/wasm"),
+    blob(`${ort}.js`, "text/javascript"),
+    blob(`${ort}.wasm`, "application/wasm"),
     blob("shapes.onnx", "application/octet-stream"),
     fetched("example.json").then((response) => response.json()) as Promise<
       { readonly calib: Packed; readonly val: Packed }
@@ -43,7 +48,7 @@ export async function load(): Promise<Loaded> {
   return {
     // Workers from blobs are bound by this page's policy, and start without a request.
     job,
-    assets: { engine, wasm },
+    assets: { engine, script, wasm, isGpu: IS_GPU },
     example: {
       model: { path: "shapes.onnx", file: model },
       calib: unpack(images.calib),

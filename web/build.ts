@@ -26,8 +26,12 @@ export const DIST: string = path("dist");
 const SCRIPTS = ["main.ts", "job.ts", "engine.ts"];
 /** What the page is made of beside scripts. */
 const STATIC = ["index.html", "style.css", "icon.svg"];
-/** onnxruntime's WebAssembly, and what it is called here. */
-const WASM = "ort-wasm-simd-threaded.wasm", WASM_HERE = "ort.wasm";
+/** The builds of onnxruntime: what each is called here, its script, and its WebAssembly. */
+const RUNTIMES = [
+  ["ort", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"],
+  // Only loaded where the visitor asks for it.
+  ["ort-webgpu", "ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"],
+] as const;
 /** Images of the example, per class: to calibrate on, and to judge by. */
 const CALIB = 8, VAL = 6;
 /** Bytes that the page may have, compressed, without onnxruntime's and the example. */
@@ -40,7 +44,7 @@ export interface BuiltFile {
   /** Bytes, as they are and compressed by gzip. */
   readonly bytes: number;
   readonly gzip: number;
-  /** Whether it belongs to the page itself, rather than to onnxruntime or the example. */
+  /** Whether it belongs to the page itself, rather than to onnxruntime's WebAssembly or the example. */
   readonly isPage: boolean;
 }
 
@@ -61,7 +65,11 @@ export async function buildPage(out: string = DIST): Promise<BuiltFile[]> {
       target: "es2022",
       legalComments: "eof",
     });
-    cpSync(join(packages, "node_modules/onnxruntime-web/dist", WASM), join(out, WASM_HERE));
+    const dist = join(packages, "node_modules/onnxruntime-web/dist");
+    for (const [name, script, wasm] of RUNTIMES) {
+      cpSync(join(dist, script), join(out, `${name}.js`));
+      cpSync(join(dist, wasm), join(out, `${name}.wasm`));
+    }
   } finally {
     rmSync(packages, { recursive: true, force: true });
   }
@@ -75,7 +83,7 @@ export async function buildPage(out: string = DIST): Promise<BuiltFile[]> {
       name,
       bytes: content.length,
       gzip: gzipSync(content, { level: 9 }).length,
-      isPage: ![WASM_HERE, "shapes.onnx", "example.json"].includes(name),
+      isPage: !/\.wasm$|^shapes\.onnx$|^example\.json$/.test(name),
     };
   });
 }
@@ -129,6 +137,6 @@ if (import.meta.main) {
     console.log(`${name.padEnd(14)}${kilobytes(bytes)}${kilobytes(gzip)} gzip`);
   }
   console.log(
-    `the page without onnxruntime and the example: ${kilobytes(pageBytes(files)).trim()} gzip`,
+    `the page without WebAssembly and the example: ${kilobytes(pageBytes(files)).trim()} gzip`,
   );
 }

@@ -5,17 +5,28 @@
  * @module
  */
 
-import * as ort from "onnxruntime-web/wasm";
 import { onnxruntime, type OnnxRuntimeModule, serveEngine } from "../src/browser.ts";
+import type { RuntimeAssets } from "./messages.ts";
 
 /** Bytes of activations that an engine keeps in memory; the rest goes to the browser's files. */
 const MEMORY = 2 ** 28;
 
+/** The part of onnxruntime-web that is set up here. */
+interface WebModule extends OnnxRuntimeModule {
+  readonly env: { readonly wasm: { numThreads: number; wasmBinary: ArrayBuffer } };
+}
+
 addEventListener("message", async (event) => {
-  const { wasm } = (event as MessageEvent<{ wasm: Blob }>).data;
+  const { script, wasm, isGpu } = (event as MessageEvent<RuntimeAssets>).data;
+  const url = URL.createObjectURL(script), ort: WebModule = await import(url);
+  URL.revokeObjectURL(url);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = await wasm.arrayBuffer();
-  await serveEngine(onnxruntime(ort as unknown as OnnxRuntimeModule, { name: "web" }), {
-    memory: MEMORY,
+  const runtime = onnxruntime(ort, {
+    // Runtimes differ in the last bits, so a job resumes on its own.
+    name: isGpu ? "webgpu" : "web",
+    accelerator: isGpu ? "webgpu" : undefined,
+    onFallback: (fallback) => postMessage({ fallback }),
   });
+  await serveEngine(runtime, { memory: MEMORY });
 }, { once: true });

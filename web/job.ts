@@ -17,4 +17,4 @@ const port = portOver(
   (message, transfer) => channel.postMessage(message, transfer ?? []),
   (receive) => channel.addEventListener("message", (event) => receive(event.data)),
 );
-serve([new JobService((progress) => channel.postMessage({ progress }))], port);
+serve([new JobService((event) => channel.postMessage(event))], port);

@@ -18,6 +18,7 @@ import { workerPool } from "../src/workers/web_workers.ts";
 import { judge } from "./judge.ts";
 import type {
   Assets,
+  JobEvent,
   JobOptions,
   NamedFile,
   Outcome,
@@ -42,16 +43,17 @@ interface OpenModel {
 
 /** What the page may ask of its worker; calls are answered one after another. */
 export class JobService {
-  readonly #onProgress: OnProgress;
+  readonly #say: (event: JobEvent) => void;
+  readonly #onProgress: OnProgress = (progress) => this.#say({ progress });
   #assets: Assets | undefined;
-  #pool: EnginePool | undefined;
+  #pool: Promise<EnginePool> | undefined;
   #model: OpenModel | undefined;
   #samples: readonly NamedFile[] = [];
   #judged: readonly NamedFile[] = [];
 
-  /** A service that tells `onProgress` how far jobs have come. */
-  constructor(onProgress: OnProgress) {
-    this.#onProgress = onProgress;
+  /** A service that tells `say` what it was not asked for. */
+  constructor(say: (event: JobEvent) => void) {
+    this.#say = say;
   }
 
   /** Takes what the page has loaded; says which job was interrupted, if one was. */
@@ -95,6 +97,8 @@ export class JobService {
     for await (const _ of set.samples()) break;
     if (use === "calibrate") this.#samples = files;
     else this.#judged = files;
+    // While the visitor looks at the plan; a job says what is wrong with them.
+    void this.#start().catch(() => {});
     return {
       count: set.count,
       warnings: set.warnings.map(({ source, message }) => `${source} is left out: ${message}`),
@@ -189,25 +193,35 @@ export class JobService {
     return await openFiles(files, { inputs, preprocess: preprocessOf(options), limit });
   }
 
-  /** The engines; they start with the first job, and again after one was stopped. */
-  async #start(): Promise<EnginePool> {
-    if (this.#pool !== undefined) return this.#pool;
-    const { engine, wasm } = this.#assets!, url = URL.createObjectURL(engine);
+  /** The engines; they start with the first samples, and again after a job was stopped. */
+  #start(): Promise<EnginePool> {
+    return this.#pool ??= this.#startPool().catch((error) => {
+      this.#pool = undefined;
+      throw error;
+    });
+  }
+
+  async #startPool(): Promise<EnginePool> {
+    const { engine, ...runtime } = this.#assets!, url = URL.createObjectURL(engine);
     try {
       const count = Math.min(navigator.hardwareConcurrency || 1, LANES);
       const workers = Array.from({ length: count }, () => {
         const worker = new Worker(url, { type: "module" });
-        worker.postMessage({ wasm });
+        worker.postMessage(runtime);
+        worker.addEventListener("message", ({ data }) => {
+          const { fallback } = data as { fallback?: string };
+          if (fallback !== undefined) this.#say({ note: `${fallback}; it runs on the processor` });
+        });
         return worker;
       });
-      return this.#pool = await workerPool(workers);
+      return await workerPool(workers);
     } finally {
       URL.revokeObjectURL(url);
     }
   }
 
   #stop(): void {
-    this.#pool?.[Symbol.dispose]();
+    this.#pool?.then((pool) => pool[Symbol.dispose](), () => {});
     this.#pool = undefined;
   }
 }

@@ -6,6 +6,7 @@
 
 import type { Report } from "../src/report/report.ts";
 import type { Evaluation } from "../src/evaluate/metrics.ts";
+import type { ProgressEvent } from "../src/progress.ts";
 import type { PreprocessPreset } from "../src/samples/preprocess.ts";
 
 /** A file with its path within whatever folder it was chosen from. */
@@ -16,13 +17,26 @@ export interface NamedFile {
   readonly file: Blob;
 }
 
+/** What engines run models with. */
+export interface RuntimeAssets {
+  /** The script of onnxruntime-web. */
+  readonly script: Blob;
+  /** Its WebAssembly. */
+  readonly wasm: Blob;
+  /** Whether that is the build which can use the graphics processor, and it shall. */
+  readonly isGpu: boolean;
+}
+
 /** What the page has loaded, and the worker needs: it loads nothing by itself. */
-export interface Assets {
+export interface Assets extends RuntimeAssets {
   /** The script of an engine. */
   readonly engine: Blob;
-  /** onnxruntime's WebAssembly. */
-  readonly wasm: Blob;
 }
+
+/** What the worker says without being asked. */
+export type JobEvent =
+  | { /** How far the job has come. */ readonly progress: ProgressEvent }
+  | { /** What the visitor should know. */ readonly note: string };
 
 /** A width, or the layer stays in float. */
 export type LayerBits = number | "skip";

@@ -5,7 +5,6 @@
  */
 
 import { AttuneError } from "../src/errors.ts";
-import type { ProgressEvent } from "../src/progress.ts";
 import { workerPort } from "../src/workers/ports.ts";
 import { Client } from "../src/workers/rpc.ts";
 import type { Loaded } from "./assets.ts";
@@ -13,11 +12,13 @@ import { fill, find, h } from "./dom.ts";
 import type { JobService } from "./job_service.ts";
 import {
   DEFAULTS,
+  type JobEvent,
   type JobOptions,
   type NamedFile,
   type PlanView,
   type SavedJob,
 } from "./messages.ts";
+import { aboutEngines } from "./views/about.ts";
 import { DropView } from "./views/drops.ts";
 import { imageFields } from "./views/image_fields.ts";
 import { JobView } from "./views/job.ts";
@@ -43,9 +44,10 @@ export class Page {
     this.#loaded = loaded;
     const url = URL.createObjectURL(loaded.job), worker = new Worker(url, { type: "module" });
     this.#worker = new Client<JobService>(workerPort(worker));
-    worker.addEventListener("message", ({ data }) => {
-      const { progress } = data as { progress?: ProgressEvent };
-      if (progress !== undefined) this.#job.progress(progress);
+    worker.addEventListener("message", ({ data }: MessageEvent<JobEvent>) => {
+      // What else it says are answers.
+      if ("progress" in data) this.#job.progress(data.progress);
+      else if ("note" in data) find("#engines").textContent = `${data.note}.`;
     });
     this.#plan = new PlanTable(find("#plan-view"), {
       onEdit: (change) => this.#change(change),
@@ -97,13 +99,7 @@ export class Page {
   /** Hands the worker what it needs, and offers to go on where a reload interrupted. */
   async begin(): Promise<void> {
     const saved = await this.#worker.call("begin", [this.#loaded.assets]);
-    const workers = Math.min(navigator.hardwareConcurrency || 1, 8);
-    find("#engines").textContent =
-      `Loaded. ${workers} worker${
-        workers === 1 ? "" : "s"
-      } do the work; they share no memory, so ` +
-      `this page needs no special headers. Models run on WebAssembly, which gives the same bytes ` +
-      `as the command line.`;
+    aboutEngines(find("#about"));
     if (saved !== undefined) this.#offer(saved);
   }
 

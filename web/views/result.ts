@@ -91,6 +91,12 @@ function downloads({ model, page, report, command, snippet }: Outcome): HTMLElem
       { class: "buttons" },
       link("Download the model", model, name, "button primary"),
       link("Report", page, name.replace(/\.onnx$/, ".html"), "button"),
+      link(
+        "Report as JSON",
+        new Blob([JSON.stringify(report)]),
+        name.replace(/\.onnx$/, ".json"),
+        "button",
+      ),
       link("Script", script, name.replace(/\.q\.onnx$/, ".js"), "button"),
     ),
     text("A script that runs it in a page", snippet, "snippet"),
