@@ -135,6 +135,7 @@ async function wholePath(site: Site): Promise<void> {
   assert(bytes.length < 80_000, `${bytes.length} bytes`);
   const report = new TextDecoder().decode(await download(page, "Report"));
   assert(report.startsWith("<!doctype html>") && report.includes("conv_19"));
+  const script = await download(page, "Script");
   await checkResult(page);
   assertEquals(asked.filter((url) => !url.startsWith("blob:")), [], "asked for after load");
   assertEquals(site.requests, loaded, "the server was asked after load");
@@ -142,7 +143,50 @@ async function wholePath(site: Site): Promise<void> {
     (globalThis as unknown as { longTasks: number[] }).longTasks
   );
   console.log(`the main thread's longest task: ${Math.max(0, ...longTasks)} ms`);
+  await context.setOffline(false);
+  await runScript(await context.newPage(), site, script, bytes);
   await context.close();
+}
+
+/** Runs the script that the page gave, beside the model, on pictures of the example. */
+async function runScript(
+  page: Page,
+  { url }: Site,
+  script: Uint8Array,
+  model: Uint8Array,
+): Promise<void> {
+  const images = join(root, "examples/shapes/val");
+  const files: Record<string, string | Uint8Array> = {
+    "index.html": `<script type="importmap">{"imports":{"onnxruntime-web":"/ort.js"}}</script>`,
+    "shapes.js": script,
+    "shapes.q.onnx": model,
+  };
+  await page.route("**/app/*", async (route) => {
+    const body = files[new URL(route.request().url()).pathname.slice("/app/".length)];
+    const contentType = body === script ? "text/javascript" : "text/html";
+    await route.fulfill({ body: typeof body === "string" ? body : Buffer.from(body), contentType });
+  });
+  const wasm = "ort-wasm-simd-threaded.wasm";
+  await page.route(
+    `**/${wasm}`,
+    async (route) => route.fulfill({ response: await route.fetch({ url: `${url}ort.wasm` }) }),
+  );
+  await page.goto(`${url}app/index.html`);
+  const pictures = readdirSync(images).sort().flatMap((name) =>
+    [0, 1].map((i) => readFileSync(join(images, name, `0${i}.webp`)).toString("base64"))
+  );
+  const answers = await page.evaluate(async (pictures) => {
+    const name = "./shapes.js", { run } = await import(new URL(name, location.href).href);
+    const answers: number[] = [];
+    for (const text of pictures) {
+      const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+      const scores: Float32Array = await run(new Blob([bytes], { type: "image/webp" }));
+      answers.push(scores.indexOf(Math.max(...scores)));
+    }
+    return answers;
+  }, pictures);
+  const right = answers.filter((answer, i) => answer === i >> 1).length;
+  assert(right >= 0.8 * pictures.length, `${right} of ${pictures.length}: ${answers}`);
 }
 
 /** The figures, the table that sorts, and the predictions of a result of the example. */
@@ -218,8 +262,16 @@ async function resume(site: Site): Promise<void> {
   assert(await page.locator("#result").isHidden(), "the job was over too soon");
   await site.reload(page);
   await page.locator("#saved", { hasText: "shapes.onnx" }).waitFor();
+  await page.evaluate(() => {
+    const seen: string[] = [];
+    Object.assign(globalThis, { seen });
+    new MutationObserver(() => seen.push(document.querySelector(".stages")!.textContent!))
+      .observe(document.querySelector(".stages")!, { subtree: true, childList: true });
+  });
   await page.getByRole("button", { name: "Resume" }).click();
   assertEquals(sha256(await result(page)), exampleBytes);
+  const seen = await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen);
+  assert(seen.some((text) => text.includes("done before")), "nothing was begun anew");
   await page.locator(".prediction", { hasText: "is " }).first().waitFor();
   // A job that is done is not offered again.
   await site.reload(page);

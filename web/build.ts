@@ -44,7 +44,9 @@ export interface BuiltFile {
   /** Bytes, as they are and compressed by gzip. */
   readonly bytes: number;
   readonly gzip: number;
-  /** Whether it belongs to the page itself, rather than to onnxruntime's WebAssembly or the example. */
+  /**
+   * Whether it belongs to the page itself, rather than to onnxruntime's WebAssembly or the example.
+   */
   readonly isPage: boolean;
 }
 

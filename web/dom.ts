@@ -28,12 +28,11 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-function append(parent: Node, children: readonly Child[]): void {
-  for (const child of children) {
-    if (Array.isArray(child)) append(parent, child);
-    else if (child !== undefined && child !== false) {
-      parent.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
-    }
+/** Adds `child` to `parent`; of a list each. */
+export function append(parent: Node, child: Child): void {
+  if (Array.isArray(child)) { for (const each of child) append(parent, each); }
+  else if (child !== undefined && child !== false) {
+    parent.appendChild(child instanceof Node ? child : document.createTextNode(String(child)));
   }
 }
 

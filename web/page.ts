@@ -258,8 +258,9 @@ export class Page {
     if (outcome === undefined) return;
     const files = this.#files.judge.length > 0 ? this.#files.judge : this.#files.calibrate;
     find("#result").hidden = false;
-    showResult(find("#result-view"), outcome, files);
+    const shown = showResult(find("#result-view"), outcome, files);
     find("#result").focus();
+    await shown;
   }
 
   #cancel(): void {

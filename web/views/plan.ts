@@ -5,9 +5,10 @@
  */
 
 import { bytes } from "../../src/report/format.ts";
+import { WIDTHS } from "../../src/strategies/measures.ts";
 import { figure, fill, h } from "../dom.ts";
 import type { JobOptions, LayerBits, PlanRow, PlanView } from "../messages.ts";
-import { choice } from "./fields.ts";
+import { planFields } from "./plan_fields.ts";
 
 /** What the visitor wants of the plan. */
 export interface PlanHandlers {
@@ -17,8 +18,6 @@ export interface PlanHandlers {
   readonly onSize: (bytes: number) => void;
 }
 
-/** Widths to choose from. */
-const WIDTHS = [2, 3, 4, 5, 6, 7, 8] as const;
 /** Bits at the right end of the bars. */
 const BAR_BITS = 8;
 /** Milliseconds without a move of the slider until it counts. */
@@ -41,6 +40,7 @@ export class PlanTable {
   readonly #handlers: PlanHandlers;
   readonly #figures = h("dl", { class: "figures" });
   readonly #fields = h("fieldset", { class: "fields" });
+  readonly #reset: HTMLButtonElement;
   readonly #slider: HTMLInputElement;
   readonly #sizeText = h("output", { for: "size" });
   readonly #table = h("tbody");
@@ -54,6 +54,12 @@ export class PlanTable {
   constructor(place: Element, handlers: PlanHandlers) {
     this.#place = place;
     this.#handlers = handlers;
+    this.#reset = h("button", {
+      type: "button",
+      class: "quiet",
+      id: "reset",
+      click: () => handlers.onEdit({ spread: [], chosen: [] }),
+    }, "Reset the widths of layers");
     this.#slider = h("input", {
       type: "range",
       id: "size",
@@ -71,6 +77,7 @@ export class PlanTable {
       place,
       this.#figures,
       this.#fields,
+      this.#reset,
       h(
         "div",
         { class: "slider" },
@@ -200,68 +207,10 @@ export class PlanTable {
   }
 
   #showFields(options: JobOptions): void {
-    const { onEdit } = this.#handlers;
-    const isAlone = this.#fields.contains(document.activeElement);
+    this.#reset.hidden = options.spread.length + options.chosen.length === 0;
     // What has the focus keeps it: it shows the choice already.
-    if (isAlone) return;
-    fill(
-      this.#fields,
-      h("legend", { class: "unseen" }, "How the model is quantized"),
-      choice(
-        "Bits of weights",
-        WIDTHS.map((bits) => [bits, String(bits)]),
-        options.bits,
-        (bits) => onEdit({ bits, spread: [] }),
-      ),
-      choice(
-        "Activations",
-        [[8, "8 bits"], [4, "4 bits"], ["none", "float"]],
-        options.activationBits,
-        (activationBits) => onEdit({ activationBits }),
-      ),
-      choice(
-        "Format",
-        [
-          ["qdq", "QDQ: integer kernels"],
-          ["packed", "packed: the smallest file"],
-          ["matmulnbits", "MatMulNBits: for transformers"],
-        ],
-        options.format,
-        (format) => onEdit({ format }),
-      ),
-      choice(
-        "Effort",
-        [
-          ["fast", "fast: nearest level"],
-          ["usual", "usual: 16 candidates"],
-          ["thorough", "thorough: 64 candidates"],
-        ],
-        options.effort,
-        (effort) => onEdit({ effort }),
-      ),
-      h(
-        "label",
-        { class: "field" },
-        h("span", {}, "Seed"),
-        h("input", {
-          type: "number",
-          min: 0,
-          step: 1,
-          value: options.seed,
-          change: (event) =>
-            onEdit({
-              seed: Math.max(0, Math.floor(Number((event.target as HTMLInputElement).value))),
-            }),
-        }),
-      ),
-      h("button", {
-        type: "button",
-        class: "quiet",
-        id: "reset",
-        hidden: options.spread.length + options.chosen.length === 0,
-        click: () => onEdit({ spread: [], chosen: [] }),
-      }, "Reset widths"),
-    );
+    if (this.#fields.contains(document.activeElement)) return;
+    fill(this.#fields, ...planFields(options, this.#handlers.onEdit));
   }
 
   #showSize({ range: [least, most], size }: PlanView): void {

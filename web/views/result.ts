@@ -6,7 +6,7 @@
 
 import { bytes, duration, percent } from "../../src/report/format.ts";
 import { outputName } from "../names.ts";
-import { type Child, figure, fill, h } from "../dom.ts";
+import { append, type Child, figure, fill, h } from "../dom.ts";
 import type { NamedFile, Outcome } from "../messages.ts";
 import { growthPlot } from "./growth.ts";
 import { layerTable } from "./layers.ts";
@@ -15,36 +15,45 @@ import { predictionList } from "./predictions.ts";
 /** A percentage of answers is told of so many samples; of fewer it says more than is known. */
 const FEWEST = 32;
 
-/** Shows `outcome` in `place`; `files` are the samples that predictions are of. */
-export function showResult(
+/**
+ * Shows `outcome` in `place`; `files` are the samples that predictions are of. Part by part, so that
+ * the page answers in between.
+ */
+export async function showResult(
   place: Element,
   outcome: Outcome,
   files: readonly NamedFile[],
-): void {
-  const { report, predictions } = outcome;
-  fill(
-    place,
-    figures(outcome),
-    report.warnings.length > 0 &&
-      h(
+): Promise<void> {
+  const { report, predictions } = outcome, { warnings, layers } = report;
+  const parts: readonly (() => Child)[] = [
+    () => figures(outcome),
+    () =>
+      warnings.length > 0 && h(
         "ul",
         { class: "warnings", "aria-label": "Warnings" },
-        ...report.warnings.map((warning) => h("li", {}, `${warning}.`)),
+        ...warnings.map((warning) => h("li", {}, `${warning}.`)),
       ),
-    downloads(outcome),
-    h("h3", {}, "Error from input to output"),
-    h(
-      "p",
-      { class: "soft" },
-      "Squared error of each layer's output on calibration data, relative to that output: what it " +
-        "adds, and what it takes over from the layers before it.",
-    ),
-    growthPlot(report),
-    h("h3", {}, "Layers"),
-    layerTable(report.layers),
-    predictions.length > 0 && h("h3", {}, "Predictions, worst first"),
-    predictions.length > 0 && predictionList(outcome, files),
-  );
+    () => downloads(outcome),
+    () => [
+      h("h3", {}, "Error from input to output"),
+      h(
+        "p",
+        { class: "soft" },
+        "Squared error of each layer's output on calibration data, relative to that output: what " +
+          "it adds, and what it takes over from the layers before it.",
+      ),
+      growthPlot(report),
+    ],
+    () => [h("h3", {}, "Layers"), layerTable(layers)],
+    () =>
+      predictions.length > 0 &&
+      [h("h3", {}, "Predictions, worst first"), predictionList(outcome, files)],
+  ];
+  fill(place);
+  for (const part of parts) {
+    append(place, part());
+    await new Promise((resolve) => setTimeout(resolve));
+  }
 }
 
 function figures({ size, evaluation, report, seconds, seen, predictions }: Outcome): HTMLElement {
