@@ -31,7 +31,7 @@ const ROOMS = [
     "emit",
   ],
   ...["round", "engine", "workers", "forward", "evaluate", "report", "layer", "calibrate"],
-  ...["blocks", "allocate", "quantize", "core.ts", "browser.ts", "cli"],
+  ...["blocks", "allocate", "quantize", "core.ts", "browser.ts", "engine_worker.ts", "cli"],
 ];
 
 /** The files of `src/`, and what each imports. */

@@ -12,9 +12,8 @@ import { quantize } from "../src/quantize/quantize.ts";
 import { renderReport } from "../src/report/html.ts";
 import { openFiles } from "../src/samples/open_files.ts";
 import type { SampleSet } from "../src/samples/sample.ts";
-import { LANES } from "../src/engine/lanes.ts";
 import type { EnginePool } from "../src/workers/pool.ts";
-import { workerPool } from "../src/workers/web_workers.ts";
+import { startWorkers } from "../src/workers/web_workers.ts";
 import { judge } from "./judge.ts";
 import type {
   Assets,
@@ -204,8 +203,7 @@ export class JobService {
   async #startPool(): Promise<EnginePool> {
     const { engine, ...runtime } = this.#assets!, url = URL.createObjectURL(engine);
     try {
-      const count = Math.min(navigator.hardwareConcurrency || 1, LANES);
-      const workers = Array.from({ length: count }, () => {
+      return await startWorkers(() => {
         const worker = new Worker(url, { type: "module" });
         worker.postMessage(runtime);
         worker.addEventListener("message", ({ data }) => {
@@ -214,7 +212,6 @@ export class JobService {
         });
         return worker;
       });
-      return await workerPool(workers);
     } finally {
       URL.revokeObjectURL(url);
     }

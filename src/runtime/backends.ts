@@ -34,7 +34,14 @@ export async function loadBackend(backend: Backend, relaxedSimd = false): Promis
     }
   }
   hideOpaqueOrigin();
-  const ort = await import("onnxruntime-web/wasm");
+  const ort = await import("onnxruntime-web/wasm").catch((cause) => {
+    throw new AttuneError(
+      "bad-option",
+      `Cannot run models: onnxruntime-web does not load here; install it, or onnxruntime-node and ` +
+        `use the backend "node"`,
+      { cause, remedies: [{ option: "backend", value: "node" }] },
+    );
+  });
   // The bytes are handed over, as fetching the module's file by address works in browsers only.
   const path = import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
   const wasm = await readFile(fileURLToPath(path));
