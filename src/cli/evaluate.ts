@@ -42,7 +42,7 @@ export const evaluateCommand: Command = {
     const path = parsed.text("reference");
     const reference = path === undefined ? model : readModel(path);
     const samples = await samplesOf(parsed, new Graph(model).inputs, context, {
-      what: "a folder of images, a .npy or a .npz file",
+      what: "a folder of images, a .npy, .npz or .jsonl file",
       labels: parsed.text("labels"),
     });
     using pool = await poolOf(parsed, context);

@@ -22,7 +22,7 @@ import { type Context, flagsIn, type Parsed, required } from "./command.ts";
 
 /** Flags that say which samples to read, and how images become inputs. */
 export const DATA_FLAGS = flagsIn("Samples", {
-  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy or .npz" },
+  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy, .npz or .jsonl" },
   preprocess: {
     value: "NAME",
     help: "imagenet, unit (0…1), signed (−1…1) or raw (0…255) [imagenet]",

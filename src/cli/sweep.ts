@@ -60,7 +60,7 @@ export async function runSweep(
   checkOutputs(outputs.filter((path) => path !== undefined), inputs);
   const strategy = parsed.choice("allocate", strategyNames());
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
-    what: "a folder of sample images, a .npy or a .npz file",
+    what: "a folder of sample images, a .npy, .npz or .jsonl file",
   });
   using pool = await poolOf(parsed, context);
   using progress = createProgress();
