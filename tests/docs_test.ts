@@ -9,8 +9,10 @@ import { build, stop } from "esbuild";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { COMMANDS } from "../src/cli/cli.ts";
+import { flagsOf } from "../src/cli/command.ts";
 import { root, run } from "./helpers/command_line.ts";
-import { type Block, blocksOf, Desk, deskName, prepare } from "./helpers/pages.ts";
+import { type Block, blocksOf, Desk, deskName, ENTRIES, prepare } from "./helpers/pages.ts";
 
 const pages = [
   "README.md",
@@ -30,6 +32,14 @@ Deno.test("pages lead to what exists, and the index to every guide", () => {
   const missing = pages.filter((page) => page.startsWith("docs/"))
     .filter((page) => page !== "docs/README.md" && !index.includes(`(${page.slice(5)})`));
   assertEquals(missing, []);
+});
+
+Deno.test("every flag and command is in the list of options", () => {
+  const list = readFileSync(join(root, "docs/options.md"), "utf8");
+  const flags = COMMANDS.flatMap((command) => Object.keys(flagsOf(command)));
+  const named = (flag: string) => new RegExp(`--${flag}(?![\\w-])`).test(list);
+  assertEquals([...new Set(flags)].filter((flag) => !named(flag)), []);
+  assertEquals(COMMANDS.filter(({ name }) => !list.includes(`attune ${name}`)), []);
 });
 
 Deno.test("few blocks are left out, each with its reason", () => {
@@ -98,8 +108,12 @@ async function bundle(path: string, where: string): Promise<void> {
     format: "esm",
     platform: "browser",
     target: "es2022",
-    alias: { "attune/browser": join(root, "src/browser.ts") },
-    external: ["onnxruntime-web", "onnxruntime-web/*", "@assemblyscript/*", "@bufbuild/*"],
+    alias: Object.fromEntries(
+      Object.entries(ENTRIES).filter(([name]) => name !== "attune")
+        .map(([name, path]) => [name, join(root, path)]),
+    ),
+    // Modules of WebAssembly and of packages are the bundler's of the reader.
+    external: ["onnxruntime-web", "onnxruntime-web/*", "@*", "*.wasm"],
     write: false,
   });
   assert(warnings.length === 0 && outputFiles[0].text.length > 0, where);

@@ -67,10 +67,12 @@ export function blocksOf(path: string): Block[] {
   return blocks;
 }
 
-/** Where the addresses of a reader's own project lead in this checkout. */
-const ENTRIES: Readonly<Record<string, string>> = {
+/** Where the addresses that a reader imports lead in this checkout. */
+export const ENTRIES: Readonly<Record<string, string>> = {
   "attune": "mod.ts",
   "attune/browser": "src/browser.ts",
+  "attune/worker": "src/engine_worker.ts",
+  "attune/workerd": "src/workerd.ts",
 };
 
 /** A folder for a reader's commands, in `parent`: a model, images, and programs on the way. */
@@ -157,14 +159,13 @@ function encoder(): Model {
 
 /** Puts what desks share into `parent`: programs, packages for Node, and addresses of attune. */
 export async function prepare(parent: string): Promise<void> {
-  const { imports, compilerOptions } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-  const entries = Object.entries(ENTRIES).map(([name, path]) =>
-    [name, pathToFileURL(join(root, path)).href] as const
+  const { imports: own, scopes, compilerOptions } = JSON.parse(
+    readFileSync(join(root, "deno.json"), "utf8"),
   );
-  const versionOf = (name: string) =>
-    /@(\d[\d.]*)/.exec(Object.entries<string>(imports).find(([key]) => key.startsWith(name))![1])!;
-  const packages = ["onnxruntime-web", "onnxruntime-node", "sharp"].map((name) =>
-    [name, versionOf(name)[1]] as const
+  const imports: Record<string, string> = { ...own, ...scopes["./tests/"] };
+  const web = imports["onnxruntime-web/"].replace("npm:/", "npm:").replace(/\/$/, "");
+  const packages = [web, imports["onnxruntime-node"], imports["sharp"]].map((address) =>
+    address.slice("npm:".length).split("@")
   );
   writeFileSync(
     join(parent, "package.json"),
@@ -174,11 +175,10 @@ export async function prepare(parent: string): Promise<void> {
   if (installed.code !== 0) throw new Error(installed.stderr);
   // Only Node looks into the folder of packages.
   rmSync(join(parent, "package.json"));
-  const all = {
-    ...imports,
-    ...Object.fromEntries(entries),
-    "onnxruntime-web": imports["onnxruntime-web/"].replace("npm:/", "npm:").replace(/\/$/, ""),
-  };
+  const entries = Object.entries(ENTRIES).map(([name, path]) =>
+    [name, pathToFileURL(join(root, path)).href] as const
+  );
+  const all = { ...imports, ...Object.fromEntries(entries), "onnxruntime-web": web };
   writeFileSync(
     join(parent, "deno.json"),
     JSON.stringify({ imports: all, compilerOptions, nodeModulesDir: "none", lock: false }),
