@@ -86,17 +86,24 @@ async function checkTypes(parent: string): Promise<void> {
 /** Follows a page from top to bottom. */
 async function follow(parent: string, page: string, list: readonly Block[]): Promise<void> {
   const desk = Desk.open(parent, deskName(page));
-  for (const block of list) {
-    const where = `${page}:${block.line}`;
-    if (block.use === "data" && block.language === "json") JSON.parse(block.text);
-    else if (block.use === "file") desk.write(block);
-    else if (block.use === "page") await bundle(desk.write(block), where);
-    else if (block.use === "commands" || block.use === "code") {
-      const { code, stdout, stderr } = block.use === "commands"
-        ? await desk.command(block)
-        : await desk.code(desk.write(block));
-      assertEquals(code, 0, `${where}\n${block.text}\n${stdout}\n${stderr}`);
-    }
+  try {
+    for (const block of list) await tryOut(desk, block, `${page}:${block.line}`);
+  } finally {
+    await desk.close();
+  }
+}
+
+/** Does with `block` what a reader would do. */
+async function tryOut(desk: Desk, block: Block, where: string): Promise<void> {
+  if (block.use === "data" && block.language === "json") JSON.parse(block.text);
+  else if (block.use === "file") desk.write(block);
+  else if (block.use === "server") desk.serve(block);
+  else if (block.use === "page") await bundle(desk.write(block), where);
+  else if (block.use === "commands" || block.use === "code") {
+    const { code, stdout, stderr } = block.use === "commands"
+      ? await desk.command(block)
+      : await desk.code(desk.write(block));
+    assertEquals(code, 0, `${where}\n${block.text}\n${stdout}\n${stderr}`);
   }
 }
 

@@ -17,7 +17,7 @@ import { type Outcome, root, run } from "./command_line.ts";
 import { build, noise } from "./models.ts";
 
 /** What becomes of a block. */
-export type Use = "commands" | "code" | "file" | "page" | "data" | "left out";
+export type Use = "commands" | "server" | "code" | "file" | "page" | "data" | "left out";
 
 /** A fenced block. */
 export interface Block {
@@ -38,6 +38,7 @@ const COMMENTS: readonly (readonly [Use, RegExp])[] = [
   ["left out", /^<!-- not run: (.+) -->$/],
   ["file", /^<!-- file: (\S+) -->$/],
   ["page", /^<!-- in a page() -->$/],
+  ["server", /^<!-- serves() -->$/],
 ];
 const USES: Readonly<Record<string, Use>> = {
   "": "commands",
@@ -77,11 +78,10 @@ export const ENTRIES: Readonly<Record<string, string>> = {
 
 /** A folder for a reader's commands, in `parent`: a model, images, and programs on the way. */
 export class Desk {
-  readonly #programs: string;
   readonly #env: Record<string, string>;
+  readonly #servers: Deno.ChildProcess[] = [];
 
   private constructor(readonly folder: string, programs: string) {
-    this.#programs = programs;
     this.#env = { NO_COLOR: "1", PATH: `${programs}:${Deno.env.get("PATH")}` };
   }
 
@@ -100,6 +100,27 @@ export class Desk {
   /** Runs the commands of `block`. */
   async command({ text }: Block): Promise<Outcome> {
     return await run("bash", ["-euo", "pipefail", "-c", text], this.folder, this.#env);
+  }
+
+  /** Starts the server of `block`, which ends when the desk is closed. */
+  serve({ text }: Block): void {
+    const command = new Deno.Command("bash", {
+      args: ["-c", `exec ${text}`],
+      cwd: this.folder,
+      env: this.#env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    });
+    this.#servers.push(command.spawn());
+  }
+
+  /** Ends servers. */
+  async close(): Promise<void> {
+    for (const server of this.#servers.splice(0)) {
+      server.kill();
+      await server.status;
+    }
   }
 
   /** Writes the code of `block` to a file; returns its path. */
@@ -191,9 +212,9 @@ function writePrograms(folder: string): void {
   mkdirSync(folder);
   const deno = `'${Deno.execPath()}'`, script = `'${join(root, "quantize.ts")}'`;
   const programs = {
-    // The script of a reader's checkout is that of this one.
-    deno: `args=()\nfor arg; do [ "$arg" = quantize.ts ] && arg=${script}; args+=("$arg"); done\n` +
-      `exec ${deno} "\${args[@]}"`,
+    // Scripts of a reader's checkout are those of this one.
+    deno: `args=()\nfor arg; do\n  [[ $arg = *.ts ]] && [ ! -e "$arg" ] && arg='${root}'"$arg"\n` +
+      `  args+=("$arg")\ndone\nexec ${deno} "\${args[@]}"`,
     attune: `exec ${deno} run -A ${script} "$@"`,
     npx: `[ "$1" = -y ] && shift\nprogram=\${1%@*}; shift\nexec "$program" "$@"`,
   };
