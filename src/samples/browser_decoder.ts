@@ -47,7 +47,9 @@ function readOpaque(bitmap: ImageBitmap): Uint8ClampedArray | undefined {
 /** Gives the pixels of an image as they are stored, under whatever opacity. */
 type ReadTransparent = (bitmap: ImageBitmap) => Uint8Array;
 
-/** WebGL reads images for {@linkcode ReadTransparent}: a canvas for drawing holds colour × alpha. */
+/**
+ * WebGL reads images for {@linkcode ReadTransparent}: a canvas for drawing holds colour × alpha.
+ */
 function transparentReader(): ReadTransparent {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (gl === null) throw new Error("the browser reads no transparent images without WebGL");

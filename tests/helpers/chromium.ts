@@ -1,4 +1,6 @@
-/** Scripts in a real browser: bundled, served beside files, run, and asked for what came of them. */
+/**
+ * Scripts in a real browser: bundled, served beside files, run, and asked for what came of them.
+ */
 
 import { assertEquals } from "std/assert/equals.js";
 import { build, stop } from "esbuild";

@@ -12,7 +12,9 @@ export interface FilesCase {
   readonly options?: Omit<ReadOptions, "inputs">;
 }
 
-/** Each sample's source, label, and for each input its type, its shape, and a digest of its bytes. */
+/**
+ * Each sample's source, label, and for each input its type, its shape, and a digest of its bytes.
+ */
 export async function digestsOf(set: SampleSet): Promise<string[]> {
   const lines: string[] = [`${set.count} samples`];
   for await (const { source, label, inputs } of set.samples()) {
