@@ -15,12 +15,12 @@ import { AttuneError } from "../src/errors.ts";
 import { planeBytes, planesOf } from "../src/formats/planes.ts";
 import type { Layout, PlaneWidth } from "../src/formats/planes.ts";
 import { makePlan, type Plan } from "../src/plan/plan.ts";
-import { loadBackend } from "../src/runtime/backends.ts";
 import { serializeModel } from "../src/onnx/model.ts";
 import { everyLayer, LAYER_NAMES, layerFeeds, madeUpParts } from "./helpers/layers.ts";
+import { integerRuntimes } from "./helpers/integer_runtimes.ts";
 import { noise } from "./helpers/models.ts";
 
-const RUNTIMES = [await loadBackend("web"), await loadBackend("node")];
+const RUNTIMES = await integerRuntimes();
 /** Cuts of a code as files of one model in several widths would have them. */
 const NESTED: readonly (readonly PlaneWidth[])[] = [[4, 2, 2], [2, 1, 1, 2, 2], [1, 1, 1]];
 

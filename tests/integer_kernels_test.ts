@@ -7,6 +7,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { existsSync } from "node:fs";
 import { openSamples, plan, quantize, readModel, startPool } from "../mod.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
+import { integerRuntimes } from "./helpers/integer_runtimes.ts";
 import { KERNEL_CASES } from "./helpers/kernel_cases.ts";
 import {
   buildCase,
@@ -18,6 +19,7 @@ import {
 } from "./helpers/kernels.ts";
 
 const web = await loadBackend("web"), node = await loadBackend("node");
+const runtimes = await integerRuntimes();
 const SETTINGS: Readonly<Record<string, Setting>> = {
   "8 bits": { bits: 8, activationBits: 8 },
   "8 bits, one grid, values of at least zero": {
@@ -43,7 +45,7 @@ for (const [setting, options] of Object.entries(SETTINGS)) {
     const wrong: string[] = [];
     for (const [name, test] of KERNEL_CASES) {
       const built = await buildCase(test, options, web);
-      for (const runtime of [web, node]) {
+      for (const runtime of runtimes) {
         const differences = await compare(built, runtime);
         assert(differences.length > 0, `${name}: nothing to compare`);
         for (const difference of differences.filter((found) => !isNoise(found))) {
