@@ -198,7 +198,7 @@ export const KINDS: Readonly<Record<string, Maker>> = {
  */
 export const ROTATION: readonly string[] = (
   "model array model image model flags shared model options array model cut model labels model " +
-  "checkpoint flags model shared model image"
+  "checkpoint flags model shared model image lines"
 ).split(" ").filter((kind) => kind !== "shared" || isThere(SHARED));
 
 /** Makes the case of `kind` and `seed` in `folder`, which is empty. */
