@@ -42,6 +42,7 @@ const ENTRIES: Readonly<Record<string, string>> = {
   ".": "mod",
   "./browser": "src/browser",
   "./worker": "src/engine_worker",
+  "./workerd": "src/workerd",
   "./cli": "cli",
 };
 
@@ -132,7 +133,11 @@ function packageJson(): unknown {
     main: `./${main}.js`,
     types: `./${main}.d.ts`,
     exports: {
-      ".": { browser: entry(ENTRIES["./browser"]), default: entry(main) },
+      ".": {
+        workerd: entry(ENTRIES["./workerd"]),
+        browser: entry(ENTRIES["./browser"]),
+        default: entry(main),
+      },
       ...Object.fromEntries(Object.entries(others).map(([name, path]) => [name, entry(path)])),
       "./kernel.wasm": "./kernel.wasm",
       "./package.json": "./package.json",
