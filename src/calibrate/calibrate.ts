@@ -24,7 +24,6 @@ import { collectLayer, collectSums, observeRanges, statisticsOf } from "../layer
 import { settleLayer } from "../layer/settle_layer.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
 import { narrowerWidths } from "../plan/layer.ts";
-import type { Plan } from "../plan/plan.ts";
 import { Progress } from "../progress.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { Findings } from "./findings.ts";
