@@ -20,6 +20,7 @@ import { grids } from "./grids.ts";
 import { large } from "./large.ts";
 import { layers } from "./layers.ts";
 import { outliers } from "./outliers.ts";
+import { page } from "./page.ts";
 import { pareto } from "./pareto.ts";
 import { quick } from "./quick.ts";
 import type { BenchOptions, Section } from "./run.ts";
@@ -41,6 +42,7 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   formats,
   grids,
   allocators,
+  page,
   pareto,
   outliers,
   quick,

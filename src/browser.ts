@@ -4,17 +4,27 @@
  *
  * @example In a page
  * ```ts ignore
- * import * as ort from "onnxruntime-web/wasm";
- * import { inlinePool, onnxruntime, parseModel, plan, quantize, serializeModel } from "attune/browser";
+ * import { openFiles, parseModel, plan, quantize, serializeModel, startWorkers } from "attune/browser";
  *
  * const model = parseModel(new Uint8Array(await file.arrayBuffer()), { name: file.name });
- * using pool = inlinePool(onnxruntime(ort));
- * const { model: small } = await quantize(plan(model, { bits: 4 }), samples(), pool);
- * const bytes = serializeModel(small);
+ * const made = plan(model, { bits: 4 });
+ * const samples = await openFiles(images, { inputs: made.inputs });
+ * const pool = await startWorkers(() =>
+ *   new Worker(new URL("attune/worker", import.meta.url), { type: "module" })
+ * );
+ * const { model: small } = await quantize(made, samples.samples(), pool);
+ * pool.dispose();
+ * const download = URL.createObjectURL(new Blob([serializeModel(small)]));
  * ```
  *
  * @module
  */
 
 export * from "./core.ts";
-export { type EngineOptions, serveEngine, workerPool } from "./workers/web_workers.ts";
+export {
+  type EngineOptions,
+  serveEngine,
+  startWorkers,
+  workerPool,
+  type WorkersOptions,
+} from "./workers/web_workers.ts";

@@ -28,6 +28,19 @@ export interface ProgressEvent {
   readonly detail?: string;
 }
 
+/**
+ * Time left is told once this share is done and this many seconds are spent: before, it is a
+ * guess.
+ */
+const LEAST_SHARE = 0.02, LEAST_SECONDS = 1;
+
+/** Seconds left of a stage that took `spent` seconds so far; undefined where nobody can tell. */
+export function timeLeft({ done, total }: ProgressEvent, spent: number): number | undefined {
+  const share = total > 0 ? done / total : 0;
+  if (share < LEAST_SHARE || share >= 1 || spent < LEAST_SECONDS) return undefined;
+  return spent * (1 - share) / share;
+}
+
 /** Hears of progress. */
 export type OnProgress = (event: ProgressEvent) => void;
 

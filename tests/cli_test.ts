@@ -8,8 +8,7 @@ import { join } from "node:path";
 import { makeNode, serializeModel } from "../src/onnx/model.ts";
 import { readModel } from "../src/onnx/file.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
-import { buildPackage } from "../scripts/npm.ts";
-import { attune, inFolder, root, run } from "./helpers/command_line.ts";
+import { attune, inFolder, root } from "./helpers/command_line.ts";
 import { build, noise } from "./helpers/models.ts";
 
 const shapes = join(root, "examples/shapes");
@@ -75,6 +74,15 @@ Deno.test("help names every command, and each has an example", async () => {
   assert(/^conv_3 .* ternary +stored in 4 /m.test(grids.stdout), grids.stdout);
   const found = JSON.parse((await attune("inspect", model, "--json")).stdout);
   assertEquals(found.layers.length, 10);
+});
+
+Deno.test("without arguments one example is shown, and a mistyped command is answered", async () => {
+  const bare = await attune();
+  assertEquals([bare.code, bare.stderr], [2, ""]);
+  assertEquals(bare.stdout.match(/onnx --data/g)?.length, 1, bare.stdout);
+  const typo = await attune("evalute", "x.onnx");
+  assertEquals(typo.code, 2);
+  assert(typo.stderr.includes("did you mean evaluate?"), typo.stderr);
 });
 
 Deno.test("inspect cuts blocks where they would be learned: at small tensors", () =>
@@ -316,25 +324,3 @@ Deno.test("Ctrl-C stops cleanly", () =>
     assertEquals(readdirSync(folder), ["temporary"]);
     assertEquals(readdirSync(temporary), []);
   }));
-
-const node = await run("node", ["--version"]).catch(() => undefined);
-Deno.test({
-  name: "Node and Deno write the same bytes, with one worker and with two",
-  ignore: node === undefined || Number(/^v(\d+)/.exec(node.stdout)?.[1]) < 20,
-  fn: () =>
-    inFolder(async (folder) => {
-      const built = join(folder, "package");
-      await buildPackage(built);
-      const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], built);
-      assertEquals(installed.code, 0, installed.stderr);
-      const job = [model, "--data", calib, "--limit", "48", "--bits", "3", "--seed", "5"];
-      job.push("--blocks", "--iterations", "3");
-      const deno = join(folder, "deno.onnx"), other = join(folder, "node.onnx");
-      const first = await attune(...job, "--threads", "1", "-o", deno);
-      assertEquals(first.code, 0, first.stderr);
-      const cli = join(built, "cli.js");
-      const second = await run("node", [cli, ...job, "--threads", "2", "-o", other]);
-      assertEquals(second.code, 0, second.stderr);
-      assertEquals(readFileSync(other), readFileSync(deno));
-    }),
-});

@@ -5,7 +5,7 @@ import { assertEquals } from "std/assert/equals.js";
 import { assertThrows } from "std/assert/throws.js";
 import { type Format as FormatName, plan, type PlanOptions, quantize } from "../mod.ts";
 import { AttuneError } from "../src/errors.ts";
-import { helpOf } from "../src/cli/command.ts";
+import { helpOf } from "../src/cli/help.ts";
 import { quantizeCommand } from "../src/cli/quantize.ts";
 import type { Format } from "../src/formats/format.ts";
 import { formats } from "../src/formats/formats.ts";
@@ -242,7 +242,7 @@ Deno.test("options and help read the table of formats", async () => {
     );
   });
   refused();
-  const help = helpOf(quantizeCommand);
+  const help = helpOf(quantizeCommand).replaceAll(/\n {20,}/g, " ");
   for (const { name, doc } of Object.values(formats)) {
     assert(help.split("\n").some((line) => line.includes(` ${name} `) && line.endsWith(doc)), name);
   }

@@ -4,18 +4,22 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import { printable } from "../printable.ts";
 import { VERSION } from "../version.ts";
-import { type Command, helpOf, parseCommand } from "./command.ts";
+import { type Command, parseCommand } from "./command.ts";
 import { cutCommand } from "./cut.ts";
+import { didYouMean } from "./did_you_mean.ts";
 import { evaluateCommand } from "./evaluate.ts";
+import { firstSteps, helpOf, overviewOf } from "./help.ts";
 import { inspectCommand } from "./inspect.ts";
 import { quantizeCommand } from "./quantize.ts";
 import { messageWithFlags } from "./remedies.ts";
 
-const COMMANDS: readonly Command[] = [
+/** All commands, in the order of the help. */
+export const COMMANDS: readonly Command[] = [
   quantizeCommand,
   evaluateCommand,
   inspectCommand,
@@ -38,9 +42,13 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     streams.print(VERSION);
     return 0;
   }
-  if (args.length === 0 || (named === undefined && (first === "--help" || first === "-h"))) {
-    streams.print(overview());
-    return args.length === 0 ? 2 : 0;
+  if (first === undefined) {
+    streams.print(firstSteps(quantizeCommand));
+    return 2;
+  }
+  if (first === "--help" || first === "-h") {
+    streams.print(overviewOf(COMMANDS));
+    return 0;
   }
   // "quantize" may be left out: the first argument is then a model or a flag.
   const command = named ?? quantizeCommand, rest = named ? args.slice(1) : args;
@@ -51,6 +59,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
       streams.print(helpOf(command));
       return 0;
     }
+    if (named === undefined) checkCommand(first);
     const say = streams.say.bind(streams), print = streams.print.bind(streams);
     await orStopped(command.run(parseCommand(command, rest), { signal, say, print }), signal);
     await streams.flush();
@@ -64,6 +73,16 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     lines.forEach((line) => streams.say(line));
     return code;
   }
+}
+
+/** Refuses `word`, which names no command, where it looks like one and is no file. */
+function checkCommand(word: string): void {
+  const near = didYouMean(word, COMMANDS.map(({ name }) => name));
+  if (near === "" || existsSync(word)) return;
+  throw new AttuneError(
+    "bad-option",
+    `Cannot run ${word}: there is no such command, and no such file; see attune --help${near}`,
+  );
 }
 
 /** What is said of `error`, and the exit code. */
@@ -170,16 +189,4 @@ async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void
 /** `text` with nothing in it that steers a terminal, but its line breaks. */
 function shown(text: string): string {
   return text.split("\n").map(printable).join("\n");
-}
-
-function overview(): string {
-  return [
-    "attune makes ONNX models 4 to 8 times smaller, for wherever JavaScript runs.",
-    "",
-    ...COMMANDS.flatMap((c) => [`  attune ${c.name} ${c.usage}`, `      ${c.summary}`, ""]),
-    "One example for each:",
-    ...COMMANDS.map((c) => `  ${c.examples[0][1]}`),
-    "",
-    "attune <command> --help lists the flags of a command; --version prints the version.",
-  ].join("\n");
 }

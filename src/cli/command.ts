@@ -1,19 +1,28 @@
 /**
- * A command of the command line: its flags in one table, parsed strictly and printed by `--help`.
+ * A command of the command line: its flags in one table, parsed strictly. `help.ts` prints them.
  *
  * @module
  */
 
 import { parseArgs } from "node:util";
 import { AttuneError } from "../errors.ts";
+import { didYouMean } from "./did_you_mean.ts";
+
+/** Headings of the help below the common flags, in this order. */
+export const GROUPS = ["Samples", "Bits", "Rounding", "Blocks", "Output", "Running"] as const;
+
+/** A heading of the help. */
+export type Group = typeof GROUPS[number];
 
 /** A flag. Without `value` it is a switch, and `--no-…` turns it off. */
 export interface Flag {
+  /** The heading that it stands under, where it is not one of the command's common flags. */
+  readonly group: Group;
   /**
    * What stands for the value in the help, as in `--bits N`. Default: none, the flag is a switch.
    */
   readonly value?: string;
-  /** One line for the help. */
+  /** What it does, for the help, with its default in brackets. */
   readonly help: string;
   /** Its values, each with a line for the help. */
   readonly choices?: Readonly<Record<string, string>>;
@@ -51,6 +60,8 @@ export interface Command {
   readonly usage: string;
   /** Its flags by name. */
   readonly flags: Readonly<Record<string, Flag>>;
+  /** The flags that most users need, at most ten: the first in the help. */
+  readonly common: readonly string[];
   /** Lines of the help that show how it is used: what for, and the command. */
   readonly examples: readonly (readonly [what: string, line: string])[];
   /** Runs it. */
@@ -67,31 +78,48 @@ export interface Context {
   print(text: string): void;
 }
 
+/** `flags` under one heading of the help. */
+export function flagsIn(
+  group: Group,
+  flags: Readonly<Record<string, Omit<Flag, "group">>>,
+): Record<string, Flag> {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, flag]) => [name, { group, ...flag }]),
+  );
+}
+
 /** Flags that every command has. */
-const COMMON: Record<string, Flag> = {
+const ALWAYS = flagsIn("Running", {
   help: { help: "show this help", short: "h" },
   verbose: { help: "show where an error came from" },
-};
+});
+
+/** All flags of `command`, by name. */
+export function flagsOf(command: Command): Record<string, Flag> {
+  return { ...command.flags, ...ALWAYS };
+}
 
 /** Parses `args` by the flags of `command`. */
 export function parseCommand(command: Command, args: readonly string[]): Parsed {
-  const flags = { ...command.flags, ...COMMON };
+  const flags = flagsOf(command);
+  const config = {
+    args: args.map((arg) => withPresentName(flags, arg)),
+    allowPositionals: true,
+    allowNegative: true,
+    options: Object.fromEntries(
+      Object.entries(flags).map(([name, { value, short, repeat }]) => [name, {
+        type: value === undefined ? "boolean" as const : "string" as const,
+        ...(short && { short }),
+        ...(repeat && { multiple: true }),
+      }]),
+    ),
+  };
   let parsed;
   try {
-    parsed = parseArgs({
-      args: args.map((arg) => withPresentName(flags, arg)),
-      allowPositionals: true,
-      allowNegative: true,
-      strict: true,
-      options: Object.fromEntries(
-        Object.entries(flags).map(([name, { value, short, repeat }]) => [name, {
-          type: value === undefined ? "boolean" as const : "string" as const,
-          ...(short && { short }),
-          ...(repeat && { multiple: true }),
-        }]),
-      ),
-    });
+    checkNames(command, parseArgs({ ...config, strict: false, tokens: true }).tokens);
+    parsed = parseArgs({ ...config, strict: true });
   } catch (cause) {
+    if (cause instanceof AttuneError) throw cause;
     const [reason] = (cause as Error).message.split(/\.\s/);
     throw new AttuneError(
       "bad-option",
@@ -121,10 +149,33 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
       if (choice !== undefined) return choice;
       throw new AttuneError(
         "bad-option",
-        `Cannot use --${name} ${value}: give ${choices.join(", ")}`,
+        `Cannot use --${name} ${value}: give ${choices.join(", ")}${didYouMean(value, choices)}`,
       );
     },
   };
+}
+
+/** Refuses a flag that `command` does not have. */
+function checkNames(
+  command: Command,
+  tokens: readonly { readonly kind: string; readonly name?: string; readonly rawName?: string }[],
+): void {
+  const flags = flagsOf(command);
+  for (const { kind, name, rawName } of tokens) {
+    if (kind !== "option" || name!.replace(/^no-/, "") in flags) continue;
+    const known = new Map(
+      Object.entries(flags).flatMap(([name, { value, formerly }]) => [
+        [name, `--${name}`] as const,
+        ...(formerly ? [[formerly, `--${name}`] as const] : []),
+        ...(value === undefined ? [[`no-${name}`, `--no-${name}`] as const] : []),
+      ]),
+    );
+    const near = didYouMean(name!, [...known.keys()], known);
+    throw new AttuneError(
+      "bad-option",
+      `Cannot use ${rawName}: there is no such flag; see attune ${command.name} --help${near}`,
+    );
+  }
 }
 
 /** `arg`, under the name that its flag has now. */
@@ -150,25 +201,4 @@ export function required(parsed: Parsed, name: string, what: string): string {
   const value = parsed.text(name);
   if (value !== undefined) return value;
   throw new AttuneError("bad-option", `Give --${name}: ${what}`);
-}
-
-/** The help of `command`. */
-export function helpOf(command: Command): string {
-  const rows = Object.entries({ ...command.flags, ...COMMON }).flatMap(([name, flag]) => [
-    [
-      `${flag.short ? `-${flag.short}, ` : "    "}--${name}${flag.value ? ` ${flag.value}` : ""}`,
-      flag.help,
-    ],
-    ...Object.entries(flag.choices ?? {}).map(([choice, doc]) => [`        ${choice}`, doc]),
-  ]);
-  const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
-  return [
-    `${command.summary}.`,
-    "",
-    `  attune ${command.name} ${command.usage}`,
-    "",
-    ...command.examples.flatMap(([what, line]) => [`${what}:`, `  ${line}`, ""]),
-    "Flags:",
-    ...rows.map(([flag, help]) => `  ${flag.padEnd(width)}${help}`),
-  ].join("\n");
 }

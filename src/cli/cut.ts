@@ -10,7 +10,7 @@ import { cut } from "../emit/narrow.ts";
 import { checkOutputs } from "../files/output.ts";
 import { readModel, writeModel } from "../onnx/file.ts";
 import { bytes } from "../report/format.ts";
-import { type Command, modelPath, required } from "./command.ts";
+import { type Command, flagsIn, modelPath, required } from "./command.ts";
 import { inputFiles } from "./shared.ts";
 
 /** The command. */
@@ -24,10 +24,13 @@ export const cutCommand: Command = {
       "attune cut model.q.onnx --bits 4 -o small.onnx",
     ],
   ],
+  common: ["bits", "output"],
   flags: {
-    bits: { value: "N", help: "one of the narrower widths of the file" },
-    format: { value: "NAME", help: "qdq, or packed: as many bits as levels have [as the file]" },
-    output: { value: "PATH", help: "where the cut model goes", short: "o" },
+    ...flagsIn("Bits", { bits: { value: "N", help: "one of the narrower widths of the file" } }),
+    ...flagsIn("Output", {
+      output: { value: "PATH", help: "where the cut model goes", short: "o" },
+      format: { value: "NAME", help: "qdq, or packed: as many bits as levels have [as the file]" },
+    }),
   },
   async run(parsed, context) {
     const path = modelPath(cutCommand, parsed);

@@ -7,7 +7,7 @@
 import { evaluate } from "../evaluate/evaluate.ts";
 import { Graph } from "../graph/graph.ts";
 import { readModel } from "../onnx/file.ts";
-import { type Command, modelPath } from "./command.ts";
+import { type Command, flagsIn, modelPath } from "./command.ts";
 import { describeEvaluation } from "./describe.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
@@ -24,11 +24,17 @@ export const evaluateCommand: Command = {
     ],
     ["Accuracy of the float model", "attune evaluate model.onnx --data ./val --json"],
   ],
+  common: ["reference", "data", "labels", "preprocess", "limit", "json"],
   flags: {
-    reference: { value: "PATH", help: "the float32 model to compare with [the model itself]" },
+    ...flagsIn("Samples", {
+      reference: { value: "PATH", help: "the float32 model to compare with [the model itself]" },
+      labels: {
+        value: "FILE",
+        help: "CSV of file,label [labels.csv in the folder, or subfolders]",
+      },
+    }),
     ...DATA_FLAGS,
-    labels: { value: "FILE", help: "CSV of file,label [labels.csv in the folder, or subfolders]" },
-    json: { help: "print the figures as JSON to stdout" },
+    ...flagsIn("Output", { json: { help: "print the figures as JSON to stdout" } }),
     ...RUN_FLAGS,
   },
   async run(parsed, context) {
@@ -36,7 +42,7 @@ export const evaluateCommand: Command = {
     const path = parsed.text("reference");
     const reference = path === undefined ? model : readModel(path);
     const samples = await samplesOf(parsed, new Graph(model).inputs, context, {
-      what: "a folder of images, a .npy or a .npz file",
+      what: "a folder of images, a .npy, .npz or .jsonl file",
       labels: parsed.text("labels"),
     });
     using pool = await poolOf(parsed, context);

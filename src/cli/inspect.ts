@@ -18,7 +18,7 @@ import type { LayerMeasures } from "../allocate/layer_measures.ts";
 import { makePlan, type Plan } from "../plan/plan.ts";
 import { loadBackend } from "../runtime/backends.ts";
 import { inlinePool } from "../workers/pool.ts";
-import { type Command, type Context, modelPath, type Parsed } from "./command.ts";
+import { type Command, type Context, flagsIn, modelPath, type Parsed } from "./command.ts";
 import { describeBlocks, describePlan } from "./describe.ts";
 import { bitsOfLayers, describeBits } from "./inspect_bits.ts";
 import { createProgress } from "./progress.ts";
@@ -33,10 +33,13 @@ export const inspectCommand: Command = {
     ["The layers' names, for --override", "attune inspect model.onnx"],
     ["What each layer means for the outputs", "attune inspect model.onnx --data ./images"],
   ],
+  common: ["data", "preprocess", "limit", "json"],
   flags: {
-    json: { help: "print the list as JSON to stdout" },
     ...DATA_FLAGS,
-    seed: { value: "N", help: "decides which positions of samples are looked at [0]" },
+    ...flagsIn("Output", { json: { help: "print the list as JSON to stdout" } }),
+    ...flagsIn("Running", {
+      seed: { value: "N", help: "decides which positions of samples are looked at [0]" },
+    }),
     ...RUN_FLAGS,
   },
   async run(parsed, context) {

@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import type { OnProgress } from "../progress.ts";
+import { type OnProgress, timeLeft } from "../progress.ts";
 import { printable } from "../printable.ts";
 import { duration } from "../report/format.ts";
 import { shorten, widthOf } from "./width.ts";
@@ -14,11 +14,6 @@ import { shorten, widthOf } from "./width.ts";
 const INTERVAL = 100;
 /** Columns of the bar. */
 const WIDTH = 24;
-/**
- * Time left is shown once this share is done and this many seconds are spent: before, it is a
- * guess.
- */
-const LEAST_SHARE = 0.02, LEAST_SECONDS = 1;
 /** Goes to the start of the line and clears it. */
 const CLEAR = "\r\x1b[K";
 
@@ -88,20 +83,16 @@ export function createProgress(
 }
 
 /** A stage's line in at most `width` columns; the detail is what gives way. */
-function line(
-  { stage, done, total, detail }: Parameters<OnProgress>[0],
-  spent: number,
-  width: number,
-): string {
+function line(event: Parameters<OnProgress>[0], spent: number, width: number): string {
+  const { stage, done, total, detail } = event;
   const parts = [printable(stage)];
   if (total > 0) {
     const share = Math.max(0, Math.min(1, done / total));
     const filled = Math.round(share * WIDTH);
     parts.push("█".repeat(filled) + "░".repeat(WIDTH - filled), `${Math.floor(100 * share)} %`);
     parts.push(duration(spent));
-    if (share < 1 && share >= LEAST_SHARE && spent >= LEAST_SECONDS) {
-      parts.push(`${duration(spent * (1 - share) / share)} left`);
-    }
+    const left = timeLeft(event, spent);
+    if (left !== undefined) parts.push(`${duration(left)} left`);
   } else parts.push(`${done}`, duration(spent));
   const text = parts.join("  ");
   if (!detail) return shorten(text, width);

@@ -16,11 +16,18 @@ import { printable } from "../printable.ts";
 import { quantize, type Quantized } from "../quantize/quantize.ts";
 import type { QuantizeOptions } from "../quantize/options.ts";
 import { renderReport } from "../report/html.ts";
-import { type Command, type Context, modelPath, type Parsed, required } from "./command.ts";
+import {
+  type Command,
+  type Context,
+  flagsIn,
+  modelPath,
+  type Parsed,
+  required,
+} from "./command.ts";
 import { describeResult } from "./describe.ts";
 import { dryRun } from "./dry_run.ts";
 import { bitsFlags } from "./options/bits.ts";
-import { BLOCK_FLAGS, GRAPH_FLAGS, reconstructionOf } from "./options/blocks.ts";
+import { BLOCK_FLAGS, reconstructionOf } from "./options/blocks.ts";
 import { formatFlags, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
 import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
@@ -37,12 +44,16 @@ export const quantizeCommand: Command = {
   examples: [
     ["Weights in 4 bits, activations in 8", "attune model.onnx --data ./images -o model.q.onnx"],
     [
-      "Weights only, in 3 bits, and a report to look at",
-      "attune model.onnx --data ./images --bits 3 --activation-bits none --report r.html -o m.onnx",
+      "A report to look at",
+      "attune model.onnx --data ./images --report report.html -o model.q.onnx",
     ],
     [
-      "Some layers in 8 bits, one left in float",
-      "attune model.onnx --data ./images --override '*/head/*=8' --override conv1=skip -o m.onnx",
+      "Weights only, in 3 bits",
+      "attune model.onnx --data ./images --bits 3 --activation-bits none -o q.onnx",
+    ],
+    [
+      "Some layers in 8 bits",
+      "attune model.onnx --data ./images --override 'head*=8' -o model.q.onnx",
     ],
     [
       "Blocks learned together, in ten minutes",
@@ -54,7 +65,7 @@ export const quantizeCommand: Command = {
     ],
     [
       "Bits for each layer, such that the file has 2 MB",
-      "attune model.onnx --data ./images --max-size 2MB --format packed -o model.q.onnx",
+      "attune model.onnx --data ./images --max-size 2MB --format packed -o q.onnx",
     ],
     [
       "Size against accuracy, from one calibration",
@@ -66,28 +77,37 @@ export const quantizeCommand: Command = {
     ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
+  common: [
+    ...["data", "output", "bits", "activation-bits", "max-size", "format", "preprocess", "limit"],
+    ...["report", "dry-run"],
+  ],
   // Methods and strategies are asked for when the help is.
   get flags() {
     return {
-      output: { value: "PATH", help: "where the quantized model goes", short: "o" },
       ...DATA_FLAGS,
       ...bitsFlags(),
       ...SWEEP_FLAGS,
       ...PLAN_FLAGS,
       ...roundingFlags(),
-      ...BLOCK_FLAGS,
       ...RANGE_FLAGS,
-      shift: { help: "layers repair the error of those before them [on; --no-shift]" },
-      "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
-      refit: { help: "scales are fitted to the levels [on; --no-refit]" },
-      damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
+      ...flagsIn("Rounding", {
+        shift: { help: "layers repair the error of those before them [on; --no-shift]" },
+        "bias-correction": { help: "biases set the means right [on; --no-bias-correction]" },
+        refit: { help: "scales are fitted to the levels [on; --no-refit]" },
+        damping: { value: "X", help: "pull towards the original weights, relative [0.01]" },
+      }),
+      ...BLOCK_FLAGS,
+      ...flagsIn("Output", {
+        output: { value: "PATH", help: "where the quantized model goes", short: "o" },
+        report: { value: "PATH", help: "write a page with every layer" },
+        json: { help: "print the report as JSON to stdout" },
+        "dry-run": { help: "print the plan and stop" },
+      }),
       ...formatFlags(),
-      resume: { help: "go on where an interrupted run with the same output stopped" },
-      ...GRAPH_FLAGS,
-      "dry-run": { help: "print the plan and stop" },
-      report: { value: "PATH", help: "write a page with every layer" },
-      json: { help: "print the report as JSON to stdout" },
-      seed: { value: "N", help: "decides every random choice [0]" },
+      ...flagsIn("Running", {
+        resume: { help: "go on where an interrupted run with the same output stopped" },
+        seed: { value: "N", help: "decides every random choice [0]" },
+      }),
       ...RUN_FLAGS,
     };
   },
@@ -168,7 +188,7 @@ async function runQuantize(
   }
   const options = optionsOf(parsed, outputs, context);
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
-    what: "a folder of sample images, a .npy or a .npz file; or --activation-bits none, without",
+    what: "a folder of images, a .npy, .npz or .jsonl file; or --activation-bits none, without",
   });
   if (!parsed.on("json")) {
     for (const line of plan.prepared) context.say(printable(line));

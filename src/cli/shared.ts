@@ -18,11 +18,11 @@ import { openSamples } from "../samples/open.ts";
 import type { PreprocessOptions } from "../samples/preprocess.ts";
 import type { SampleSet } from "../samples/sample.ts";
 import type { InputSpec } from "../onnx/inputs.ts";
-import { type Context, type Flag, type Parsed, required } from "./command.ts";
+import { type Context, flagsIn, type Parsed, required } from "./command.ts";
 
 /** Flags that say which samples to read, and how images become inputs. */
-export const DATA_FLAGS: Record<string, Flag> = {
-  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy or .npz" },
+export const DATA_FLAGS = flagsIn("Samples", {
+  data: { value: "PATH", help: "folder of images (subfolders are classes), .npy, .npz or .jsonl" },
   preprocess: {
     value: "NAME",
     help: "imagenet, unit (0…1), signed (−1…1) or raw (0…255) [imagenet]",
@@ -42,10 +42,10 @@ export const DATA_FLAGS: Record<string, Flag> = {
     repeat: true,
     help: "the axis that counts samples, from 0, or NAME=K for each input [found by a probe]",
   },
-};
+});
 
 /** Flags that say how models are run. */
-export const RUN_FLAGS: Record<string, Flag> = {
+export const RUN_FLAGS = flagsIn("Running", {
   threads: { value: "N", help: `workers [the cores: ${availableParallelism()}, at most 8]` },
   memory: {
     value: "MB",
@@ -53,7 +53,7 @@ export const RUN_FLAGS: Record<string, Flag> = {
   },
   "relaxed-simd": { help: "faster sums; the same bytes only on machines of one kind" },
   backend: { value: "NAME", help: "web (WebAssembly) or node (native, must be installed) [web]" },
-};
+});
 
 /**
  * What a command reads, and so must not write: the model at `path`, its data files, the samples.

@@ -15,15 +15,15 @@ import { bytes, duration, percent } from "../report/format.ts";
 import { renderSweep } from "../report/sweep.ts";
 import { sweep } from "../quantize/sweep.ts";
 import type { SweepReport } from "../report/sweep_report.ts";
-import type { Context, Flag, Parsed } from "./command.ts";
+import { type Context, flagsIn, type Parsed } from "./command.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 import { table } from "./table.ts";
 
 /** The flag. */
-export const SWEEP_FLAGS: Record<string, Flag> = {
+export const SWEEP_FLAGS = flagsIn("Bits", {
   sweep: { value: "FROM..TO", help: "compare average bits, as 2..8, from one calibration" },
-};
+});
 
 /** Averages of a sweep: halves while each bit counts most. */
 const AVERAGES = [2, 2.5, 3, 3.5, 4, 5, 6, 7, 8];
@@ -60,7 +60,7 @@ export async function runSweep(
   checkOutputs(outputs.filter((path) => path !== undefined), inputs);
   const strategy = parsed.choice("allocate", strategyNames());
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
-    what: "a folder of sample images, a .npy or a .npz file",
+    what: "a folder of sample images, a .npy, .npz or .jsonl file",
   });
   using pool = await poolOf(parsed, context);
   using progress = createProgress();

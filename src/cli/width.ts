@@ -23,6 +23,27 @@ export function shorten(text: string, width: number): string {
   return `${head.join("")}…${tail.toReversed().join("")}`;
 }
 
+/**
+ * `text` in lines of at most `width` columns, broken between words; a longer word has its own line.
+ *
+ * @example
+ * ```ts
+ * import { wrap } from "./width.ts";
+ *
+ * const lines = wrap("as many bits as levels have", 12);
+ * if (lines.join("|") !== "as many bits|as levels|have") throw new Error(lines.join("|"));
+ * ```
+ */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && widthOf(longer) <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** As many of the first `characters` as fit into `width` columns. */
 function fitting(characters: readonly string[], width: number): readonly string[] {
   let used = 0;

@@ -68,21 +68,46 @@ function toByte(sum: number): number {
 /** Makes rows longer or shorter. */
 function resizeRows(pixels: Pixels, width: number, filter: ResizeFilter): Pixels {
   const { width: old, height, channels, data } = pixels;
-  const { first, count, weights, most } = weightsOf(old, width, filter);
-  const result = new Uint8Array(width * height * channels);
-  for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const start = (y * old + first[x]) * channels, offset = x * most, taps = count[x];
-      for (let c = 0; c < channels; c++, to++) {
-        let sum = ONE / 2;
-        for (let k = 0, at = start + c; k < taps; k++, at += channels) {
-          sum += data[at] * weights[offset + k];
-        }
-        result[to] = toByte(sum);
-      }
-    }
+  const weights = weightsOf(old, width, filter), result = new Uint8Array(width * height * channels);
+  const resizeRow = channels === 3 ? resizeColours : resizeGrays;
+  for (let y = 0; y < height; y++) {
+    const from = y * old * channels, to = y * width * channels;
+    resizeRow(
+      data.subarray(from, from + old * channels),
+      weights,
+      result.subarray(to, to + width * channels),
+    );
   }
   return { width, height, channels, data: result };
+}
+
+/** Makes a row of R, G and B as long as `to`; three times as fast as one colour at a time. */
+function resizeColours(row: Uint8Array, { first, count, weights, most }: Weights, to: Uint8Array) {
+  for (let x = 0, i = 0; i < to.length; x++, i += 3) {
+    const start = x * most, end = start + count[x];
+    let r = ONE / 2, g = ONE / 2, b = ONE / 2;
+    for (let k = start, at = first[x] * 3; k < end; k++, at += 3) {
+      const weight = weights[k];
+      r = (r + Math.imul(row[at], weight)) | 0;
+      g = (g + Math.imul(row[at + 1], weight)) | 0;
+      b = (b + Math.imul(row[at + 2], weight)) | 0;
+    }
+    to[i] = toByte(r);
+    to[i + 1] = toByte(g);
+    to[i + 2] = toByte(b);
+  }
+}
+
+/** Makes a row of grays as long as `to`. */
+function resizeGrays(row: Uint8Array, { first, count, weights, most }: Weights, to: Uint8Array) {
+  for (let x = 0; x < to.length; x++) {
+    const start = x * most, end = start + count[x];
+    let sum = ONE / 2;
+    for (let k = start, at = first[x]; k < end; k++, at++) {
+      sum = (sum + Math.imul(row[at], weights[k])) | 0;
+    }
+    to[x] = toByte(sum);
+  }
 }
 
 /** Makes columns longer or shorter. */
@@ -95,7 +120,7 @@ function resizeColumns(pixels: Pixels, height: number, filter: ResizeFilter): Pi
     sums.fill(ONE / 2);
     for (let k = 0; k < count[y]; k++) {
       const weight = weights[y * most + k], from = (first[y] + k) * length;
-      for (let i = 0; i < length; i++) sums[i] += data[from + i] * weight;
+      for (let i = 0; i < length; i++) sums[i] += Math.imul(data[from + i], weight);
     }
     for (let i = 0, to = y * length; i < length; i++, to++) result[to] = toByte(sums[i]);
   }

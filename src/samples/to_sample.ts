@@ -244,9 +244,10 @@ function flatten(
   return { dims, list };
 }
 
-/** The element types of typed arrays that stand for one only. */
+/** The element types of typed arrays, where nothing says that they hold another. */
 const TYPES = new Map<string, ElementType>(
-  Object.entries(arrayConstructors).map(([type, { name }]) => [name, type as ElementType]),
+  Object.entries(arrayConstructors).filter(([type]) => type !== "bool" && type !== "float16")
+    .map(([type, { name }]) => [name, type as ElementType]),
 );
 
 /** Elements in the array that carries those of `spec`. */
@@ -268,7 +269,15 @@ function toElements(
     : data instanceof Wanted
     ? spec.type
     : TYPES.get(name);
-  // What cannot be converted is refused by the check of the whole sample.
-  if (has === undefined || !canConvert(has, spec.type)) return data as unknown as TensorData;
-  return convertElements(data as unknown as TensorData, has, spec.type, source);
+  const elements = data as unknown as TensorData;
+  if (has !== undefined && canConvert(has, spec.type)) {
+    return convertElements(elements, has, spec.type, source);
+  }
+  // Other arrays than the one that is wanted are refused by the check of the whole sample.
+  if (!(data instanceof Wanted)) return elements;
+  throw cannotUse(
+    source,
+    `the model wants ${spec.type} at input "${spec.name}", the sample has ${has}; give it as ` +
+      spec.type,
+  );
 }

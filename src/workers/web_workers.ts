@@ -2,7 +2,7 @@
  * Pools over workers that a page starts itself: only its bundler knows where a worker's module
  * lies.
  *
- * @example In the worker's module
+ * @example In the worker's module, where `attune/worker` will not do
  * ```ts ignore
  * import * as ort from "onnxruntime-web/wasm";
  * import { onnxruntime, serveEngine } from "attune/browser";
@@ -13,15 +13,16 @@
  *
  * @example In the page
  * ```ts ignore
- * const workers = Array.from({ length: navigator.hardwareConcurrency }, () =>
- *   new Worker(new URL("./engine.js", import.meta.url), { type: "module" }));
- * using pool = await workerPool(workers);
+ * const pool = await startWorkers(() =>
+ *   new Worker(new URL("./engine.js", import.meta.url), { type: "module" })
+ * );
  * ```
  *
  * @module
  */
 
 import { engineServices } from "../engine/engine.ts";
+import { LANES } from "../engine/lanes.ts";
 import { opfsSpools } from "../engine/opfs_spool.ts";
 import { cachedSpools, memorySpool } from "../engine/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
@@ -71,4 +72,26 @@ export async function workerPool(workers: readonly Worker[]): Promise<EnginePool
     throw error;
   }
   return new EnginePool(ports.map((port) => engineAt(port)));
+}
+
+/** Options of {@linkcode startWorkers}. */
+export interface WorkersOptions {
+  /** Workers to start, from 1. Default: the cores, at most 8. */
+  threads?: number;
+}
+
+/**
+ * A pool of workers that `start` starts, each a module that calls {@linkcode serveEngine}, such as
+ * `attune/worker`. They need no threads within, and so no headers from the server. Disposing of the
+ * pool ends them.
+ *
+ * @throws {AttuneError} `internal` where a worker does not start, `bad-option` where one has no
+ * runtime or no place for what does not fit into memory.
+ */
+export function startWorkers(
+  start: () => Worker,
+  { threads = navigator.hardwareConcurrency }: WorkersOptions = {},
+): Promise<EnginePool> {
+  const length = Math.max(1, Math.min(threads, LANES));
+  return workerPool(Array.from({ length }, start));
 }

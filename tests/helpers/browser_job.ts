@@ -6,13 +6,23 @@ import {
   plan,
   quantize,
   type Sample,
+  type SampleSource,
   serializeModel,
 } from "../../src/browser.ts";
 
 /** Quantizes the carried example on noise; returns the SHA-256 of the result. */
 export async function job(pool: EnginePool, bytes: Uint8Array): Promise<string> {
+  return await quantizeExample(pool, bytes, samples());
+}
+
+/** Quantizes the carried example on `samples`; returns the SHA-256 of the result. */
+export async function quantizeExample(
+  pool: EnginePool,
+  bytes: Uint8Array,
+  samples: SampleSource,
+): Promise<string> {
   const model = parseModel(bytes, { name: "shapes.onnx" });
-  const { model: small } = await quantize(plan(model, { bits: 3 }), samples(), pool, {
+  const { model: small } = await quantize(plan(model, { bits: 3 }), samples, pool, {
     // Learned, too: gradients, Adam, and scales by exponents are part of what must not differ.
     reconstruction: { kind: "blocks", iterations: 3 },
     seed: 3,

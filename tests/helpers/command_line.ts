@@ -20,12 +20,17 @@ export async function attune(...args: string[]): Promise<Outcome> {
   return await run(Deno.execPath(), ["run", "-A", join(root, "quantize.ts"), ...args]);
 }
 
-/** Runs `program`. */
-export async function run(program: string, args: string[], cwd?: string): Promise<Outcome> {
+/** Runs `program`, with `env` beside the variables that are there. */
+export async function run(
+  program: string,
+  args: string[],
+  cwd?: string,
+  env: Record<string, string> = {},
+): Promise<Outcome> {
   const output = await new Deno.Command(program, {
     args,
     cwd,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -8,12 +8,12 @@ import { AttuneError } from "../../errors.ts";
 import type { BitBudget, MixedBits } from "../../plan/bits.ts";
 import { DEFAULT_STRATEGY, STRATEGIES, strategyNames } from "../../strategies/strategies.ts";
 import type { Width } from "../../plan/options.ts";
-import type { Flag, Parsed } from "../command.ts";
+import { type Flag, flagsIn, type Parsed } from "../command.ts";
 
 /** The flags, `--bits` among them; those of the strategies as they are when this is called. */
 export function bitsFlags(): Record<string, Flag> {
   const strategies = strategyNames().map((name) => [name, STRATEGIES[name].doc]);
-  return {
+  return flagsIn("Bits", {
     bits: {
       value: "N",
       help: "bits of a weight, 2 to 8, or ternary; or mixed:2,3,4,6,8 to choose from per layer [4]",
@@ -29,7 +29,7 @@ export function bitsFlags(): Record<string, Flag> {
         clusters: "without a budget: widths by clusters of coding lengths",
       },
     },
-  };
+  });
 }
 
 /** Bytes of the units that sizes are given in. */

@@ -10,19 +10,15 @@ import type { Reconstruction } from "../../blocks/options.ts";
 import { AttuneError } from "../../errors.ts";
 import { checkOutputs } from "../../files/output.ts";
 import { writeModel } from "../../onnx/file.ts";
-import type { Flag, Parsed } from "../command.ts";
+import { flagsIn, type Parsed } from "../command.ts";
 import { blockIterations, learnsBlocks } from "./rounding.ts";
 
-/** The flags that ask for it. */
-export const BLOCK_FLAGS: Record<string, Flag> = {
+/** The flags that ask for it, and the one that shows how it is done. */
+export const BLOCK_FLAGS = flagsIn("Blocks", {
   blocks: { help: "learn blocks of layers by gradients once they are rounded" },
   "time-budget": { value: "TIME", help: "as 90s or 10m: learn blocks, but end on time" },
-};
-
-/** The flag that shows how it is done. */
-export const GRAPH_FLAGS: Record<string, Flag> = {
   "debug-graphs": { value: "DIR", help: "write the gradient graph of each block there" },
-};
+});
 
 /** How blocks are learned; undefined where they are not. Graphs are not written over `inputs`. */
 export function reconstructionOf(

@@ -9,36 +9,40 @@ import { formatNames, formatOf } from "../../formats/formats.ts";
 import type { Override, PlanOptions } from "../../plan/options.ts";
 import type { Granularity } from "../../weights/granularity.ts";
 import type { ActivationBits } from "../../weights/rounding.ts";
-import type { Flag, Parsed } from "../command.ts";
+import { type Flag, flagsIn, type Parsed } from "../command.ts";
 import { bitsOf } from "./bits.ts";
 
 /** The flags beside those of `bits.ts` and the format. */
 export const PLAN_FLAGS: Record<string, Flag> = {
-  "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
-  grid: { value: "KIND", help: "uniform, or piecewise: dense middle, sparse tails [uniform]" },
-  nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
-  "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
-  granularity: {
-    value: "KIND",
-    help: "tensor, channel or group:N weights share a scale [channel]",
-  },
-  symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
-  override: {
-    value: "NAME=N",
-    help: "bits, ternary or skip for the layers that match",
-    repeat: true,
-  },
+  ...flagsIn("Bits", {
+    "activation-bits": { value: "N", help: "8, 4, or none for float activations [8]" },
+    nested: { value: "N,N,…", help: "widths, as 8,6,4,3, that attune cut makes of one file" },
+    "edge-bits": { value: "N", help: "bits of the first and last layers [8]" },
+    override: {
+      value: "NAME=N",
+      help: "bits, ternary or skip for the layers that match; repeatable",
+      repeat: true,
+    },
+  }),
+  ...flagsIn("Rounding", {
+    grid: { value: "KIND", help: "uniform, or piecewise: dense middle, sparse tails [uniform]" },
+    granularity: {
+      value: "KIND",
+      help: "tensor, channel or group:N weights share a scale [channel]",
+    },
+    symmetric: { help: "levels of a weight reach equally far to both sides of zero" },
+  }),
 };
 
 /** The flag of the format; the formats as they are when this is called. */
 export function formatFlags(): Record<string, Flag> {
-  return {
+  return flagsIn("Output", {
     format: {
       value: "NAME",
       help: "what is written [qdq]",
       choices: Object.fromEntries(formatNames().map((name) => [name, formatOf(name).doc])),
     },
-  };
+  });
 }
 
 /** What the flags say of the plan. */

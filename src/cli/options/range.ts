@@ -6,15 +6,15 @@
 
 import { AttuneError } from "../../errors.ts";
 import type { RangeMethod } from "../../plan/options.ts";
-import type { Flag, Parsed } from "../command.ts";
+import { flagsIn, type Parsed } from "../command.ts";
 
 /** The flag. */
-export const RANGE_FLAGS: Record<string, Flag> = {
+export const RANGE_FLAGS = flagsIn("Rounding", {
   range: {
     value: "METHOD",
     help: "minmax, mse or percentile:P activation ranges [minmax; mse for 4 bits]",
   },
-};
+});
 
 /** How ranges are found; undefined where the flag is not given. */
 export function rangeOf(parsed: Parsed): RangeMethod | undefined {

@@ -12,7 +12,7 @@ import {
   METHODS,
   type RoundingMethod,
 } from "../../round/methods.ts";
-import type { Flag, Parsed } from "../command.ts";
+import { type Flag, flagsIn, type Parsed } from "../command.ts";
 
 /** The flags of the methods as they are when this is called. */
 export function roundingFlags(): Record<string, Flag> {
@@ -24,14 +24,14 @@ export function roundingFlags(): Record<string, Flag> {
     const help = `${option.doc} [${option.default}]${blocks}`;
     return [name, { value: "N", help, formerly }] as const;
   });
-  return {
+  return flagsIn("Rounding", {
     rounding: {
       value: "METHOD",
       help: `how levels are found [${DEFAULT_METHOD.kind}]`,
       choices: Object.fromEntries(methods.map(({ kind, doc }) => [kind, doc])),
     },
     ...Object.fromEntries(flags),
-  };
+  });
 }
 
 /** Whether a flag says how levels are found. */
