@@ -29,6 +29,18 @@ export async function buildEdge(folder: string): Promise<void> {
     plugins: [addresses],
     logLevel: "error",
   });
+  await build({
+    entryPoints: [join(here, "node.ts")],
+    outfile: join(folder, "node.mjs"),
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    // Only who sends samples needs it: installed beside the bundle.
+    external: ["onnxruntime-web/*"],
+    plugins: [addresses],
+    logLevel: "error",
+  });
   writeFileSync(join(folder, "kernel.wasm"), Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0)));
   copyFileSync(
     fileURLToPath(import.meta.resolve(`onnxruntime-web/${ORT_WASM}`)),

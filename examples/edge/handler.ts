@@ -69,7 +69,7 @@ export function createHandler(
           const body = limitedBody(request, limits.bytes, signal);
           return await jobs[pathname](await readSent(body, type, request), asked, signal);
         } catch (error) {
-          throw signal.aborted && !(error instanceof HttpError) ? late(limits) : error;
+          throw signal.aborted ? late(limits) : error;
         }
       });
     } catch (error) {
@@ -190,12 +190,14 @@ async function readSent(
 ): Promise<Sent> {
   const headers = { "content-type": request.headers.get("content-type") ?? "" };
   const whole = new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>, { headers });
-  if (type === "model") return { model: modelOf(await whole.arrayBuffer()), samples: [] };
-  const form = await whole.formData().catch((error) => {
-    throw error instanceof TypeError
-      ? new HttpError(400, "bad-form", "Cannot read the form: it is damaged, or cut off")
-      : error;
-  });
+  const unread = (error: unknown) => {
+    if (error instanceof HttpError) throw error;
+    throw new HttpError(400, `bad-${type}`, `Cannot read the ${type}: it is damaged, or cut off`);
+  };
+  if (type === "model") {
+    return { model: modelOf(await whole.arrayBuffer().catch(unread)), samples: [] };
+  }
+  const form = await whole.formData().catch(unread);
   const isFile = (part: FormDataEntryValue): part is File => part instanceof File;
   const [model, ...others] = form.getAll("model").filter(isFile);
   if (model === undefined || others.length > 0) {

@@ -24,8 +24,27 @@ function requestOf(message: IncomingMessage, answer: ServerResponse): Request {
     method,
     headers: Object.entries(headers).map(([name, value]) => [name, String(value)]),
     signal: gone.signal,
-    ...(hasBody && { body: Readable.toWeb(message), duplex: "half" }),
+    ...(hasBody && { body: bodyOf(message), duplex: "half" }),
   } as RequestInit);
+}
+
+/** Milliseconds that a client has to hear an answer before it has sent all. */
+const PATIENCE = 2000;
+
+/** The body of `message`; who does not want the rest of it still answers on its connection. */
+function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
+  const chunks = message[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel() {
+      message.resume();
+      setTimeout(() => message.complete || message.destroy(), PATIENCE).unref();
+    },
+  }, { highWaterMark: 0 });
 }
 
 const server = createServer(async (message, answer) => {
