@@ -19,6 +19,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MODULE } from "../src/kernel/module.ts";
+import { NODE_PACKAGE } from "../src/runtime/backends.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const config = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
@@ -33,7 +34,7 @@ const DEPENDENCIES = [
   "string-width",
 ];
 /** Packages that users add where they want them. */
-const OPTIONAL_PEERS = ["onnxruntime-node"];
+const [PEER, PEER_VERSION] = NODE_PACKAGE.split("@");
 /** What compiles the package. */
 const COMPILER = { "typescript": "7.0.2", "@types/node": "20.19.25" };
 /** The entries, by what users import; other sources come with them. */
@@ -41,6 +42,7 @@ const ENTRIES: Readonly<Record<string, string>> = {
   ".": "mod",
   "./browser": "src/browser",
   "./worker": "src/engine_worker",
+  "./workerd": "src/workerd",
   "./cli": "cli",
 };
 
@@ -131,7 +133,11 @@ function packageJson(): unknown {
     main: `./${main}.js`,
     types: `./${main}.d.ts`,
     exports: {
-      ".": { browser: entry(ENTRIES["./browser"]), default: entry(main) },
+      ".": {
+        workerd: entry(ENTRIES["./workerd"]),
+        browser: entry(ENTRIES["./browser"]),
+        default: entry(main),
+      },
       ...Object.fromEntries(Object.entries(others).map(([name, path]) => [name, entry(path)])),
       "./kernel.wasm": "./kernel.wasm",
       "./package.json": "./package.json",
@@ -142,10 +148,8 @@ function packageJson(): unknown {
     files: ["*.js", "*.d.ts", "kernel.wasm", "src"],
     engines: { node: ">=20.19" },
     dependencies: versions(DEPENDENCIES),
-    peerDependencies: versions(OPTIONAL_PEERS),
-    peerDependenciesMeta: Object.fromEntries(
-      OPTIONAL_PEERS.map((name) => [name, { optional: true }]),
-    ),
+    peerDependencies: { [PEER]: PEER_VERSION },
+    peerDependenciesMeta: { [PEER]: { optional: true } },
   };
 }
 

@@ -9,11 +9,13 @@
 export { AttuneError, type AttuneErrorOptions, type ErrorCode, type Remedy } from "./errors.ts";
 export type { OnProgress, ProgressEvent, ProgressStage, WatchOptions } from "./progress.ts";
 export { type Model, parseModel, type ParseOptions, serializeModel } from "./onnx/model.ts";
+export { modelStream } from "./onnx/chunks.ts";
 export type { ExternalData, TypedArray } from "./onnx/tensor.ts";
 export type { Grid } from "./weights/grid.ts";
 export type { GramPlan } from "./weights/layer.ts";
 export type { Allocation, LayerShare } from "./plan/allocation.ts";
 export { makePlan as plan, type Plan } from "./plan/plan.ts";
+export { type PlanSummary, summarize } from "./plan/summary.ts";
 export type { Activations } from "./plan/activations.ts";
 export type { LevelWindows } from "./weights/levels.ts";
 export type { LayerPlan } from "./weights/layer.ts";
@@ -43,6 +45,7 @@ export type { TablePlan } from "./weights/table.ts";
 export type { Geometry, Skipped, SkipReason, Target } from "./weights/target.ts";
 export { quantize, type Quantized } from "./quantize/quantize.ts";
 export type { CalibrationOptions, QuantizeOptions } from "./quantize/options.ts";
+export { quantizeWeights, type WeightOptions } from "./quantize/quantize_weights.ts";
 export { cut, type CutOptions } from "./emit/narrow.ts";
 export type { NestedFormat } from "./formats/format.ts";
 export { sweep } from "./quantize/sweep.ts";
@@ -93,7 +96,7 @@ export {
   type PreprocessPreset,
   resolvePreprocess,
 } from "./samples/preprocess.ts";
-export { EnginePool, inlinePool } from "./workers/pool.ts";
+export { EnginePool, type InlineOptions, inlinePool } from "./workers/pool.ts";
 export {
   onnxruntime,
   type OnnxRuntimeModule,

@@ -32,6 +32,7 @@ export type ErrorCode =
  * one is known. `samples` are those that a job is given.
  */
 export type Remedy =
+  | { readonly option: "activationBits"; readonly value: "none" }
   | { readonly option: "backend"; readonly value: string }
   | { readonly option: "nested"; readonly value: readonly number[] }
   | {

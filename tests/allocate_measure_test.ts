@@ -18,7 +18,7 @@ import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
 import { renderSweep } from "../src/report/sweep.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
-import { inlinePool } from "../src/workers/pool.ts";
+import { inlinePool, solverPool } from "../src/workers/pool.ts";
 import { startPool } from "../src/workers/start.ts";
 import type { Sample } from "../src/samples/sample.ts";
 import { sweep } from "../src/quantize/sweep.ts";
@@ -289,8 +289,9 @@ Deno.test("a batch that the model fixes is measured, gradients included", async 
   for (const { outputs } of measures) assert(outputs!.gradient! > 0 && outputs!.sensitivity > 0);
 });
 
-Deno.test("the weights tell the same with and without an engine", () => {
-  const measures = measureWeights(makePlan(network(), average(3)));
+Deno.test("the weights tell the same with and without an engine", async () => {
+  using pool = solverPool();
+  const measures = await measureWeights(makePlan(network(), average(3)), pool);
   for (const { spectrum, weights } of measures) {
     assertEquals(spectrum.groups * spectrum.rows * spectrum.depth, weights);
     assert(spectrum.eigenvalues.every((value) => value >= 0));

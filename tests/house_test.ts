@@ -31,7 +31,8 @@ const ROOMS = [
     "emit",
   ],
   ...["round", "engine", "workers", "forward", "evaluate", "report", "layer", "calibrate"],
-  ...["blocks", "allocate", "quantize", "core.ts", "browser.ts", "engine_worker.ts", "cli"],
+  ...["blocks", "allocate", "quantize", "core.ts", "browser.ts", "engine_worker.ts"],
+  ...["workerd.ts", "cli"],
 ];
 
 /** The files of `src/`, and what each imports. */

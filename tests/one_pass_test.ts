@@ -4,7 +4,7 @@ import { assert } from "std/assert/assert.js";
 import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assertEquals } from "std/assert/equals.js";
 import { isLittle } from "../src/calibrate/one_pass.ts";
-import { gatherColumns } from "../src/engine/columns.ts";
+import { gatherColumns, tapShares } from "../src/engine/columns.ts";
 import { evaluate } from "../src/evaluate/evaluate.ts";
 import { channelStatistics, inputAxis } from "../src/layer/channel_moments.ts";
 import { makeNode, type Model, serializeModel } from "../src/onnx/model.ts";
@@ -172,11 +172,8 @@ Deno.test("moments of channels are those of columns", async () => {
       sums.sum[Math.floor(i / width) % channels] += Number(v);
       sums.squares[Math.floor(i / width) % channels] += Number(v) ** 2;
     });
-    const info = (
-      of: { dims: readonly number[] },
-    ) => ({ dims: of.dims, type: 1, bytes: 0 } as const);
-    const shapes = new Map([[target.input, info(x)], [target.output, info(y)]]);
-    const { inputMean } = channelStatistics(made, layer, sums, shapes, { centred: false });
+    const shares = tapShares(target.geometry, x.dims, y.dims);
+    const { inputMean } = channelStatistics(made, layer, sums, shares, { centred: false });
     for (let i = 0; i < groups * depth; i++) {
       assertAlmostEquals(inputMean[i], mean(i), 0.05, `${target.name}, input ${i}`);
     }

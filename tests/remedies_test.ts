@@ -46,6 +46,7 @@ Deno.test("no text of the library names a flag", () => {
 });
 
 const REMEDIES: readonly Remedy[] = [
+  { option: "activationBits", value: "none" },
   { option: "backend", value: "web" },
   { option: "damping" },
   { option: "edgeBits" },

@@ -76,13 +76,16 @@ export class JobService {
   }
 
   /** The coding length of a layer, in bits per weight. */
-  codingLength(options: JobOptions, name: string): number {
-    return this.#open().planner.codingLength(options, name);
+  async codingLength(options: JobOptions, name: string): Promise<number> {
+    return await this.#open().planner.codingLength(options, name);
   }
 
   /** Widths for a file of so many bytes. */
-  spread(options: JobOptions, bytes: number): Pick<JobOptions, "bits" | "spread"> {
-    return this.#open().planner.spread(options, bytes);
+  async spread(
+    options: JobOptions,
+    bytes: number,
+  ): Promise<Pick<JobOptions, "bits" | "spread">> {
+    return await this.#open().planner.spread(options, bytes);
   }
 
   /** Takes samples to calibrate on, or to judge by, if they fit the model. */

@@ -14,6 +14,7 @@ import type { InputSpec } from "../src/onnx/inputs.ts";
 import type { Override, PlanOptions } from "../src/plan/options.ts";
 import { makePlan, type Plan } from "../src/plan/plan.ts";
 import { formatSpec } from "../src/samples/sample.ts";
+import { solverPool } from "../src/workers/pool.ts";
 import { jointLengthPerWeight } from "../src/strategies/coding_length.ts";
 import type { JobOptions, PlanRow, PlanView } from "./messages.ts";
 
@@ -42,6 +43,7 @@ export class Planner {
   #all: Plan | undefined;
   #range: readonly [number, number] = [0, 0];
   #measures = new Map<string, LayerMeasures>();
+  readonly #solver = solverPool();
   /** What all of the above belong to. */
   #key = "";
 
@@ -96,25 +98,28 @@ export class Planner {
   }
 
   /** The coding length of a layer's weights, in bits each; layers that share a weight have one. */
-  codingLength(options: JobOptions, name: string): number {
-    return jointLengthPerWeight(this.#measure(this.#prepare(options), name), ERROR);
+  async codingLength(options: JobOptions, name: string): Promise<number> {
+    return jointLengthPerWeight(await this.#measure(this.#prepare(options), name), ERROR);
   }
 
   /**
    * Widths with which the file has `bytes` at most: the one that most layers get, and those of the
    * others. Layers that the visitor chose widths for keep them.
    */
-  spread(options: JobOptions, bytes: number): Pick<JobOptions, "bits" | "spread"> {
+  async spread(
+    options: JobOptions,
+    bytes: number,
+  ): Promise<Pick<JobOptions, "bits" | "spread">> {
     const all = this.#prepare(options);
     const plan = makePlan(this.#model, {
       ...planOptionsOf({ ...options, spread: [] }),
       bits: { kind: "budget", budget: { kind: "size", bytes } },
     });
-    const measures = distinctLayers(plan).map((layer): LayerMeasures => ({
-      ...this.#measure(all, layer.target.name),
-      layer,
-      free: layer.free,
-    }));
+    const measures: LayerMeasures[] = [];
+    for (const layer of distinctLayers(plan)) {
+      const known = await this.#measure(all, layer.target.name);
+      measures.push({ ...known, layer, free: layer.free });
+    }
     const { allocation } = allocate(plan, measures);
     const free = allocation!.layers.filter(({ free }) => free);
     const counts = new Map<number, number>();
@@ -126,12 +131,12 @@ export class Planner {
     };
   }
 
-  #measure(all: Plan, name: string): LayerMeasures {
+  async #measure(all: Plan, name: string): Promise<LayerMeasures> {
     const { target: { weight } } = all.layers.find(({ target }) => target.name === name)!;
     const known = this.#measures.get(weight);
     if (known !== undefined) return known;
     const layer = all.layers.find(({ target }) => target.weight === weight)!;
-    const [measures] = measureWeights({ ...all, layers: [layer] });
+    const [measures] = await measureWeights({ ...all, layers: [layer] }, this.#solver);
     this.#measures.set(weight, measures);
     return measures;
   }

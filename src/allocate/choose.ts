@@ -9,7 +9,7 @@ import { loadSamples } from "../forward/load.ts";
 import type { BatchingOptions } from "../forward/probe.ts";
 import type { WatchOptions } from "../progress.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { EnginePool } from "../workers/pool.ts";
+import { type EnginePool, solverPool } from "../workers/pool.ts";
 import type { SampleSource } from "../samples/to_sample.ts";
 import { STRATEGIES } from "../strategies/strategies.ts";
 import { allocate } from "./allocate.ts";
@@ -43,6 +43,11 @@ export interface ChooseBitsOptions extends BatchingOptions, WatchOptions {
   damping?: number;
   /** Samples that a job with the same options would keep out of calibration. Default: 32. */
   heldOut?: number;
+  /**
+   * The compiled kernel, for hosts that compile no bytes; where there are samples, their pool has
+   * it. Default: the one that travels with the library.
+   */
+  kernel?: WebAssembly.Module;
 }
 
 /**
@@ -86,7 +91,11 @@ export async function measureLayers(
     readonly gradients?: MeasureOptions["gradients"];
   } = {},
 ): Promise<LayerMeasures[]> {
-  if (samples === undefined) return measureWeights(plan);
+  if (samples === undefined) {
+    using solver = solverPool(options);
+    using _ = solver.stopOn(options.signal);
+    return await measureWeights(plan, solver, options);
+  }
   const { source, pool } = samples;
   const { heldOut = 32, seed = 0, damping = 0.01, gradients, signal, onProgress } = options;
   const { batch, batchAxis } = options;

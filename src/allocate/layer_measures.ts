@@ -5,17 +5,17 @@
  * @module
  */
 
-import { Kernel } from "../kernel/kernel.ts";
+import { checkAborted } from "../errors.ts";
 import type { Plan } from "../plan/plan.ts";
 import { layerAtWidth } from "../plan/layer.ts";
 import { isFree, type LayerPlan } from "../weights/layer.ts";
 import { readWeight } from "../weights/matrix.ts";
 import { type Problem, problemOf, sharesOf } from "../round/problem.ts";
-import { widthErrors } from "../round/width_errors.ts";
-import { MOST_ROWS, spectrumOf, type SpectrumProblem } from "../round/spectrum.ts";
+import { MOST_ROWS, type SpectrumProblem } from "../round/spectrum.ts";
 import { type Measures, WIDTHS } from "../strategies/measures.ts";
 import type { Spectrum } from "../strategies/spectrum.ts";
-import { finish } from "../round/work.ts";
+import { Progress, type WatchOptions } from "../progress.ts";
+import type { EnginePool } from "../workers/pool.ts";
 
 /** What is known of a layer of a plan. */
 export interface LayerMeasures extends Measures {
@@ -25,14 +25,25 @@ export interface LayerMeasures extends Measures {
   readonly free: boolean;
 }
 
-/** Measures the layers of `plan` by their weights alone. */
-export function measureWeights(plan: Plan, kernel: Kernel = Kernel.create()): LayerMeasures[] {
-  return distinctLayers(plan).map((layer) => {
+/** Measures the layers of `plan` by their weights alone, with the engines of `pool`. */
+export async function measureWeights(
+  plan: Plan,
+  pool: EnginePool,
+  { signal, onProgress }: WatchOptions = {},
+): Promise<LayerMeasures[]> {
+  const layers = distinctLayers(plan),
+    progress = new Progress(onProgress, "measure", layers.length);
+  return await pool.run(layers.map((layer) => async (client) => {
+    checkAborted(signal);
     const weight = readWeight(plan.graph, layer.target);
-    const errors = finish(widthErrors(kernel, weightProblems(plan, layer, weight)));
-    const eigenvalues = spectrumOf(kernel, spectrumProblem(layer, weight));
-    return weightMeasures(layer, eigenvalues, errors.weight);
-  });
+    const { weight: errors } = await client.call("widthErrors", [
+      weightProblems(plan, layer, weight),
+      undefined,
+    ]);
+    const eigenvalues = await client.call("spectrum", [spectrumProblem(layer, weight)]);
+    progress.add(1, layer.target.name);
+    return weightMeasures(layer, eigenvalues, errors);
+  }));
 }
 
 /**

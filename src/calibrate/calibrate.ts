@@ -23,7 +23,7 @@ import { offsetOf } from "../layer/bias.ts";
 import { collectLayer, collectSums, observeRanges, statisticsOf } from "../layer/collect.ts";
 import { settleLayer } from "../layer/settle_layer.ts";
 import { unpairedTensors } from "../plan/pairing.ts";
-import type { Plan } from "../plan/plan.ts";
+import { narrowerWidths } from "../plan/layer.ts";
 import { Progress } from "../progress.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { Findings } from "./findings.ts";
@@ -59,7 +59,7 @@ class Calibration {
     this.#job = job;
     this.#options = options;
     this.#findings = new Findings(job, tables, state);
-    this.#widths = narrowerWidths(plan);
+    this.#widths = narrowerWidths(plan.layers);
     this.#unpaired = unpairedTensors(plan);
     const segments: readonly Segment[] = learner?.segments ?? findSegments(plan, loaded.shapes);
     this.#segments = segments.map((segment) => ({
@@ -258,10 +258,4 @@ class Calibration {
       await pool.close();
     });
   }
-}
-
-/** The widths but the widest that a layer of `plan` has a nested grid for, falling. */
-function narrowerWidths({ layers }: Plan): number[] {
-  const widths = layers.flatMap(({ grid }) => grid.kind === "nested" ? grid.widths.slice(1) : []);
-  return [...new Set(widths)].sort((a, b) => b - a);
 }

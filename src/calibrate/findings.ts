@@ -8,6 +8,7 @@ import type { Parts } from "../emit/build.ts";
 import type { Job } from "../forward/job.ts";
 import type { SettledLayer } from "../layer/settle_layer.ts";
 import { gridSource } from "../plan/activations.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { Rounding } from "../weights/rounding.ts";
@@ -17,7 +18,7 @@ import type { LearnedSegment } from "./learner.ts";
 
 /** The findings of one job. */
 export class Findings {
-  readonly #job: Job;
+  readonly #plan: Plan;
   readonly #tables: ReadonlyMap<string, Rounding>;
   readonly #roundings = new Map<string, Rounding>();
   /** By the layer's output, as roundings are, in the order in which they were rounded. */
@@ -28,8 +29,12 @@ export class Findings {
   readonly #warnings: string[] = [];
 
   /** Those of `job`, with rounded embedding tables, and what an interrupted job had found. */
-  constructor(job: Job, tables: ReadonlyMap<string, Rounding>, state?: JobState) {
-    this.#job = job;
+  constructor(
+    { plan }: Pick<Job, "plan">,
+    tables: ReadonlyMap<string, Rounding>,
+    state?: JobState,
+  ) {
+    this.#plan = plan;
     this.#tables = tables;
     for (const [output, { rounding, error }] of state?.layers ?? []) {
       this.#roundings.set(output, rounding);
@@ -55,7 +60,7 @@ export class Findings {
    * one.
    */
   sharedWith({ target }: LayerPlan): SettledLayer | undefined {
-    const first = this.#job.plan.layers.find((other) =>
+    const first = this.#plan.layers.find((other) =>
       other.target.weight === target.weight && this.isRounded(other)
     );
     return first && this.settled(first);
@@ -74,7 +79,7 @@ export class Findings {
 
   /** The grid of what `layer` reads; undefined where that is float. */
   inputGrid({ target }: LayerPlan): RangedGrid | undefined {
-    return this.#grids.get(gridSource(this.#job.plan.activations, target.input));
+    return this.#grids.get(gridSource(this.#plan.activations, target.input));
   }
 
   /** Gives the activation `name` a grid. */
@@ -135,7 +140,7 @@ export class Findings {
 
   /** All that was found. */
   get calibrated(): Calibrated {
-    const { layers } = this.#job.plan;
+    const { layers } = this.#plan;
     const byOutput = new Map(layers.map((layer) => [layer.target.output, layer]));
     return {
       parts: this.parts,

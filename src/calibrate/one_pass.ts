@@ -12,6 +12,7 @@
  */
 
 import { tensorAsRead } from "../emit/build.ts";
+import { tapShares } from "../engine/columns.ts";
 import { LANES } from "../engine/lanes.ts";
 import { RangeObserver } from "../engine/range.ts";
 import { checkAborted } from "../errors.ts";
@@ -139,11 +140,11 @@ export class OnePass {
    * anew.
    */
   async #settle(layer: LayerPlan, surveys: Surveys, shift?: Float64Array): Promise<void> {
-    const { plan, loaded, signal } = this.#job, options = this.#options, findings = this.#findings;
+    const { plan, signal } = this.#job, options = this.#options, findings = this.#findings;
     checkAborted(signal);
     const { target } = layer, offset = offsetOf(plan, layer, options.biasCorrection);
     const channels = surveys.channels(target.input, inputAxis(target));
-    const statistics = channelStatistics(plan, layer, channels, loaded.shapes, {
+    const statistics = channelStatistics(plan, layer, channels, this.#sharesOf(layer), {
       centred: offset.centred,
       shift,
     });
@@ -161,6 +162,12 @@ export class OnePass {
       options,
     );
     findings.setLayer(layer, settled, shift ? [] : warnings);
+  }
+
+  /** The share of columns in which each tap of `layer` meets a value; 1 where nobody saw it. */
+  #sharesOf({ target: { geometry, input, output } }: LayerPlan): number[] {
+    const { shapes } = this.#job.loaded, from = shapes.get(input), to = shapes.get(output);
+    return from && to ? tapShares(geometry, from.dims, to.dims) : [1];
   }
 
   /**

@@ -106,7 +106,8 @@ export function describeResult(
   return [
     `${output}: ${bytes(file.before)} → ${bytes(file.after)} ` +
     `(${(file.before / file.after).toFixed(1)} times smaller)`,
-    `${layers.length} layers quantized on ${samples.calibration} samples` +
+    `${layers.length} layers quantized ` +
+    (samples.calibration > 0 ? `on ${samples.calibration} samples` : "without samples") +
     (skipped.length > 0 ? `, ${skipped.length} left in float` : "") +
     (samples.skipped ? `, ${samples.skipped} samples unreadable` : ""),
     ...(report.allocation ? [describeAllocation(report.allocation)] : []),
@@ -114,7 +115,9 @@ export function describeResult(
     check === null
       ? samples.heldOut > 0
         ? "not compared with the float model: the warnings say why"
-        : "not checked: give at least 16 samples to have some held out"
+        : samples.calibration > 0
+        ? "not checked: give at least 16 samples to have some held out"
+        : "not checked: attune evaluate compares it with the float model on samples"
       : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
         `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
     `${duration(seconds)}: ${spent}`,

@@ -6,6 +6,7 @@
 
 import { chooseBits, isOpen } from "../allocate/choose.ts";
 import type { Plan } from "../plan/plan.ts";
+import { summarize } from "../plan/summary.ts";
 import type { Context, Parsed } from "./command.ts";
 import { describePlan } from "./describe.ts";
 import { createProgress } from "./progress.ts";
@@ -14,7 +15,7 @@ import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 /** Prints `plan`. */
 export async function dryRun(plan: Plan, parsed: Parsed, context: Context): Promise<void> {
   const chosen = await chosenPlan(plan, parsed, context);
-  context.print(parsed.on("json") ? planJson(chosen) : describePlan(chosen));
+  context.print(parsed.on("json") ? JSON.stringify(summarize(chosen)) : describePlan(chosen));
 }
 
 /** `plan` with the widths that it leaves open: by samples where some are given. */
@@ -32,32 +33,4 @@ async function chosenPlan(plan: Plan, parsed: Parsed, context: Context): Promise
   });
   progress.finish();
   return chosen;
-}
-
-function planJson(plan: Plan): string {
-  const { layers, tables, skipped, activations, prepared, size, allocation } = plan;
-  return JSON.stringify({
-    layers: layers.map((
-      { target, bits, grid, storage, granularity, gram, bytesBefore, bytesAfter, note },
-    ) => ({
-      name: target.name,
-      op: target.op,
-      weight: target.weight,
-      shape: target.shape,
-      bits,
-      grid,
-      storage,
-      granularity,
-      gram,
-      bytesBefore,
-      bytesAfter,
-      note,
-    })),
-    tables,
-    skipped,
-    activations: [...activations.ranged, ...activations.shared.keys()],
-    prepared,
-    size,
-    allocation,
-  });
 }

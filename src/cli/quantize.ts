@@ -32,6 +32,7 @@ import { formatFlags, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
 import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
 import { createProgress } from "./progress.ts";
+import { isWithoutSamples, roundWeights } from "./round_weights.ts";
 import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
 
@@ -69,6 +70,10 @@ export const quantizeCommand: Command = {
     [
       "Size against accuracy, from one calibration",
       "attune model.onnx --data ./images --sweep 2..8 --report sweep.html",
+    ],
+    [
+      "Without samples, weights only: less accurate",
+      "attune model.onnx --bits 8 --activation-bits none -o model.q.onnx",
     ],
     ["What would be done, without doing it", "attune model.onnx --bits 4 --dry-run"],
   ],
@@ -178,9 +183,12 @@ async function runQuantize(
   path: string,
 ): Promise<void> {
   const outputs = outputsOf(parsed, path, plan), { checkpoint } = outputs;
+  if (isWithoutSamples(plan, parsed)) {
+    return await finish(await roundWeights(plan, parsed, context), outputs, parsed, context, path);
+  }
   const options = optionsOf(parsed, outputs, context);
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
-    what: "a folder of sample images, a .npy, .npz or .jsonl file",
+    what: "a folder of images, a .npy, .npz or .jsonl file; or --activation-bits none, without",
   });
   if (!parsed.on("json")) {
     for (const line of plan.prepared) context.say(printable(line));
@@ -197,13 +205,22 @@ async function runQuantize(
     throw error;
   });
   progress.finish();
+  const { report } = result, skipped = samples.warnings.length;
+  const counted = { ...report, samples: { ...report.samples, skipped } };
+  await finish({ ...result, report: counted }, outputs, parsed, context, path);
+}
+
+/** Writes what came of the model at `path`, and says so. */
+async function finish(
+  { model, report }: Quantized,
+  outputs: Outputs,
+  parsed: Parsed,
+  context: Context,
+  path: string,
+): Promise<void> {
   context.signal.throwIfAborted();
-  const complete = {
-    ...result.report,
-    samples: { ...result.report.samples, skipped: samples.warnings.length },
-    peakMemory: process.resourceUsage().maxRSS * 1024,
-  };
-  writeResult({ ...result, report: complete }, outputs);
+  const complete = { ...report, peakMemory: process.resourceUsage().maxRSS * 1024 };
+  writeResult({ model, report: complete }, outputs);
   const { model: output } = outputs;
   const bytes = { before: (await stat(path)).size, after: (await stat(output)).size };
   if (parsed.on("json")) {

@@ -8,6 +8,7 @@ import type { AttuneError, Remedy } from "../errors.ts";
 
 /** By option, what a user adds to the command line, or leaves out of it. */
 const FLAGS: { readonly [O in Remedy["option"]]: (remedy: Remedy & { option: O }) => string } = {
+  activationBits: ({ value }) => `--activation-bits ${value}`,
   backend: ({ value }) => `--backend ${value}`,
   damping: () => "--damping X",
   edgeBits: () => "--edge-bits N",

@@ -5,6 +5,7 @@
  */
 
 import type { Model } from "../onnx/model.ts";
+import { carriedMoments, type ChannelMoments } from "./carried_moments.ts";
 import { liftConstants, unlistParameters } from "./constants.ts";
 import { foldBatchNorm } from "./fold_batch_norm.ts";
 import { foldConstants } from "./fold_constants.ts";
@@ -22,18 +23,28 @@ const PASSES: readonly (readonly [pass: (model: Model) => number, what: string])
   [widenHalves, "16-bit floats widened to float32"],
   [foldConstants, "constant expressions computed"],
   [turnedWeights, "transposed weights left to their layers"],
-  [(model) => foldBatchNorm(model).length, "BatchNormalization nodes folded"],
 ];
+
+/** What came of preparing a model. */
+export interface Prepared {
+  /** What was changed, in words. */
+  readonly changes: string[];
+  /** What the model tells of its activations, by tensor. */
+  readonly moments: ReadonlyMap<string, ChannelMoments>;
+}
 
 /**
  * Prepares `model`, a copy that can be changed: it computes what it did before.
  *
- * @returns what was changed, in words.
  * @throws {AttuneError} `bad-model` where a node cannot be quantized around.
  */
-export function prepare(model: Model): string[] {
-  return PASSES.flatMap(([pass, what]) => {
-    const count = pass(model);
-    return count > 0 ? [`${count} ${what}`] : [];
-  });
+export function prepare(model: Model): Prepared {
+  const changes = PASSES.flatMap(([pass, what]) => counted(pass(model), what));
+  // Folded, normalizations tell no more of what they write.
+  const moments = carriedMoments(model), { length: folded } = foldBatchNorm(model);
+  return { changes: [...changes, ...counted(folded, "BatchNormalization nodes folded")], moments };
+}
+
+function counted(count: number, what: string): string[] {
+  return count > 0 ? [`${count} ${what}`] : [];
 }

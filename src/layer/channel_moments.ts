@@ -5,10 +5,8 @@
  * @module
  */
 
-import { tapShares } from "../engine/columns.ts";
 import { type Statistics, unseen } from "../engine/statistics.ts";
 import type { ChannelSums } from "../engine/survey.ts";
-import type { LoadedBatches } from "../forward/loaded.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import { readWeight } from "../weights/matrix.ts";
@@ -27,13 +25,13 @@ export function inputAxis({ geometry }: Target): number {
  * The statistics of `layer`, with the diagonal of H alone (in tiles of 1).
  *
  * @param sums of the channels of its input in the float model; undefined where no sample shows it.
- * @param shapes of tensors, from a run on one batch.
+ * @param shares of columns in which each tap meets a value (see `tapShares`).
  */
 export function channelStatistics(
   plan: Plan,
   layer: LayerPlan,
   sums: ChannelSums | undefined,
-  shapes: LoadedBatches["shapes"],
+  shares: readonly number[],
   { centred, shift }: {
     /** Whether means are taken out. */
     readonly centred: boolean;
@@ -41,9 +39,8 @@ export function channelStatistics(
     readonly shift?: Float64Array;
   },
 ): Statistics {
-  const { geometry, groups, rows, depth, input, output } = layer.target, columns = groups * depth;
+  const { groups, rows, depth } = layer.target, columns = groups * depth;
   if (sums === undefined || sums.count === 0) return unseen(1, layer.target);
-  const shares = tapShares(geometry, shapes.get(input)!.dims, shapes.get(output)!.dims);
   // A channel's taps follow one another.
   const channel = (i: number) => Math.floor(i / shares.length);
   const share = (i: number) => shares[i % shares.length];

@@ -29,8 +29,8 @@ const UNTESTED_STRENGTH = 0.25;
 export interface CutSums {
   /** Bits that the model is cut to. */
   readonly width: number;
-  /** Apart for the lanes to learn from and those to judge by. */
-  readonly split: SplitSums;
+  /** Apart for the lanes to learn from and those to judge by. Default: there is no shift. */
+  readonly split?: SplitSums;
   /** Over all lanes. */
   readonly statistics: Statistics;
 }

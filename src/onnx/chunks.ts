@@ -42,6 +42,32 @@ export function modelChunks({ proto }: Model): Uint8Array[] {
   return around(ModelProtoSchema, proto, number, framed(number, body));
 }
 
+/**
+ * The bytes of `model` as a stream, without what it keeps in external files: those of
+ * `serializeModel`, of which no whole copy is made.
+ *
+ * @example
+ * ```ts
+ * import { parseModel } from "./model.ts";
+ * import { modelStream } from "./chunks.ts";
+ *
+ * const url = new URL("../../examples/shapes/shapes.onnx", import.meta.url);
+ * const model = parseModel(await Deno.readFile(url));
+ * const { size } = await new Response(modelStream(model)).blob();
+ * if (size < 100_000) throw new Error("cut off");
+ * ```
+ */
+export function modelStream(model: Model): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const chunks = modelChunks(model).values();
+  return new ReadableStream({
+    pull(controller) {
+      const { done, value } = chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value as Uint8Array<ArrayBuffer>);
+    },
+  });
+}
+
 /** Bytes of `chunks` in all. */
 export function lengthOf(chunks: readonly Uint8Array[]): number {
   return chunks.reduce((sum, chunk) => sum + chunk.length, 0);

@@ -101,3 +101,9 @@ export function layerPlan(
     note,
   };
 }
+
+/** The widths but the widest that one of `layers` has a nested grid for, falling. */
+export function narrowerWidths(layers: readonly LayerPlan[]): number[] {
+  const widths = layers.flatMap(({ grid }) => grid.kind === "nested" ? grid.widths.slice(1) : []);
+  return [...new Set(widths)].sort((a, b) => b - a);
+}

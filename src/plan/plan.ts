@@ -7,6 +7,7 @@
 import type { InputSpec } from "../onnx/inputs.ts";
 import { copyModel, type Model, opsetOf } from "../onnx/model.ts";
 import { checkTensors } from "../onnx/tensors.ts";
+import type { ChannelMoments } from "../graph/carried_moments.ts";
 import { Graph } from "../graph/graph.ts";
 import { prepare } from "../graph/prepare.ts";
 import { raiseOpset } from "../graph/raise_opset.ts";
@@ -67,6 +68,12 @@ export interface Plan {
   /** What preparation changed, in words. */
   readonly prepared: readonly string[];
   /**
+   * What BatchNormalization told of activations before it was folded, by tensor.
+   *
+   * @internal
+   */
+  readonly moments: ReadonlyMap<string, ChannelMoments>;
+  /**
    * Bytes of all constants, in the model that was given and in the result; the file holds the graph
    * besides.
    */
@@ -104,7 +111,8 @@ export function makePlan(model: Model, options: PlanOptions = {}): Plan {
   refuseQuantized(model);
   checkTensors(model);
   const prepared = copyModel(model);
-  const changes = [...prepare(prepared), ...splitShared(prepared, resolved)];
+  const { changes: done, moments } = prepare(prepared);
+  const changes = [...done, ...splitShared(prepared, resolved)];
 
   const widths = widthsOf(resolved), [bits] = widths, before = new Graph(prepared);
   const opset = widths.flatMap((bits) => planLayers(before, { ...resolved, bits }).layers)
@@ -145,6 +153,7 @@ export function makePlan(model: Model, options: PlanOptions = {}): Plan {
     ),
     activations: activationsOf(graph, resolved, layers),
     prepared: changes,
+    moments,
     size: { before: tensorBytes(model), after: sizeOf(graph, resolved, layers, embeddings.tables) },
   };
 }

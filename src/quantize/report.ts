@@ -6,7 +6,6 @@
 
 import type { Calibrated } from "../calibrate/calibrated.ts";
 import { formatOf } from "../formats/formats.ts";
-import type { LoadedSamples } from "../forward/load.ts";
 import type { RoundedTable } from "../layer/round_tables.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { TablePlan } from "../weights/table.ts";
@@ -21,8 +20,12 @@ import type { QuantizeSettings } from "./options.ts";
 export interface JobResult {
   /** How it was asked for. */
   readonly settings: QuantizeSettings;
-  /** Its samples. */
-  readonly read: LoadedSamples;
+  /** Its samples, and what is to be said of them. */
+  readonly read: {
+    readonly loaded: { readonly samples: number };
+    readonly heldOut: readonly unknown[];
+    readonly warnings: readonly string[];
+  };
   /** Its embedding tables by their weights. */
   readonly tables: ReadonlyMap<string, RoundedTable>;
   /** Its layers and blocks. */

@@ -7,7 +7,8 @@
 
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Problem } from "./problem.ts";
-import { searchGrids, windowErrors } from "./scales.ts";
+import { gridSolver } from "./grids.ts";
+import { searchGrids } from "./scales.ts";
 import type { Solution } from "./solve.ts";
 import type { Work } from "./work.ts";
 
@@ -24,19 +25,27 @@ export function* solveDiagonal(kernel: Kernel, problem: Problem): Work<Solution>
     const scale = kernel.f32(groups * rows * Math.ceil(d / groupSize)),
       lo = kernel.f32(groups * rows);
     const q = kernel.f32(weight.length), { span } = windows;
-    searchGrids(
-      kernel,
-      { ...problem, windows: { span, lows: windows.lows.slice(0, 1) } },
-      { target, importance, scale, lo },
-    );
-    const search = { target, importance, scale, lo, groups, rows, d, groupSize };
-    kernel.nearest({ ...search, q, span });
-    const error = windowErrors(search, span).reduce((sum, row) => sum + row, 0);
-    const powers = importance.view;
-    const power = weight.reduce(
-      (sum, w, i) => sum + powers[Math.floor(i / (rows * d)) * d + i % d] * w * w,
-      0,
-    );
+    searchGrids(kernel, problem, { target, importance, scale, lo });
+    gridSolver(problem.grid).snap(kernel, {
+      target,
+      scale,
+      lo,
+      groups,
+      rows,
+      d,
+      groupSize,
+      q,
+      span,
+    });
+    // Sums over rows, as all that is told of a solution.
+    const powers = importance.view, perRow = Math.ceil(d / groupSize);
+    let error = 0, power = 0;
+    for (let i = 0; i < weight.length; i++) {
+      const row = Math.floor(i / d), j = i % d, importance = powers[Math.floor(row / rows) * d + j];
+      const level = q.view[i] * scale.view[row * perRow + Math.floor(j / groupSize)];
+      error += importance * (level - weight[i]) ** 2;
+      power += importance * weight[i] ** 2;
+    }
     return {
       levels: Int8Array.from(q.view),
       scales: oneScale ? scale.view.slice(0, 1) : scale.view.slice(),

@@ -14,6 +14,9 @@ import { onnxruntime, type OnnxRuntimeModule, type Runtime } from "./session.ts"
  */
 export type Backend = "web" | "node";
 
+/** The optional package of the backend "node", with the version that goes with the other's. */
+export const NODE_PACKAGE = "onnxruntime-node@1.30.0";
+
 /**
  * Loads the runtime of `backend`; single-threaded, since attune runs one per worker. Its name says,
  * too, if the kernel beside it is the one of relaxed SIMD: either decides the last bits.
@@ -22,8 +25,9 @@ export async function loadBackend(backend: Backend, relaxedSimd = false): Promis
   const name = relaxedSimd ? `${backend}, relaxed SIMD` : backend;
   if (backend === "node") {
     try {
-      // Not a literal, so that bundlers and type checks do not need the optional package.
-      const specifier = "onnxruntime-node";
+      // Not a literal, so that bundlers and type checks do not need the optional package, and Deno
+      // fetches its 290 MB only here.
+      const specifier = "Deno" in globalThis ? `npm:${NODE_PACKAGE}` : "onnxruntime-node";
       return onnxruntime(unwrap(await import(specifier)), { name });
     } catch (cause) {
       throw new AttuneError(

@@ -6,6 +6,7 @@
 
 import { type Engine, engineServices } from "../engine/engine.ts";
 import { LANES, RUNTIME_METHODS } from "../engine/lanes.ts";
+import { Solver } from "../engine/solver.ts";
 import { memorySpool, type SpoolFactory } from "../engine/spool.ts";
 import { Kernel } from "../kernel/kernel.ts";
 import { AttuneError } from "../errors.ts";
@@ -138,10 +139,23 @@ export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
   return new Client<Engine>(port, { patience, watched: RUNTIME_METHODS });
 }
 
+/** What an engine in this thread works with. */
+export interface InlineOptions {
+  /**
+   * The compiled kernel, for hosts that compile no bytes. Default: the one that travels with the
+   * library.
+   */
+  kernel?: WebAssembly.Module;
+  /**
+   * Where activations wait between passes. Default: in memory.
+   *
+   * @internal
+   */
+  spools?: SpoolFactory;
+}
+
 /**
- * A pool of one engine in this thread: for tests, and where no worker can start. `module` is the
- * compiled kernel, for hosts that compile no bytes; by default the one that travels with the
- * library.
+ * A pool of one engine in this thread: for tests, and where no worker can start.
  *
  * @example
  * ```ts
@@ -152,12 +166,20 @@ export function engineAt(port: Port, patience: number = 3600): Client<Engine> {
  * if (pool.clients.length !== 1) throw new Error("unexpected");
  * ```
  */
-export function inlinePool(
-  runtime: Runtime,
-  newSpool: SpoolFactory = memorySpool,
-  module?: WebAssembly.Module,
-): EnginePool {
+export function inlinePool(runtime: Runtime, options: InlineOptions = {}): EnginePool {
+  const { kernel, spools = memorySpool } = options;
+  return poolOf(engineServices(runtime, spools, Kernel.create(kernel)));
+}
+
+/**
+ * A pool of one engine in this thread that only rounds: it has no runtime, and takes no samples.
+ */
+export function solverPool({ kernel }: Pick<InlineOptions, "kernel"> = {}): EnginePool {
+  return poolOf([new Solver(Kernel.create(kernel))]);
+}
+
+function poolOf(services: readonly object[]): EnginePool {
   const [near, far] = portPair();
-  serve(engineServices(runtime, newSpool, Kernel.create(module)), far);
+  serve(services, far);
   return new EnginePool([new Client<Engine>(near)]);
 }

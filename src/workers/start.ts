@@ -110,7 +110,7 @@ export async function startPool(options: PoolOptions = {}): Promise<EnginePool> 
     }
     const module = relaxedSimd ? await relaxedModule() : undefined;
     const spools = cachedSpools(memory, fileSpools(folder.path));
-    const inline = inlinePool(await loadBackend(backend, relaxedSimd), spools, module);
+    const inline = inlinePool(await loadBackend(backend, relaxedSimd), { kernel: module, spools });
     checkAborted(signal);
     return poolOf(inline.clients);
   } catch (error) {
