@@ -46,7 +46,9 @@ export interface BuiltFile {
   readonly name: string;
   /** Its bytes. */
   readonly bytes: number;
-  /** The same by gzip; undefined of what is no part of the page itself: WebAssembly, the example. */
+  /**
+   * The same by gzip; undefined of what is no part of the page itself: WebAssembly, the example.
+   */
   readonly gzip: number | undefined;
 }
 
