@@ -295,6 +295,6 @@ Deno.test("a turn that a host never gives back ends by itself", async () => {
   const turns = new Turns({ ...ROOMY, jobs: 1, waiting: 1, milliseconds: 20 });
   const { signal } = new AbortController();
   turns.take(signal, () => new Promise(() => {}));
-  await new Promise((resolve) => setTimeout(resolve, 25));
+  await new Promise((resolve) => setTimeout(resolve, 50));
   assertEquals(await turns.take(signal, () => Promise.resolve("mine")), "mine");
 });

@@ -9,7 +9,7 @@
 
 import {
   chooseBits,
-  inlinePool,
+  type EnginePool,
   type Model,
   modelStream,
   openFiles,
@@ -18,10 +18,9 @@ import {
   plan,
   quantize,
   quantizeWeights,
-  type Runtime,
   summarize,
   VERSION,
-} from "../../src/workerd.ts";
+} from "attune/workerd";
 import { errorAnswer, HttpError } from "./errors.ts";
 import { limitedBody, type Limits, Turns } from "./limits.ts";
 import { type Asked, optionsFrom, PARAMETERS } from "./options.ts";
@@ -30,8 +29,8 @@ import { type Asked, optionsFrom, PARAMETERS } from "./options.ts";
 export interface Host {
   /** The compiled kernel, where bytes cannot be compiled. Default: the one within the library. */
   readonly kernel?: WebAssembly.Module;
-  /** Loads what runs models; called once samples are sent. Default: samples are refused. */
-  readonly runtime?: () => Promise<Runtime>;
+  /** Engines for a job on samples, which disposes of them. Default: samples are refused. */
+  readonly pool?: () => EnginePool | Promise<EnginePool>;
 }
 
 /** A request's body, read. */
@@ -86,7 +85,6 @@ function late({ milliseconds }: Limits): HttpError {
 class Service {
   readonly #limits: Limits;
   readonly #host: Host;
-  #runtime: Promise<Runtime> | undefined;
 
   constructor(limits: Limits, host: Host) {
     this.#limits = limits;
@@ -122,13 +120,11 @@ class Service {
     samples: readonly File[],
     options: Asked["rounding"] & { readonly signal: AbortSignal },
   ): Promise<Awaited<ReturnType<typeof quantize>>> {
-    const { kernel, runtime } = this.#host;
-    if (runtime === undefined) {
-      throw new HttpError(400, "no-samples", "This server has no runtime: send a model alone");
+    if (this.#host.pool === undefined) {
+      throw new HttpError(400, "no-samples", "This server takes no samples: send a model alone");
     }
     const set = await openFiles(samples, { inputs: made.inputs });
-    const loading = this.#runtime ??= runtime();
-    const pool = inlinePool(await loading, { kernel });
+    const pool = await this.#host.pool();
     try {
       return await quantize(made, set.samples(), pool, options);
     } finally {

@@ -9,11 +9,11 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { loadBackend } from "../../src/runtime/backends.ts";
+import { startPool } from "attune";
 import { createHandler } from "./handler.ts";
 import { limitsFrom } from "./limits.ts";
 
-const handler = createHandler(limitsFrom(process.env), { runtime: () => loadBackend("web") });
+const handler = createHandler(limitsFrom(process.env), { pool: () => startPool({ threads: 0 }) });
 
 /** `message` as a request whose signal fires once its client is gone. */
 function requestOf(message: IncomingMessage, answer: ServerResponse): Request {
