@@ -54,14 +54,22 @@ export type { SweepPoint, SweepReport } from "./report/sweep_report.ts";
 export { renderSweep } from "./report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./blocks/options.ts";
 export { type CheckpointStore } from "./calibrate/checkpoint.ts";
-export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
+export { evaluate, type EvaluateOptions, type ModelEvaluation } from "./evaluate/evaluate.ts";
+export type { Metric, MetricCount, MetricResult, SampleOutputs } from "./evaluate/metric.ts";
+export type {
+  FloatFigures,
+  OutputEvaluation,
+  OutputFigures,
+} from "./evaluate/output_comparison.ts";
 export type { BatchingOptions } from "./forward/probe.ts";
 export type { BatchAxis } from "./samples/batch_axis.ts";
-export { Comparison, type Evaluation, type Interval } from "./evaluate/metrics.ts";
+export { Comparison, type Evaluation } from "./evaluate/metrics.ts";
+export type { Interval } from "./evaluate/interval.ts";
 export {
   type BlockOutcome,
   type BlockReport,
   type LayerReport,
+  type NestedReport,
   type Report,
   type TableReport,
 } from "./report/report.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { build, stop } from "esbuild";
+import { build, type Plugin, stop } from "esbuild";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,6 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 /** Bundles for workerd and Node into `folder`. */
 export async function buildEdge(folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
-  const addresses = { name: "addresses", setup: resolvePackages };
   await build({
     entryPoints: [join(here, "worker.ts")],
     outdir: folder,
@@ -26,7 +25,18 @@ export async function buildEdge(folder: string): Promise<void> {
     format: "esm",
     target: "es2022",
     external: ["*.wasm"],
-    plugins: [addresses],
+    plugins: [packages()],
+    logLevel: "error",
+  });
+  await build({
+    entryPoints: [join(here, "node.ts")],
+    outfile: join(folder, "node.mjs"),
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    // Only who sends samples needs it: installed beside the bundle.
+    plugins: [packages(/^(onnxruntime-|sharp$)/)],
     logLevel: "error",
   });
   writeFileSync(join(folder, "kernel.wasm"), Uint8Array.from(atob(MODULE), (c) => c.charCodeAt(0)));
@@ -38,19 +48,18 @@ export async function buildEdge(folder: string): Promise<void> {
   await stop();
 }
 
-/** Packages from where Deno has them. */
-function resolvePackages(
-  { onResolve }: {
-    onResolve(
-      options: { filter: RegExp },
-      resolve: (args: { path: string }) => { path: string } | undefined,
-    ): void;
-  },
-): void {
-  onResolve({ filter: /^[@a-z]/ }, ({ path }) => {
-    const url = import.meta.resolve(path);
-    return url.startsWith("file:") ? { path: fileURLToPath(url) } : undefined;
-  });
+/** Takes packages from where Deno has them; those in `left` are left out of the bundle. */
+function packages(left?: RegExp): Plugin {
+  return {
+    name: "packages",
+    setup({ onResolve }) {
+      onResolve({ filter: /^[@a-z]/ }, ({ path }) => {
+        if (left?.test(path)) return { path, external: true };
+        const url = import.meta.resolve(path);
+        return url.startsWith("file:") ? { path: fileURLToPath(url) } : undefined;
+      });
+    },
+  };
 }
 
 if (import.meta.main) await buildEdge(Deno.args[0] ?? join(here, "dist"));

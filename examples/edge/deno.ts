@@ -1,13 +1,13 @@
 /**
- * The service on Deno: `deno serve --allow-env --allow-read examples/edge/deno.ts`.
+ * The service on Deno: `deno serve -A examples/edge/deno.ts`.
  *
  * @module
  */
 
-import { loadBackend } from "../../src/runtime/backends.ts";
+import { startPool } from "attune";
 import { createHandler } from "./handler.ts";
 import { limitsFrom } from "./limits.ts";
 
 export default {
-  fetch: createHandler(limitsFrom(Deno.env.toObject()), { runtime: () => loadBackend("web") }),
+  fetch: createHandler(limitsFrom(Deno.env.toObject()), { pool: () => startPool({ threads: 1 }) }),
 };

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { AttuneError, type ErrorCode } from "../../src/workerd.ts";
+import { AttuneError, type ErrorCode } from "attune/workerd";
 
 /** An error with the status that it is answered by. */
 export class HttpError extends Error {

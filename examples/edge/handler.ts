@@ -9,7 +9,7 @@
 
 import {
   chooseBits,
-  inlinePool,
+  type EnginePool,
   type Model,
   modelStream,
   openFiles,
@@ -18,10 +18,9 @@ import {
   plan,
   quantize,
   quantizeWeights,
-  type Runtime,
   summarize,
   VERSION,
-} from "../../src/workerd.ts";
+} from "attune/workerd";
 import { errorAnswer, HttpError } from "./errors.ts";
 import { limitedBody, type Limits, Turns } from "./limits.ts";
 import { type Asked, optionsFrom, PARAMETERS } from "./options.ts";
@@ -30,8 +29,8 @@ import { type Asked, optionsFrom, PARAMETERS } from "./options.ts";
 export interface Host {
   /** The compiled kernel, where bytes cannot be compiled. Default: the one within the library. */
   readonly kernel?: WebAssembly.Module;
-  /** Loads what runs models; called once samples are sent. Default: samples are refused. */
-  readonly runtime?: () => Promise<Runtime>;
+  /** Engines for a job on samples, which disposes of them. Default: samples are refused. */
+  readonly pool?: () => EnginePool | Promise<EnginePool>;
 }
 
 /** A request's body, read. */
@@ -69,7 +68,7 @@ export function createHandler(
           const body = limitedBody(request, limits.bytes, signal);
           return await jobs[pathname](await readSent(body, type, request), asked, signal);
         } catch (error) {
-          throw signal.aborted && !(error instanceof HttpError) ? late(limits) : error;
+          throw signal.aborted ? late(limits) : error;
         }
       });
     } catch (error) {
@@ -86,7 +85,6 @@ function late({ milliseconds }: Limits): HttpError {
 class Service {
   readonly #limits: Limits;
   readonly #host: Host;
-  #runtime: Promise<Runtime> | undefined;
 
   constructor(limits: Limits, host: Host) {
     this.#limits = limits;
@@ -122,13 +120,11 @@ class Service {
     samples: readonly File[],
     options: Asked["rounding"] & { readonly signal: AbortSignal },
   ): Promise<Awaited<ReturnType<typeof quantize>>> {
-    const { kernel, runtime } = this.#host;
-    if (runtime === undefined) {
-      throw new HttpError(400, "no-samples", "This server has no runtime: send a model alone");
+    if (this.#host.pool === undefined) {
+      throw new HttpError(400, "no-samples", "This server takes no samples: send a model alone");
     }
     const set = await openFiles(samples, { inputs: made.inputs });
-    const loading = this.#runtime ??= runtime();
-    const pool = inlinePool(await loading, { kernel });
+    const pool = await this.#host.pool();
     try {
       return await quantize(made, set.samples(), pool, options);
     } finally {
@@ -190,12 +186,14 @@ async function readSent(
 ): Promise<Sent> {
   const headers = { "content-type": request.headers.get("content-type") ?? "" };
   const whole = new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>, { headers });
-  if (type === "model") return { model: modelOf(await whole.arrayBuffer()), samples: [] };
-  const form = await whole.formData().catch((error) => {
-    throw error instanceof TypeError
-      ? new HttpError(400, "bad-form", "Cannot read the form: it is damaged, or cut off")
-      : error;
-  });
+  const unread = (error: unknown) => {
+    if (error instanceof HttpError) throw error;
+    throw new HttpError(400, `bad-${type}`, `Cannot read the ${type}: it is damaged, or cut off`);
+  };
+  if (type === "model") {
+    return { model: modelOf(await whole.arrayBuffer().catch(unread)), samples: [] };
+  }
+  const form = await whole.formData().catch(unread);
   const isFile = (part: FormDataEntryValue): part is File => part instanceof File;
   const [model, ...others] = form.getAll("model").filter(isFile);
   if (model === undefined || others.length > 0) {

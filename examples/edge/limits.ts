@@ -114,7 +114,7 @@ function forgetLate(ends: Map<object, number>): void {
   for (const [turn, end] of ends) if (end < now) ends.delete(turn);
 }
 
-/** The body of `request`, of which no more than `limit` bytes are ever read, until `signal` fires. */
+/** The body of `request`, until `signal` fires; no more than `limit` bytes are ever read of it. */
 export function limitedBody(
   request: Request,
   limit: number,

@@ -9,11 +9,11 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { loadBackend } from "../../src/runtime/backends.ts";
+import { startPool } from "attune";
 import { createHandler } from "./handler.ts";
 import { limitsFrom } from "./limits.ts";
 
-const handler = createHandler(limitsFrom(process.env), { runtime: () => loadBackend("web") });
+const handler = createHandler(limitsFrom(process.env), { pool: () => startPool({ threads: 0 }) });
 
 /** `message` as a request whose signal fires once its client is gone. */
 function requestOf(message: IncomingMessage, answer: ServerResponse): Request {
@@ -24,8 +24,27 @@ function requestOf(message: IncomingMessage, answer: ServerResponse): Request {
     method,
     headers: Object.entries(headers).map(([name, value]) => [name, String(value)]),
     signal: gone.signal,
-    ...(hasBody && { body: Readable.toWeb(message), duplex: "half" }),
+    ...(hasBody && { body: bodyOf(message), duplex: "half" }),
   } as RequestInit);
+}
+
+/** Milliseconds that a client has to hear an answer before it has sent all. */
+const PATIENCE = 2000;
+
+/** The body of `message`; who does not want the rest of it still answers on its connection. */
+function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
+  const chunks = message[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel() {
+      message.resume();
+      setTimeout(() => message.complete || message.destroy(), PATIENCE).unref();
+    },
+  }, { highWaterMark: 0 });
 }
 
 const server = createServer(async (message, answer) => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { BitBudget, PlanOptions, WeightOptions } from "../../src/workerd.ts";
+import type { BitBudget, PlanOptions, WeightOptions } from "attune/workerd";
 import { HttpError } from "./errors.ts";
 
 /** What a request may ask for. */

@@ -5,7 +5,7 @@
  */
 
 import * as ort from "onnxruntime-web/wasm";
-import { edgeRuntime } from "../../src/workerd.ts";
+import { edgeRuntime, inlinePool } from "attune/workerd";
 import { createHandler } from "./handler.ts";
 import { limitsFrom } from "./limits.ts";
 // @ts-types="./wasm_module.d.ts"
@@ -13,15 +13,14 @@ import kernel from "./kernel.wasm";
 // @ts-types="./wasm_module.d.ts"
 import ortModule from "./ort-wasm-simd-threaded.wasm";
 
+const runtime = edgeRuntime(ort, ortModule);
 let handler: ReturnType<typeof createHandler> | undefined;
 
 export default {
   /** Answers a request; `env` holds what the configuration binds. */
   fetch(request: Request, env: Record<string, string>): Promise<Response> {
-    handler ??= createHandler(limitsFrom(env), {
-      kernel,
-      runtime: () => Promise.resolve(edgeRuntime(ort, ortModule)),
-    });
+    const pool = () => inlinePool(runtime, { kernel });
+    handler ??= createHandler(limitsFrom(env), { kernel, pool });
     return handler(request);
   },
 };

@@ -64,9 +64,15 @@ export interface Command {
   readonly common: readonly string[];
   /** Lines of the help that show how it is used: what for, and the command. */
   readonly examples: readonly (readonly [what: string, line: string])[];
-  /** Runs it. */
-  run(parsed: Parsed, context: Context): Promise<void>;
+  /** Runs it; where it does not say otherwise, the exit code is 0. */
+  run(parsed: Parsed, context: Context): Promise<ExitCode | void>;
 }
+
+/**
+ * Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 3 done, but the result is worse
+ * than was asked for, 130 stopped by a signal.
+ */
+export type ExitCode = 0 | 1 | 2 | 3 | 130;
 
 /** What a command works with. */
 export interface Context {
