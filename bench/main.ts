@@ -15,6 +15,8 @@ import { allocators } from "./allocators.ts";
 import { accuracy, coarse, floatAccuracy, headline, resnet } from "./accuracy.ts";
 import { determinism, memory, time, workers } from "./cost.ts";
 import { ablation, blocks, budgets } from "./blocks.ts";
+import { dataFree } from "./data_free.ts";
+import { edge } from "./edge.ts";
 import { formats } from "./formats.ts";
 import { grids } from "./grids.ts";
 import { large } from "./large.ts";
@@ -46,6 +48,8 @@ const SECTIONS: Record<string, (options: BenchOptions) => Promise<Section>> = {
   pareto,
   outliers,
   quick,
+  edge,
+  "data-free": dataFree,
   large,
 };
 const RESULTS = new URL("RESULTS.md", import.meta.url);

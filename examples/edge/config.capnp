@@ -17,7 +17,7 @@ const attune :Workerd.Worker = (
   compatibilityFlags = ["enable_request_signal"],
   bindings = [
     (name = "BYTES", text = "16000000"),
-    (name = "JOBS", text = "2"),
+    (name = "JOBS", text = "1"),
     (name = "WAITING", text = "16"),
   ],
 );

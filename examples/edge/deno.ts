@@ -1,5 +1,5 @@
 /**
- * The service on Deno: `deno serve -A examples/edge/deno.ts`.
+ * The service on Deno: `deno serve -A --unstable-no-legacy-abort examples/edge/deno.ts`.
  *
  * @module
  */

@@ -8,13 +8,13 @@ import { HttpError } from "./errors.ts";
 
 /** What a server puts up with. */
 export interface Limits {
-  /** Bytes of a body. Memory is some ten times as much for each job. Default: 16 MB. */
+  /** Bytes of a body. A job takes some six times as many of memory. Default: 16 MB. */
   readonly bytes: number;
   /** Layers of a model. Default: 500. */
   readonly layers: number;
   /** Milliseconds from the start of a job, reading included. Default: 30,000. */
   readonly milliseconds: number;
-  /** Jobs at work at the same time. Default: 2. */
+  /** Jobs at work at the same time. Default: 1. */
   readonly jobs: number;
   /** Requests that wait for their turn, unread; more are sent away by 429. Default: 16. */
   readonly waiting: number;
@@ -25,7 +25,7 @@ export const DEFAULT_LIMITS: Limits = {
   bytes: 16e6,
   layers: 500,
   milliseconds: 30_000,
-  jobs: 2,
+  jobs: 1,
   waiting: 16,
 };
 

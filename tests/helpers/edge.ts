@@ -67,7 +67,7 @@ export async function serveWorkerd(
 export async function serveDeno(limits: Partial<Limits>): Promise<Server> {
   const port = freePort(), script = join(root, "examples/edge/deno.ts");
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["serve", "-A", "--no-check", "--host", "127.0.0.1"]
+    args: ["serve", "-A", "--no-check", "--unstable-no-legacy-abort", "--host", "127.0.0.1"]
       .concat("--port", String(port), script),
     env: settings(limits),
     stdout: "null",
