@@ -29,6 +29,7 @@ import {
   MOST_OUTPUT_ERROR,
   outputWarnings,
 } from "./check_warnings.ts";
+import { HeldOutSamples } from "./check_samples.ts";
 import { LayerDifferences, OutputDifferences } from "./differences.ts";
 
 /** The error of an output above which layers are looked at one by one. */
@@ -60,6 +61,8 @@ export interface CheckOptions {
 export interface Checked {
   /** The figures; null where there were no samples, or the check failed. */
   readonly check: Report["check"];
+  /** Samples one by one; undefined as the figures are null. */
+  readonly heldOut?: Report["heldOut"];
   /** What is wrong, and what to do, a sentence each. */
   readonly warnings: readonly string[];
 }
@@ -102,6 +105,7 @@ class Check {
   readonly #model: Model;
   readonly #pool: EnginePool;
   readonly #options: CheckOptions;
+  readonly #samples = new HeldOutSamples();
 
   constructor(plan: Plan, parts: Parts, model: Model, pool: EnginePool, options: CheckOptions) {
     this.#plan = plan;
@@ -138,6 +142,7 @@ class Check {
     const [{ mseToFloat, mseToSimulation }] = errors;
     return {
       check: { mseToFloat, agreementToFloat: agreement, mseToSimulation, outputs: errors },
+      heldOut: this.#samples.report(),
       warnings,
     };
   }
@@ -183,6 +188,7 @@ class Check {
           const isComparable = each.add(row, simulated[i], file[i]);
           if (!isComparable || name !== names[0]) return;
           answers.add(row, file[i]);
+          this.#samples.add(run.samples[i], row, file[i]);
           compared++;
         });
       }

@@ -60,6 +60,7 @@ export function reportOf(plan: Plan, job: JobResult): Report {
       ...checked.warnings,
     ],
     check: checked.check,
+    ...(checked.heldOut && { heldOut: checked.heldOut }),
     stages,
   };
 }

@@ -5,6 +5,7 @@
  */
 
 import type { Allocation } from "../plan/allocation.ts";
+import type { HeldOutReport } from "./held_out_report.ts";
 
 /** One layer of a report. */
 export interface LayerReport {
@@ -54,6 +55,10 @@ export interface LayerReport {
     readonly bits: number;
     readonly scale: number;
     readonly zeroPoint: number;
+    /** The share of calibration values outside of the range; undefined where nobody has counted. */
+    readonly clipped?: number;
+    /** The widest channel over the median one; undefined where there are none to compare. */
+    readonly spread?: number;
   };
 }
 
@@ -185,6 +190,10 @@ export interface Report {
       readonly mseToSimulation: number;
     }[];
   } | null;
+  /** Held-out samples one by one; undefined where none were compared. */
+  readonly heldOut?: HeldOutReport;
+  /** The command that repeats the job, where it was one. */
+  readonly command?: string;
   /** Seconds by kind of work. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
   /** Largest resident memory seen, in bytes, where that was measured. */
