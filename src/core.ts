@@ -54,18 +54,29 @@ export type { SweepPoint, SweepReport } from "./report/sweep_report.ts";
 export { renderSweep } from "./report/sweep.ts";
 export type { BlockReconstruction, LearnRule, Reconstruction } from "./blocks/options.ts";
 export { type CheckpointStore } from "./calibrate/checkpoint.ts";
-export { evaluate, type EvaluateOptions } from "./evaluate/evaluate.ts";
+export { evaluate, type EvaluateOptions, type ModelEvaluation } from "./evaluate/evaluate.ts";
+export type { Metric, MetricCount, MetricResult, SampleOutputs } from "./evaluate/metric.ts";
+export type {
+  FloatFigures,
+  OutputEvaluation,
+  OutputFigures,
+} from "./evaluate/output_comparison.ts";
 export type { BatchingOptions } from "./forward/probe.ts";
 export type { BatchAxis } from "./samples/batch_axis.ts";
-export { Comparison, type Evaluation, type Interval } from "./evaluate/metrics.ts";
+export { Comparison, type Evaluation } from "./evaluate/metrics.ts";
+export type { Interval } from "./evaluate/interval.ts";
 export {
   type BlockOutcome,
   type BlockReport,
   type LayerReport,
+  type NestedReport,
   type Report,
   type TableReport,
 } from "./report/report.ts";
+export type { HeldOutReport, SampleReport } from "./report/held_out_report.ts";
 export { renderReport } from "./report/html.ts";
+export { renderComparison } from "./report/comparison.ts";
+export { readReport } from "./report/read_report.ts";
 export {
   checkSample,
   type Sample,

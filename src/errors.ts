@@ -38,7 +38,7 @@ export type Remedy =
   | {
     readonly option: "overrides";
     /** One more override; without a value, any that leaves large layers in float. */
-    readonly value?: { readonly pattern: string; readonly bits: "skip" };
+    readonly value?: { readonly pattern: string; readonly bits: number | "skip" };
   }
   | { readonly option: "resume"; readonly value: false }
   | {

@@ -72,7 +72,7 @@ Deno.test("the command line has a flag for every option that errors name, and fo
 });
 
 Deno.test("the command line says flags behind the sentence, fit for a shell", () => {
-  const [backend, , , , granularity, nested, , override] = REMEDIES;
+  const [, backend, , , , granularity, nested, , override] = REMEDIES;
   assertEquals(flagOf(backend), "--backend web");
   assertEquals(flagOf(nested), "--nested 8,4");
   assertEquals(flagOf(override), `--override 'it'\\''s *=skip'`);

@@ -59,6 +59,7 @@ const REPORT: Report = {
     mseToFloat: 0.0123,
     agreementToFloat: 83.3333,
     mseToSimulation: 0.00021,
+    interval: { mseToFloat: [0.01, 0.02], agreementToFloat: [60, 95] },
     outputs: [{ name: "y", mseToFloat: 0.0123, mseToSimulation: 0.00021 }],
   },
   stages: [{ name: "rounding", seconds: 65 }, { name: "check", seconds: 2 }],

@@ -9,7 +9,8 @@ import process from "node:process";
 import { AttuneError } from "../errors.ts";
 import { printable } from "../printable.ts";
 import { VERSION } from "../version.ts";
-import { type Command, parseCommand } from "./command.ts";
+import { type Command, type ExitCode, parseCommand } from "./command.ts";
+import { compareCommand } from "./compare.ts";
 import { cutCommand } from "./cut.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import { evaluateCommand } from "./evaluate.ts";
@@ -24,10 +25,8 @@ export const COMMANDS: readonly Command[] = [
   evaluateCommand,
   inspectCommand,
   cutCommand,
+  compareCommand,
 ];
-
-/** Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 130 stopped by a signal. */
-export type ExitCode = 0 | 1 | 2 | 130;
 
 /** What stops the program: Ctrl-C, a polite kill, a terminal that is closed. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -61,9 +60,10 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
     }
     if (named === undefined) checkCommand(first);
     const say = streams.say.bind(streams), print = streams.print.bind(streams);
-    await orStopped(command.run(parseCommand(command, rest), { signal, say, print }), signal);
+    const run = command.run(parseCommand(command, rest), { signal, say, print });
+    const code = await orStopped(run, signal);
     await streams.flush();
-    return 0;
+    return code ?? 0;
   } catch (error) {
     if (signal.aborted) {
       streams.say("Stopped; no file was left half-written");
@@ -172,7 +172,7 @@ function stopOnSignals(controller: AbortController): Disposable {
 function ignore(): void {}
 
 /** Waits for `work`; where `signal` fires, no longer than {@linkcode GRACE}. */
-async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void> {
+async function orStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const stopped = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => {
@@ -180,7 +180,7 @@ async function orStopped(work: Promise<void>, signal: AbortSignal): Promise<void
     });
   });
   try {
-    await Promise.race([work, stopped]);
+    return await Promise.race([work, stopped]);
   } finally {
     clearTimeout(timer);
   }

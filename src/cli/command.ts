@@ -36,6 +36,8 @@ export interface Flag {
 
 /** What was given on the command line. */
 export interface Parsed {
+  /** All arguments, as they were given. */
+  readonly args: readonly string[];
   /** Arguments that are no flags. */
   readonly positionals: readonly string[];
   /** The last value of the flag `name`. */
@@ -64,9 +66,15 @@ export interface Command {
   readonly common: readonly string[];
   /** Lines of the help that show how it is used: what for, and the command. */
   readonly examples: readonly (readonly [what: string, line: string])[];
-  /** Runs it. */
-  run(parsed: Parsed, context: Context): Promise<void>;
+  /** Runs it; where it does not say otherwise, the exit code is 0. */
+  run(parsed: Parsed, context: Context): Promise<ExitCode | void>;
 }
+
+/**
+ * Exit codes: 0 done, 1 a defect of attune, 2 the user's to mend, 3 done, but the result is worse
+ * than was asked for, 130 stopped by a signal.
+ */
+export type ExitCode = 0 | 1 | 2 | 3 | 130;
 
 /** What a command works with. */
 export interface Context {
@@ -131,6 +139,7 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
   const values = parsed.values as Record<string, string | boolean | string[] | undefined>;
   const text = (name: string) => values[name] as string | undefined;
   return {
+    args,
     positionals,
     text,
     texts: (name) => (values[name] as string[] | undefined) ?? [],

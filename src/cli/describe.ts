@@ -4,7 +4,9 @@
  * @module
  */
 
-import type { Evaluation, Interval } from "../evaluate/metrics.ts";
+import type { ModelEvaluation } from "../evaluate/evaluate.ts";
+import type { Interval } from "../evaluate/interval.ts";
+import type { OutputEvaluation } from "../evaluate/output_comparison.ts";
 import type { Block } from "../blocks/partition.ts";
 import type { GramPlan } from "../weights/layer.ts";
 import { gridName } from "../weights/grid.ts";
@@ -14,6 +16,7 @@ import type { BlockReport, Report } from "../report/report.ts";
 import { printable } from "../printable.ts";
 import { bytes, duration } from "../report/format.ts";
 import { describeAllocation, SHARE_HEAD, shareCells } from "./describe_bits.ts";
+import { flagOf } from "./remedies.ts";
 import { table } from "./table.ts";
 
 /** What becomes of each layer, what stays in float and why. */
@@ -118,11 +121,66 @@ export function describeResult(
         : samples.calibration > 0
         ? "not checked: give at least 16 samples to have some held out"
         : "not checked: attune evaluate compares it with the float model on samples"
-      : `on ${samples.heldOut} held-out samples: ${check.agreementToFloat.toFixed(1)} % the same ` +
-        `answer as the float model, output error ${(100 * check.mseToFloat).toFixed(2)} %`,
+      : describeCheck(check, samples.heldOut),
+    ...describeNested(report.nested, output),
     `${duration(seconds)}: ${spent}`,
     ...warnings.map((warning) => printable(`warning: ${warning}`)),
+    ...(report.remedies ? [printable(`try: ${report.remedies.map(flagOf).join(" ")}`)] : []),
   ].join("\n");
+}
+
+/** Held-out samples below which a share of them is no headline: 31 of 32 may as well be 84 %. */
+const LEAST_FOR_PERCENT = 32;
+
+/** How far the written model is from the float model. */
+function describeCheck(
+  { mseToFloat, agreementToFloat, interval, outputs }: NonNullable<Report["check"]>,
+  heldOut: number,
+): string {
+  const error = `output error ${span(mseToFloat, interval.mseToFloat, 2, 100)}`;
+  const others = outputs.length === 1
+    ? []
+    : outputs.flatMap(({ evaluation }) =>
+      evaluation === undefined ? [] : [`  ${outputFigures(evaluation)}`]
+    );
+  const same = heldOut < LEAST_FOR_PERCENT
+    ? `${error}; ${Math.round(agreementToFloat * heldOut / 100)} of them give the float model's ` +
+      `answer`
+    : `${span(agreementToFloat, interval.agreementToFloat, 1)} the same answer as the float ` +
+      `model, ${error}`;
+  return [`on ${heldOut} held-out samples: ${same}`, ...others].join("\n");
+}
+
+/** A figure in percent with its interval. */
+function span(value: number, interval: Interval, digits: number, factor = 1): string {
+  const [low, high] = interval.map((end) => (factor * end).toFixed(digits));
+  return `${(factor * value).toFixed(digits)} % (${low} … ${high})`;
+}
+
+/** An output by what suits it, in a line. */
+function outputFigures(output: OutputEvaluation): string {
+  if (output.kind === "integers") return `${output.name}: ${output.equal.toFixed(1)} % equal`;
+  const { name, mse, sqnr, cosine: { mean, least } } = output;
+  const answers = output.kind === "scores" && output.samples >= LEAST_FOR_PERCENT
+    ? `, ${span(output.agreement, output.interval, 1)} the same answer`
+    : "";
+  return `${name}: error ${(100 * mse).toFixed(2)} %${
+    sqnr === null ? "" : ` (${sqnr.toFixed(1)} dB)`
+  }, ` +
+    `cosine ${mean.toFixed(4)}, at least ${least.toFixed(4)}${answers}`;
+}
+
+/** What the widths of nested grids come to, with the commands that cut them. */
+function describeNested(nested: Report["nested"], output: string): string[] {
+  if (nested === undefined) return [];
+  const rows = nested.map(({ bits, bytes: size, mse, agreement }) => [
+    `${bits}`,
+    bytes(size),
+    mse === null ? "" : `${(100 * mse).toFixed(2)} %`,
+    agreement === null ? "" : `${agreement.toFixed(1)} %`,
+    `attune cut ${output} --bits ${bits} -o ${output.replace(/(\.onnx)?$/, `.${bits}.onnx`)}`,
+  ]);
+  return [table(["bits", "file", "output error", "same answer", "cut by"], rows)];
 }
 
 /** What learning blocks has brought, in a line. */
@@ -137,10 +195,10 @@ function describeLearning(blocks: readonly BlockReport[]): string {
 }
 
 /** The figures of an evaluation. */
-export function describeEvaluation(result: Evaluation): string {
-  const { samples, top1, top5, reference, agreement, mse, kl, interval } = result;
-  const span = (between: Interval | null, digits: number, factor = 1) =>
-    between === null ? "" : between.map((value) => (factor * value).toFixed(digits)).join(" … ");
+export function describeEvaluation(result: ModelEvaluation): string {
+  const { samples, top1, top5, reference, agreement, mse, kl, interval, outputs, metric } = result;
+  const between = (ends: Interval | null, digits: number, factor = 1) =>
+    ends === null ? "" : ends.map((value) => (factor * value).toFixed(digits)).join(" … ");
   const accuracy = (
     name: string,
     ofModel: number | null,
@@ -151,14 +209,30 @@ export function describeEvaluation(result: Evaluation): string {
       name,
       `${ofModel.toFixed(2)} %`,
       `${ofReference.toFixed(2)} %`,
-      `change ${span(change, 2)} points`,
+      `change ${between(change, 2)} points`,
     ]];
   const rows = [
     ...accuracy("top-1", top1, reference.top1, interval.top1),
     ...accuracy("top-5", top5, reference.top5, interval.top5),
-    ["same answer", `${agreement.toFixed(2)} %`, "", span(interval.agreement, 2)],
-    ["output error", `${(100 * mse).toFixed(3)} %`, "", span(interval.mse, 3, 100)],
-    ["divergence", `${kl.toFixed(4)}`, "", span(interval.kl, 4)],
+    [
+      "same answer",
+      samples < LEAST_FOR_PERCENT
+        ? `${Math.round(agreement * samples / 100)} of ${samples}`
+        : `${agreement.toFixed(2)} %`,
+      "",
+      between(interval.agreement, 2),
+    ],
+    ["output error", `${(100 * mse).toFixed(3)} %`, "", between(interval.mse, 3, 100)],
+    ["divergence", `${kl.toFixed(4)}`, "", between(interval.kl, 4)],
+    ...(metric === undefined ? [] : [[
+      metric.name,
+      metric.model.toPrecision(4),
+      metric.reference.toPrecision(4),
+      metric.change === null ? "" : `change ${between(metric.change, 4)}`,
+    ]]),
   ];
-  return table([`${samples} samples`, "model", "reference", "95 % interval"], rows);
+  return [
+    table([`${samples} samples`, "model", "reference", "95 % interval"], rows),
+    ...(outputs.length > 1 || outputs[0].kind === "values" ? outputs.map(outputFigures) : []),
+  ].join("\n");
 }

@@ -9,6 +9,7 @@ import { Graph } from "../graph/graph.ts";
 import { readModel } from "../onnx/file.ts";
 import { type Command, flagsIn, modelPath } from "./command.ts";
 import { describeEvaluation } from "./describe.ts";
+import { boundOf, FAIL_FLAGS, METRIC_FLAGS, metricOf, verdictOf } from "./options/verdict.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 
@@ -21,6 +22,10 @@ export const evaluateCommand: Command = {
     [
       "Accuracy, agreement and output error",
       "attune evaluate model.q.onnx --reference model.onnx --data ./val",
+    ],
+    [
+      "A figure of your own, in a module of JavaScript or TypeScript",
+      "attune evaluate q.onnx --reference model.onnx --data ./val --metric map.ts",
     ],
     ["Accuracy of the float model", "attune evaluate model.onnx --data ./val --json"],
   ],
@@ -35,9 +40,12 @@ export const evaluateCommand: Command = {
     }),
     ...DATA_FLAGS,
     ...flagsIn("Output", { json: { help: "print the figures as JSON to stdout" } }),
+    ...METRIC_FLAGS,
+    ...FAIL_FLAGS,
     ...RUN_FLAGS,
   },
   async run(parsed, context) {
+    const bound = boundOf(parsed), metric = await metricOf(parsed);
     const model = readModel(modelPath(evaluateCommand, parsed));
     const path = parsed.text("reference");
     const reference = path === undefined ? model : readModel(path);
@@ -49,6 +57,7 @@ export const evaluateCommand: Command = {
     using progress = createProgress();
     const result = await evaluate(model, reference, samples.samples(), pool, {
       ...batchingOf(parsed),
+      metric,
       onWarning: (message) => context.say(`warning: ${message}`),
       signal: context.signal,
       onProgress: progress.update,
@@ -56,5 +65,6 @@ export const evaluateCommand: Command = {
     progress.finish();
     if (parsed.on("json")) context.print(JSON.stringify(result));
     else context.say(describeEvaluation(result));
+    return verdictOf(result.mse, bound, context);
   },
 };

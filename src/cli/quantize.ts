@@ -10,7 +10,8 @@ import process from "node:process";
 import type { CheckpointStore } from "../calibrate/checkpoint.ts";
 import { checkpointFile } from "../calibrate/checkpoint_file.ts";
 import { checkOutputs, writeFileAtomic } from "../files/output.ts";
-import { readModel, writeModel } from "../onnx/file.ts";
+import { lengthOf, modelChunks } from "../onnx/chunks.ts";
+import { dataFiles, readModel, writeModel } from "../onnx/file.ts";
 import { makePlan, type Plan } from "../plan/plan.ts";
 import { printable } from "../printable.ts";
 import { quantize, type Quantized } from "../quantize/quantize.ts";
@@ -19,6 +20,7 @@ import { renderReport } from "../report/html.ts";
 import {
   type Command,
   type Context,
+  type ExitCode,
   flagsIn,
   modelPath,
   type Parsed,
@@ -31,7 +33,10 @@ import { BLOCK_FLAGS, reconstructionOf } from "./options/blocks.ts";
 import { formatFlags, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
 import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
+import { boundOf, FAIL_FLAGS, verdictOf } from "./options/verdict.ts";
 import { createProgress } from "./progress.ts";
+import { quoted } from "./remedies.ts";
+import { reportText } from "./report_file.ts";
 import { isWithoutSamples, roundWeights } from "./round_weights.ts";
 import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
@@ -99,10 +104,14 @@ export const quantizeCommand: Command = {
       ...BLOCK_FLAGS,
       ...flagsIn("Output", {
         output: { value: "PATH", help: "where the quantized model goes", short: "o" },
-        report: { value: "PATH", help: "write a page with every layer" },
+        report: {
+          value: "PATH",
+          help: "write a page with every layer; as .json, what --json prints",
+        },
         json: { help: "print the report as JSON to stdout" },
         "dry-run": { help: "print the plan and stop" },
       }),
+      ...FAIL_FLAGS,
       ...formatFlags(),
       ...flagsIn("Running", {
         resume: { help: "go on where an interrupted run with the same output stopped" },
@@ -114,7 +123,11 @@ export const quantizeCommand: Command = {
   async run(parsed, context) {
     const path = modelPath(quantizeCommand, parsed);
     const model = readModel(path);
-    const plan = makePlan(model, planOptionsOf(parsed));
+    boundOf(parsed);
+    const options = planOptionsOf(parsed);
+    // A sweep is about size, which only packed files have at every width.
+    const format = options.format ?? (parsed.text("sweep") === undefined ? undefined : "packed");
+    const plan = makePlan(model, { ...options, format });
     if (parsed.on("dry-run")) return await dryRun(plan, parsed, context);
     if (parsed.text("sweep") === undefined) return await runQuantize(plan, parsed, context, path);
     await runSweep(plan, parsed, context, {
@@ -130,6 +143,8 @@ export const quantizeCommand: Command = {
 interface Outputs {
   /** The model's path. */
   readonly model: string;
+  /** The files of the float model: itself, and its data files. */
+  readonly before: readonly string[];
   /** That of the page; undefined writes none. */
   readonly report?: string;
   /** Where the job's state goes. */
@@ -148,7 +163,8 @@ function outputsOf(parsed: Parsed, path: string, plan: Plan): Outputs {
   const report = parsed.text("report"), checkpoint = checkpointFile(model);
   const inputs = inputFiles(parsed, path, plan.model);
   checkOutputs([model, checkpoint.name, ...(report === undefined ? [] : [report])], inputs);
-  return { model, report, checkpoint, inputs };
+  const before = [path, ...dataFiles(plan.model, path)];
+  return { model, before, report, checkpoint, inputs };
 }
 
 /** What the flags say of the job. */
@@ -181,10 +197,10 @@ async function runQuantize(
   parsed: Parsed,
   context: Context,
   path: string,
-): Promise<void> {
+): Promise<ExitCode> {
   const outputs = outputsOf(parsed, path, plan), { checkpoint } = outputs;
   if (isWithoutSamples(plan, parsed)) {
-    return await finish(await roundWeights(plan, parsed, context), outputs, parsed, context, path);
+    return await finish(await roundWeights(plan, parsed, context), outputs, parsed, context);
   }
   const options = optionsOf(parsed, outputs, context);
   const samples = await samplesOf(parsed, plan.graph.inputs, context, {
@@ -207,25 +223,32 @@ async function runQuantize(
   progress.finish();
   const { report } = result, skipped = samples.warnings.length;
   const counted = { ...report, samples: { ...report.samples, skipped } };
-  await finish({ ...result, report: counted }, outputs, parsed, context, path);
+  return await finish({ ...result, report: counted }, outputs, parsed, context);
 }
 
-/** Writes what came of the model at `path`, and says so. */
+/** Writes what came of the model, and says so. */
 async function finish(
   { model, report }: Quantized,
   outputs: Outputs,
   parsed: Parsed,
   context: Context,
-  path: string,
-): Promise<void> {
+): Promise<ExitCode> {
+  const bound = boundOf(parsed);
   context.signal.throwIfAborted();
-  const complete = { ...report, peakMemory: process.resourceUsage().maxRSS * 1024 };
+  const complete = {
+    ...report,
+    command: commandOf(parsed),
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+  };
   writeResult({ model, report: complete }, outputs);
   const { model: output } = outputs;
-  const bytes = { before: (await stat(path)).size, after: (await stat(output)).size };
+  const sizes = await Promise.all(outputs.before.map(async (each) => (await stat(each)).size));
+  const before = sizes.reduce((sum, size) => sum + size, 0);
+  const bytes = { before, after: lengthOf(modelChunks(model)) };
   if (parsed.on("json")) {
     context.print(JSON.stringify({ ...complete, file: { output, ...bytes } }));
   } else context.say(describeResult(complete, output, bytes));
+  return verdictOf(report.check?.mseToFloat, bound, context);
 }
 
 /** Writes the model, then the page; the checkpoint has done its duty in between. */
@@ -238,5 +261,10 @@ function writeResult(
   if (page === undefined) return;
   // Some file systems take two names for one: now that the model is there, that shows.
   checkOutputs([output, page], inputs);
-  writeFileAtomic(page, [new TextEncoder().encode(renderReport(report))]);
+  writeFileAtomic(page, [new TextEncoder().encode(reportText(page, report, renderReport))]);
+}
+
+/** The command that was given, as a shell reads it. */
+function commandOf({ args }: Parsed): string {
+  return ["attune", ...args.map((arg) => /^[\w./:=,-]+$/.test(arg) ? arg : quoted(arg))].join(" ");
 }

@@ -5,9 +5,8 @@
  */
 
 import { AttuneError } from "../errors.ts";
-
-/** A 95 % interval. */
-export type Interval = readonly [low: number, high: number];
+import { bootstrap, type Interval, wilson } from "./interval.ts";
+import { largest } from "./output_comparison.ts";
 
 /** The figures of a comparison. */
 export interface Evaluation {
@@ -28,7 +27,8 @@ export interface Evaluation {
    */
   readonly kl: number;
   /**
-   * 95 % intervals by bootstrap over paired samples; of accuracy, the change against the reference.
+   * 95 % intervals by bootstrap over paired samples, of the agreement Wilson's; of accuracy, the
+   * change against the reference.
    */
   readonly interval: {
     /** Of top1 − reference.top1, in points. */
@@ -50,9 +50,6 @@ export interface Evaluation {
  * the reference, NaN without a label.
  */
 const FIGURES = 8;
-
-/** Resamples of the bootstrap. */
-const RESAMPLES = 2000;
 
 /**
  * Gathers the outputs of two models, sample by sample.
@@ -145,14 +142,7 @@ export class Comparison {
       throw new AttuneError("bad-data", "Cannot compare two models on 0 samples: give some");
     }
     const whole = summary(figures, (i) => i);
-    const random = generator(options.seed ?? 0);
-    const draw = () => Math.floor(random() * samples);
-    const draws = Array.from({ length: RESAMPLES }, () => summary(figures, draw));
-    const interval = (value: (s: Summary) => number): Interval => {
-      const sorted = Float64Array.from(draws, value).sort();
-      const tail = Math.floor(RESAMPLES * 0.025);
-      return [sorted[tail], sorted[RESAMPLES - 1 - tail]];
-    };
+    const interval = bootstrap(samples, (draw) => summary(figures, draw), options.seed ?? 0);
     const labelled = !Number.isNaN(whole.top1);
     return {
       samples,
@@ -165,15 +155,13 @@ export class Comparison {
       interval: {
         top1: labelled ? interval((s) => s.top1 - s.ref1) : null,
         top5: labelled ? interval((s) => s.top5 - s.ref5) : null,
-        agreement: interval((s) => s.agreement),
+        agreement: wilson(Math.round(whole.agreement * samples / 100), samples),
         mse: interval((s) => s.mse),
         kl: interval((s) => s.kl),
       },
     };
   }
 }
-
-type Summary = ReturnType<typeof summary>;
 
 /** The figures of as many samples as there are, the i-th being sample `pick(i)`. */
 function summary(figures: Float64Array, pick: (i: number) => number) {
@@ -197,13 +185,6 @@ function summary(figures: Float64Array, pick: (i: number) => number) {
 
 function isSameInfinity(a: number, b: number): boolean {
   return a === b && !Number.isFinite(a);
-}
-
-/** The index of the largest value; of equal ones, the first. */
-function largest(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
 }
 
 /** How many classes come before `label`; of equal ones, the first comes first. */
@@ -255,16 +236,4 @@ function logSoftmax(values: Float32Array): Float64Array {
   for (const value of values) total += Math.exp(value - most);
   const shift = most + Math.log(total);
   return Float64Array.from(values, (value) => value - shift);
-}
-
-/** Numbers from 0 to 1, the same on every engine: SplitMix32 (Steele, Lea, Flood 2014). */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let z = state;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-    return ((z ^ (z >>> 15)) >>> 0) / 2 ** 32;
-  };
 }

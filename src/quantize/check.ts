@@ -9,7 +9,8 @@
 import { buildModel, buildPart, type Parts } from "../emit/build.ts";
 import { nearestParts } from "../emit/nearest.ts";
 import { AttuneError, checkAborted } from "../errors.ts";
-import { Comparison } from "../evaluate/metrics.ts";
+import { Comparison, type Evaluation } from "../evaluate/metrics.ts";
+import { kindOf, OutputComparison, type OutputEvaluation } from "../evaluate/output_comparison.ts";
 import { openModels, rowsOfRun, type RunOutputs } from "../evaluate/outputs.ts";
 import type { Batching } from "../forward/batching.ts";
 import { partsOf, type PartSource, simulatedParts } from "../forward/open_part.ts";
@@ -24,6 +25,7 @@ import { opening } from "../runtime/opening.ts";
 import type { Sample } from "../samples/sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import {
+  agreementWarnings,
   driftWarning,
   layerWarnings,
   MOST_OUTPUT_ERROR,
@@ -93,10 +95,10 @@ export async function checkResult(
 interface ComparedOutputs {
   /** By output. */
   readonly differences: ReadonlyMap<string, OutputDifferences>;
-  /**
-   * Percent of samples whose first output gives the float model's answer; undefined without any.
-   */
-  readonly agreement: number | undefined;
+  /** By output, the file beside the float model by what suits it. */
+  readonly evaluations: ReadonlyMap<string, OutputEvaluation | undefined>;
+  /** The first output beside the float model's; undefined without samples to compare. */
+  readonly first: Evaluation | undefined;
 }
 
 class Check {
@@ -121,7 +123,7 @@ class Check {
       await this.#open();
       return { check: null, warnings: [] };
     }
-    const { differences, agreement } = await this.#compareOutputs();
+    const { differences, evaluations, first } = await this.#compareOutputs();
     const outputs = [...differences];
     const warnings = outputs.flatMap(([name, each]) => outputWarnings(name, each, heldOut.length));
     const drifted = outputs.filter(([, { isFloat, toSimulation, simulation }]) =>
@@ -137,12 +139,16 @@ class Check {
       name,
       mseToFloat: toFloat.relative,
       mseToSimulation: toSimulation.relative,
+      evaluation: evaluations.get(name),
     }));
-    if (agreement === undefined) return { check: null, warnings };
-    const [{ mseToFloat, mseToSimulation }] = errors;
+    if (first === undefined) return { check: null, warnings };
+    const [{ mseToFloat, mseToSimulation, evaluation }] = errors;
+    warnings.push(...agreementWarnings(evaluation));
+    const { agreement: agreementToFloat, interval: { mse, agreement } } = first;
+    const interval = { mseToFloat: mse, agreementToFloat: agreement };
     return {
-      check: { mseToFloat, agreementToFloat: agreement, mseToSimulation, outputs: errors },
       heldOut: this.#samples.report(),
+      check: { mseToFloat, agreementToFloat, mseToSimulation, interval, outputs: errors },
       warnings,
     };
   }
@@ -171,7 +177,7 @@ class Check {
       { ...asItIs(this.#model), outputs: names },
     ]);
     const differences = new Map(names.map((name) => [name, new OutputDifferences()]));
-    const answers = new Comparison();
+    const answers = new Comparison(), figures = new Map<string, OutputComparison>();
     let compared = 0;
     for await (const run of runs) {
       for (const [name, each] of differences) {
@@ -184,8 +190,12 @@ class Check {
         const [float, simulated, file] = values.map((value) =>
           rowsOfRun(batching, run, name, value)
         );
+        const kind = kindOf(values[0].type, values[0].dims);
+        const output = figures.get(name) ?? new OutputComparison(name, kind);
+        figures.set(name, output);
         float.forEach((row, i) => {
           const isComparable = each.add(row, simulated[i], file[i]);
+          output.add(row, file[i]);
           if (!isComparable || name !== names[0]) return;
           answers.add(row, file[i]);
           this.#samples.add(run.samples[i], row, file[i]);
@@ -193,7 +203,8 @@ class Check {
         });
       }
     }
-    return { differences, agreement: compared === 0 ? undefined : answers.result().agreement };
+    const evaluations = new Map([...figures].map(([name, output]) => [name, output.result()]));
+    return { differences, evaluations, first: compared === 0 ? undefined : answers.result() };
   }
 
   /** What all of `runners` compute of the held-out samples, run by run, in the first engine. */

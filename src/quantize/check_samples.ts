@@ -5,6 +5,7 @@
  */
 
 import { Comparison } from "../evaluate/metrics.ts";
+import { largest } from "../evaluate/output_comparison.ts";
 import type { HeldOutReport, SampleReport } from "../report/held_out_report.ts";
 import type { Sample } from "../samples/sample.ts";
 import { thumbnail } from "./thumbnail.ts";
@@ -62,10 +63,4 @@ export class HeldOutSamples {
     const accuracy = { float: reference.top1!, quantized: top1!, change: interval.top1! };
     return { accuracy, worst };
   }
-}
-
-function largest(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
 }

@@ -4,10 +4,18 @@
  * @module
  */
 
+import type { Remedy } from "../errors.ts";
+import type { LayerReport, Report } from "../report/report.ts";
+import type { OutputEvaluation } from "../evaluate/output_comparison.ts";
 import type { LayerDifferences, OutputDifferences } from "./differences.ts";
 
 /** The relative squared error of an output above which the result is hardly of use: a tenth. */
 export const MOST_OUTPUT_ERROR = 0.1;
+/**
+ * The share of samples with the float model's answer, in percent, below which a result is bad: one
+ * answer in ten has changed.
+ */
+export const LEAST_AGREEMENT = 90;
 /** Layers that are named, at most. */
 const MOST_NAMED = 3;
 
@@ -54,6 +62,35 @@ export function outputWarnings(
     );
   }
   return warnings;
+}
+
+/** That too many answers have changed for chance. */
+export function agreementWarnings(output: OutputEvaluation | undefined): string[] {
+  if (output?.kind !== "scores" || output.interval[1] >= LEAST_AGREEMENT) return [];
+  return [
+    `Only ${output.agreement.toFixed(1)} % of ${output.samples} held-out samples give the float ` +
+    `model's answer in output "${output.name}": if its values are scores of classes, give more ` +
+    `bits, float activations or more samples, or learn blocks`,
+  ];
+}
+
+/** Whether the figures of `check` are those of a bad result. */
+export function isBad(check: Report["check"]): boolean {
+  return check !== null &&
+    (check.outputs.some(({ evaluation }) =>
+      evaluation !== undefined && evaluation.kind !== "integers" &&
+      evaluation.mse > MOST_OUTPUT_ERROR
+    ) || agreementWarnings(check.outputs[0]?.evaluation).length > 0);
+}
+
+/**
+ * What to try where the result is bad: 8 bits for the layers that lose most by themselves, as many
+ * as {@linkcode MOST_NAMED}.
+ */
+export function remediesFor(layers: readonly LayerReport[]): Remedy[] {
+  const worst = layers.filter(({ bits }) => bits < 8)
+    .sort((a, b) => b.error.final - a.error.final).slice(0, MOST_NAMED);
+  return worst.map(({ name: pattern }) => ({ option: "overrides", value: { pattern, bits: 8 } }));
 }
 
 /**

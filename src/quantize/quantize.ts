@@ -8,6 +8,7 @@ import { chooseWidths, isOpen, needsGradients } from "../allocate/choose.ts";
 import { BlockLearner } from "../blocks/reconstruct.ts";
 import { calibrate } from "../calibrate/calibrate.ts";
 import { buildModel } from "../emit/build.ts";
+import { formatOf } from "../formats/formats.ts";
 import { loadSamples } from "../forward/load.ts";
 import { roundTables } from "../layer/round_tables.ts";
 import type { Model } from "../onnx/model.ts";
@@ -17,6 +18,7 @@ import { methodOf } from "../round/methods.ts";
 import type { SampleSource } from "../samples/to_sample.ts";
 import type { EnginePool } from "../workers/pool.ts";
 import { checkResult } from "./check.ts";
+import { checkNested } from "./check_nested.ts";
 import { openCheckpoint } from "./checkpointing.ts";
 import { identityOf, withMetadata } from "./metadata.ts";
 import { type QuantizeOptions, resolveOptions } from "./options.ts";
@@ -103,15 +105,17 @@ export async function quantize(
   stages.add(calibrated.seconds);
   const { parts } = calibrated, built = buildModel(plan, parts, plan.options.format);
   const model = withMetadata(built, plan, settings, calibration);
-  const checked = await stages.time("check", async () => {
+  const { checked, nested } = await stages.time("check", async () => {
     onProgress?.({ stage: "check", done: 0, total: 1 });
     const { batching } = loaded;
     const isNearest = methodOf(settings.rounding).round === undefined && !settings.blocks;
     const options = { heldOut, batching, isNearest, signal };
-    const result = await checkResult(plan, parts, model, pool, options);
+    const checked = await checkResult(plan, parts, model, pool, options);
+    const isNested = formatOf(plan.options.format).cutAs !== undefined && plan.options.nested;
+    const nested = isNested ? await checkNested(plan, model, pool, options) : undefined;
     onProgress?.({ stage: "check", done: 1, total: 1 });
-    return result;
+    return { checked, nested };
   });
-  const result = { settings, read, tables, calibrated, checked, stages: stages.list };
+  const result = { settings, read, tables, calibrated, checked, nested, stages: stages.list };
   return { model, report: reportOf(plan, result) };
 }

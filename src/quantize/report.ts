@@ -9,9 +9,10 @@ import { formatOf } from "../formats/formats.ts";
 import type { RoundedTable } from "../layer/round_tables.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { TablePlan } from "../weights/table.ts";
-import type { BlockReport, Report, TableReport } from "../report/report.ts";
+import type { BlockReport, NestedReport, Report, TableReport } from "../report/report.ts";
 import { VERSION } from "../version.ts";
 import type { Checked } from "./check.ts";
+import { isBad, remediesFor } from "./check_warnings.ts";
 import { layerReport } from "./layer_report.ts";
 import { describeOptions } from "./metadata.ts";
 import type { QuantizeSettings } from "./options.ts";
@@ -32,13 +33,17 @@ export interface JobResult {
   readonly calibrated: Calibrated;
   /** What the last check says. */
   readonly checked: Checked;
+  /** What the widths of nested grids come to, where they are nested. */
+  readonly nested?: readonly NestedReport[];
   /** Seconds by kind of work. */
   readonly stages: Report["stages"];
 }
 
 /** The report of a job by `plan`. */
 export function reportOf(plan: Plan, job: JobResult): Report {
-  const { settings, read, tables, calibrated, checked, stages } = job;
+  const { settings, read, tables, calibrated, checked, stages, nested } = job;
+  const layers = calibrated.layers.map((result) => layerReport(plan, calibrated, result));
+  const remedies = isBad(checked.check) ? remediesFor(layers) : undefined;
   return {
     version: VERSION,
     model: plan.model.name,
@@ -48,7 +53,7 @@ export function reportOf(plan: Plan, job: JobResult): Report {
     samples: { calibration: read.loaded.samples, heldOut: read.heldOut.length },
     size: plan.size,
     allocation: plan.allocation,
-    layers: calibrated.layers.map((result) => layerReport(plan, calibrated, result)),
+    layers,
     tables: plan.tables.map((table) => tableReport(table, tables.get(table.weight)!.error)),
     blocks: calibrated.blocks,
     skipped: plan.skipped,
@@ -61,6 +66,8 @@ export function reportOf(plan: Plan, job: JobResult): Report {
     ],
     check: checked.check,
     ...(checked.heldOut && { heldOut: checked.heldOut }),
+    ...(remedies && { remedies }),
+    ...(nested && { nested }),
     stages,
   };
 }

@@ -5,8 +5,9 @@
  * @module
  */
 
-import type { Interval } from "../evaluate/metrics.ts";
-import { percent } from "./format.ts";
+import type { Interval } from "../evaluate/interval.ts";
+import type { OutputEvaluation } from "../evaluate/output_comparison.ts";
+import { bytes, percent } from "./format.ts";
 import type { HeldOutReport, SampleReport } from "./held_out_report.ts";
 import { type Markup, markup } from "./markup.ts";
 import { figure, tableOf } from "./page.ts";
@@ -62,10 +63,11 @@ export function span(interval: Interval, digits: number, factor = 1): string {
 /** Every output of the written model, where there are several. */
 export function outputs({ check }: Report): Markup | undefined {
   if (check === null || check.outputs.length < 2) return undefined;
-  const rows = check.outputs.map(({ name, mseToFloat, mseToSimulation }) => [
+  const rows = check.outputs.map(({ name, mseToFloat, mseToSimulation, evaluation }) => [
     name,
     { content: percent(mseToFloat), by: mseToFloat },
     { content: percent(mseToSimulation), by: mseToSimulation },
+    evaluation && figuresOf(evaluation),
   ]);
   return markup`<section>
 <h2>Outputs</h2>
@@ -76,6 +78,44 @@ ${
       { head: "Output", kind: "name", sorts: "text" },
       { head: "From float", kind: "number", sorts: "number" },
       { head: "From simulation", kind: "number", sorts: "number" },
+      { head: "By what suits it", kind: "soft" },
+    ], rows)
+  }
+</section>`;
+}
+
+/** An output by what suits it. */
+function figuresOf(output: OutputEvaluation): string {
+  if (output.kind === "integers") return `${output.equal.toFixed(1)} % equal`;
+  const { sqnr, cosine: { mean, least }, samples } = output;
+  const noise = sqnr === null ? "" : `${sqnr.toFixed(1)} dB, `;
+  const answers = output.kind === "scores" && samples >= LEAST_FOR_PERCENT
+    ? `, ${output.agreement.toFixed(1)} % the same answer`
+    : "";
+  return `${noise}cosine ${mean.toFixed(4)}, at least ${least.toFixed(4)}${answers}`;
+}
+
+/** What each width of nested grids comes to. */
+export function nestedWidths(nested: Report["nested"]): Markup | undefined {
+  if (nested === undefined || nested.length === 0) return undefined;
+  const rows = nested.map(({ bits, bytes: size, mse, agreement }) => [
+    bits,
+    { content: bytes(size), by: size },
+    mse === null ? "–" : percent(mse),
+    agreement === null ? "–" : `${agreement.toFixed(1)} %`,
+    markup`<code>attune cut MODEL --bits ${bits} -o OUT.onnx</code>`,
+  ]);
+  return markup`<section>
+<h2>Widths in this file</h2>
+<p class="soft">Models of fewer bits can be cut from the file without samples; output error and answers
+ are on held-out samples.</p>
+${
+    tableOf("Widths in this file", [
+      { head: "Bits", kind: "number", sorts: "number" },
+      { head: "File", kind: "number", sorts: "number" },
+      { head: "Output error", kind: "number" },
+      { head: "Same answer", kind: "number" },
+      { head: "Cut by", kind: "soft" },
     ], rows)
   }
 </section>`;

@@ -6,8 +6,15 @@
 
 import { bitsByLayer } from "./allocation.ts";
 import { bytes, duration, percent } from "./format.ts";
-import { accuracyFigure, agreementFigure, outputs, worstSamples } from "./held_out.ts";
+import {
+  accuracyFigure,
+  agreementFigure,
+  nestedWidths,
+  outputs,
+  worstSamples,
+} from "./held_out.ts";
 import { alongNetwork, layerCards, layerTable } from "./layers.ts";
+import type { Interval } from "../evaluate/interval.ts";
 import { type Markup, markup } from "./markup.ts";
 import { embeddings, inFloat, learned, run } from "./others.ts";
 import { figure, pageOf } from "./page.ts";
@@ -52,6 +59,7 @@ export function renderReport(report: Report): string {
       report.allocation ? bitsByLayer(report.allocation) : undefined,
       some ? layerTable(report) : undefined,
       outputs(report),
+      nestedWidths(report.nested),
       worstSamples(report.heldOut),
       some ? layerCards(report) : undefined,
       embeddings(report.tables),
@@ -94,8 +102,12 @@ function figures(report: Report) {
       ? [figure("Same answer as float", "–", "not checked: no samples were held out")]
       : [
         accuracyFigure(heldOut, samples.heldOut),
-        agreementFigure(check.agreementToFloat, samples.heldOut, undefined),
-        figure("Output error", percent(check.mseToFloat), "squared, relative to float"),
+        agreementFigure(check.agreementToFloat, samples.heldOut, check.interval?.agreementToFloat),
+        figure(
+          "Output error",
+          percent(check.mseToFloat),
+          `squared, relative to float${errorSpan(check.interval?.mseToFloat)}`,
+        ),
         figure("File to simulation", percent(check.mseToSimulation), "squared, the same way"),
       ]),
     figure(
@@ -104,6 +116,11 @@ function figures(report: Report) {
       peakMemory > 0 ? `peak memory ${bytes(peakMemory)}` : undefined,
     ),
   ];
+}
+
+/** The interval of an error, in percent. */
+function errorSpan(interval: Interval | undefined): string {
+  return interval === undefined ? "" : `; ${interval.map(percent).join(" … ")}`;
 }
 
 function averageBits(layers: readonly LayerReport[]): number {
@@ -123,10 +140,15 @@ function widths(layers: readonly LayerReport[]): string {
     .map(([grid, count], i) => `${grid} in ${i === 0 ? plural(count, "layer") : count}`).join(", ");
 }
 
-function warnings({ warnings, samples }: Report): Markup | undefined {
-  const all = samples.skipped
-    ? [...warnings, `${plural(samples.skipped, "sample")} could not be read and went unused`]
-    : warnings;
+function warnings({ warnings, samples, remedies = [] }: Report): Markup | undefined {
+  const all = [...warnings];
+  if (samples.skipped) {
+    all.push(`${plural(samples.skipped, "sample")} could not be read and went unused`);
+  }
+  for (const remedy of remedies) {
+    if (remedy.option !== "overrides" || remedy.value === undefined) continue;
+    all.push(`worth a try: ${remedy.value.bits} bits for ${remedy.value.pattern}`);
+  }
   if (all.length === 0) return undefined;
   const items = all.map((warning) => markup`<li><b>Warning</b> ${warning}</li>`);
   return markup`<ul class="warnings">${items}</ul>`;

@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { Remedy } from "../errors.ts";
+import type { Interval } from "../evaluate/interval.ts";
+import type { OutputEvaluation } from "../evaluate/output_comparison.ts";
 import type { Allocation } from "../plan/allocation.ts";
 import type { HeldOutReport } from "./held_out_report.ts";
 
@@ -132,6 +135,18 @@ export interface BlockReport {
   readonly note?: string;
 }
 
+/** One width of nested grids: the file that is cut to it, on held-out samples. */
+export interface NestedReport {
+  /** Bits of a weight. */
+  readonly bits: number;
+  /** Bytes of the file that is cut to it. */
+  readonly bytes: number;
+  /** Σ (q − r)² / Σ r² of its first output against the float model's; null without samples. */
+  readonly mse: number | null;
+  /** Percent of samples with the float model's answer; null without samples. */
+  readonly agreement: number | null;
+}
+
 /** The report of a run. */
 export interface Report {
   /** The version of attune. */
@@ -183,13 +198,21 @@ export interface Report {
     readonly agreementToFloat: number;
     /** Σ (q − s)² / Σ s² against the simulation that calibration ran. */
     readonly mseToSimulation: number;
+    /** 95 % intervals: of the error to the float model, and of the agreement. */
+    readonly interval: { readonly mseToFloat: Interval; readonly agreementToFloat: Interval };
     /** The errors of every output; those above are of the first. */
     readonly outputs: readonly {
       readonly name: string;
       readonly mseToFloat: number;
       readonly mseToSimulation: number;
+      /** The output beside the float model's, by what suits it; none where none can be compared. */
+      readonly evaluation?: OutputEvaluation;
     }[];
   } | null;
+  /** What to try where the result is bad: options of a next job, the best first. */
+  readonly remedies?: readonly Remedy[];
+  /** What each width of nested grids comes to; undefined where there is one alone. */
+  readonly nested?: readonly NestedReport[];
   /** Held-out samples one by one; undefined where none were compared. */
   readonly heldOut?: HeldOutReport;
   /** The command that repeats the job, where it was one. */

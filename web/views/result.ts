@@ -16,8 +16,8 @@ import { predictionList } from "./predictions.ts";
 const FEWEST = 32;
 
 /**
- * Shows `outcome` in `place`; `files` are the samples that predictions are of. Part by part, so that
- * the page answers in between.
+ * Shows `outcome` in `place`; `files` are the samples that predictions are of. Part by part, so
+ * that the page answers in between.
  */
 export async function showResult(
   place: Element,
