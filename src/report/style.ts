@@ -47,8 +47,8 @@ svg { display: block; overflow: visible; }
 }
 
 .figures {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.4rem), 1fr));
-  gap: 1.5rem; margin: 2.25rem 0 0; padding: 1.4rem 0 1.5rem;
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 8rem), 1fr));
+  gap: 1.5rem 1.2rem; margin: 2.25rem 0 0; padding: 1.4rem 0 1.5rem;
   border: solid var(--line); border-width: 1px 0;
 }
 .figures dt { color: var(--soft); font-size: 0.87rem; }
@@ -93,10 +93,10 @@ th:last-child, td:last-child { padding-right: 0; }
 }
 .number { text-align: right; white-space: nowrap; }
 .name { overflow-wrap: anywhere; }
-td.name { min-width: 8rem; }
+td.name { min-width: 16rem; }
 .shape { white-space: nowrap; }
 .run td:first-child::first-letter, .run dt::first-letter { text-transform: uppercase; }
-.plot { width: 26%; min-width: 8rem; }
+.plot { width: 22%; min-width: 8rem; }
 .error { width: 5rem; }
 .worse { color: var(--warn); }
 
@@ -136,7 +136,8 @@ td.name { min-width: 8rem; }
 .card summary {
   display: flex; justify-content: space-between; gap: 1rem; padding: 0.4rem 0.9rem; cursor: pointer;
 }
-.card summary .name { font-weight: 600; }
+.card summary .name { font-weight: 600; min-width: 0; }
+.card:not([open]) .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .card summary .small { flex: none; }
 .card > div { padding: 0 0.9rem 0.9rem; scroll-margin-top: 3rem; }
 .card[open] { border-color: var(--mark); }
@@ -170,7 +171,8 @@ footer {
 }
 @media (max-width: 40rem) {
   .wide-only { display: none; }
-  .plot { width: 32%; min-width: 5rem; }
+  td.name { min-width: 8rem; }
+  .plot { width: 34%; min-width: 6.5rem; }
   th, td { padding-right: 0.7rem; }
 }
 @media print {
