@@ -1,6 +1,6 @@
 /**
- * Ranges of the channels of an activation: one scale has to serve them all, and where one of them is
- * far wider than most, few levels are left for the others.
+ * Ranges of the channels of an activation: one scale has to serve them all, and where one of them
+ * is far wider than most, few levels are left for the others.
  *
  * @module
  */

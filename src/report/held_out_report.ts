@@ -14,7 +14,9 @@ export interface SampleReport {
   readonly index: number;
   /** Σ (q − r)² / Σ r² of the written model against the float model. */
   readonly error: number;
-  /** The first answers of both, by their indices; undefined where the output is no list of scores. */
+  /**
+   * The first answers of both, by their indices; undefined where the output is no list of scores.
+   */
   readonly answers?: { readonly float: number; readonly quantized: number };
   /** Its class, where that is known. */
   readonly label?: number;

@@ -1,6 +1,6 @@
 /**
- * What all pages share: one file, nothing loaded from elsewhere, to be kept beside the model or sent
- * to somebody. It reads without scripts; the one there is sorts and filters tables.
+ * What all pages share: one file, nothing loaded from elsewhere, to be kept beside the model or
+ * sent to somebody. It reads without scripts; the one there is sorts and filters tables.
  *
  * @module
  */

@@ -8,7 +8,8 @@ import { AttuneError } from "../errors.ts";
 import type { Report } from "./report.ts";
 
 /**
- * The report in `json`, which `--json` or a report named `.json` gave; `name` is what errors call it.
+ * The report in `json`, which `--json` or a report named `.json` gave; `name` is what errors call
+ * it.
  *
  * @throws {AttuneError} `bad-data` where it is none.
  *

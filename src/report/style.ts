@@ -81,7 +81,7 @@ th button {
 th button:hover, th[aria-sort] button { color: var(--accent); }
 th[aria-sort="descending"] button::after { content: " ↓"; }
 th[aria-sort="ascending"] button::after { content: " ↑"; }
-td { padding: 0.26rem 1rem 0.26rem 0; border-top: 1px solid var(--line); }
+td { padding: 0.2rem 1rem 0.2rem 0; border-top: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: 0; }
 .filter {
   display: flex; flex-wrap: wrap; align-items: center; gap: 0.6rem; margin-top: 0.9rem;
@@ -93,10 +93,10 @@ th:last-child, td:last-child { padding-right: 0; }
 }
 .number { text-align: right; white-space: nowrap; }
 .name { overflow-wrap: anywhere; }
-td.name { min-width: 16rem; }
+td.name { min-width: 18rem; }
 .shape { white-space: nowrap; }
 .run td:first-child::first-letter, .run dt::first-letter { text-transform: uppercase; }
-.plot { width: 22%; min-width: 8rem; }
+.plot { width: 22%; min-width: 11rem; }
 .error { width: 5rem; }
 .worse { color: var(--warn); }
 
