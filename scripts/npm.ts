@@ -57,7 +57,7 @@ export function buildPackage(out: string): void {
     Uint8Array.from(atob(MODULE), (char) => char.charCodeAt(0)),
   );
   writeFileSync(join(out, "package.json"), JSON.stringify(packageJson(), null, 2));
-  cpSync(join(root, "scripts/npm_readme.md"), join(out, "README.md"));
+  cpSync(join(root, "docs/npm.md"), join(out, "README.md"));
   cpSync(join(root, "LICENSE"), join(out, "LICENSE"));
 }
 

@@ -9,8 +9,10 @@ import { build, stop } from "esbuild";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { COMMANDS } from "../src/cli/cli.ts";
+import { flagsOf } from "../src/cli/command.ts";
 import { root, run } from "./helpers/command_line.ts";
-import { type Block, blocksOf, Desk, deskName, prepare } from "./helpers/pages.ts";
+import { type Block, blocksOf, Desk, deskName, ENTRIES, prepare } from "./helpers/pages.ts";
 
 const pages = [
   "README.md",
@@ -30,6 +32,14 @@ Deno.test("pages lead to what exists, and the index to every guide", () => {
   const missing = pages.filter((page) => page.startsWith("docs/"))
     .filter((page) => page !== "docs/README.md" && !index.includes(`(${page.slice(5)})`));
   assertEquals(missing, []);
+});
+
+Deno.test("every flag and command is in the list of options", () => {
+  const list = readFileSync(join(root, "docs/options.md"), "utf8");
+  const flags = COMMANDS.flatMap((command) => Object.keys(flagsOf(command)));
+  const named = (flag: string) => new RegExp(`--${flag}(?![\\w-])`).test(list);
+  assertEquals([...new Set(flags)].filter((flag) => !named(flag)), []);
+  assertEquals(COMMANDS.filter(({ name }) => !list.includes(`attune ${name}`)), []);
 });
 
 Deno.test("few blocks are left out, each with its reason", () => {
@@ -76,17 +86,24 @@ async function checkTypes(parent: string): Promise<void> {
 /** Follows a page from top to bottom. */
 async function follow(parent: string, page: string, list: readonly Block[]): Promise<void> {
   const desk = Desk.open(parent, deskName(page));
-  for (const block of list) {
-    const where = `${page}:${block.line}`;
-    if (block.use === "data" && block.language === "json") JSON.parse(block.text);
-    else if (block.use === "file") desk.write(block);
-    else if (block.use === "page") await bundle(desk.write(block), where);
-    else if (block.use === "commands" || block.use === "code") {
-      const { code, stdout, stderr } = block.use === "commands"
-        ? await desk.command(block)
-        : await desk.code(desk.write(block));
-      assertEquals(code, 0, `${where}\n${block.text}\n${stdout}\n${stderr}`);
-    }
+  try {
+    for (const block of list) await tryOut(desk, block, `${page}:${block.line}`);
+  } finally {
+    await desk.close();
+  }
+}
+
+/** Does with `block` what a reader would do. */
+async function tryOut(desk: Desk, block: Block, where: string): Promise<void> {
+  if (block.use === "data" && block.language === "json") JSON.parse(block.text);
+  else if (block.use === "file") desk.write(block);
+  else if (block.use === "server") desk.serve(block);
+  else if (block.use === "page") await bundle(desk.write(block), where);
+  else if (block.use === "commands" || block.use === "code") {
+    const { code, stdout, stderr } = block.use === "commands"
+      ? await desk.command(block)
+      : await desk.code(desk.write(block));
+    assertEquals(code, 0, `${where}\n${block.text}\n${stdout}\n${stderr}`);
   }
 }
 
@@ -98,8 +115,12 @@ async function bundle(path: string, where: string): Promise<void> {
     format: "esm",
     platform: "browser",
     target: "es2022",
-    alias: { "attune/browser": join(root, "src/browser.ts") },
-    external: ["onnxruntime-web", "onnxruntime-web/*", "@assemblyscript/*", "@bufbuild/*"],
+    alias: Object.fromEntries(
+      Object.entries(ENTRIES).filter(([name]) => name !== "attune")
+        .map(([name, path]) => [name, join(root, path)]),
+    ),
+    // Modules of WebAssembly and of packages are the bundler's of the reader.
+    external: ["onnxruntime-web", "onnxruntime-web/*", "@*", "*.wasm"],
     write: false,
   });
   assert(warnings.length === 0 && outputFiles[0].text.length > 0, where);

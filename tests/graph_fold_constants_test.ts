@@ -27,6 +27,8 @@ const CONSTANTS: TensorProto[] = [
   int64Tensor("minus", [1], [-1]),
   int64Tensor("last", [2], [-1, 0]),
   int64Tensor("end", [1], [2n ** 62n]),
+  int64Tensor("begin", [1], [-(2n ** 62n)]),
+  int64Tensor("back", [1], [-2]),
   int64Tensor("shape", [3], [0, -1, 1]),
   int64Tensor("wide", [3], [4, 1, 3]),
 ];
@@ -74,6 +76,9 @@ const EXACT: Case[] = [
   ["Concat", ["cube", "cube"], { axis: -3n }],
   ["Slice", ["cube", "one", "end", "two"]],
   ["Slice", ["cube", "zero", "minus", "minus", "two"]],
+  ["Slice", ["cube", "minus", "begin", "one", "minus"]],
+  ["Slice", ["cube", "end", "zero", "two", "back"]],
+  ["Slice", ["cube", "two", "back", "two", "minus"]],
   ["Gather", ["cube", "last"], { axis: 1n }],
   ["Gather", ["cube", "one"], { axis: 0n }],
   ["Expand", ["c", "wide"]],

@@ -8,7 +8,8 @@ import { assertEquals } from "std/assert/equals.js";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { attune, root, run } from "./helpers/command_line.ts";
-import { CHROMIUM, filesBelow, Packed, resultOf } from "./helpers/package.ts";
+import { CHROMIUM } from "./helpers/chromium.ts";
+import { filesBelow, Packed, resultOf } from "./helpers/package.ts";
 
 const model = join(root, "examples/shapes/shapes.onnx");
 const calib = join(root, "examples/shapes/calib");

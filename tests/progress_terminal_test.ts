@@ -154,6 +154,16 @@ Deno.test("a table gives up the middle of its longest texts to fit", () => {
   assertEquals(table(["layer"], [["short"]], { width: 3 }), "layer\nshort", "not below 8 columns");
 });
 
+Deno.test("columns of figures that do not fit follow below, with the names of their rows", () => {
+  const text = table(["layer", "first", "second", "third"], [["conv1", "1", "2", "3"]], {
+    width: 22,
+  });
+  assertEquals(
+    text,
+    "layer  first  second\nconv1      1       2\n\nlayer  third\nconv1      3",
+  );
+});
+
 Deno.test("a table without rows is its head", () => {
   assertEquals(table(["layer", "bits"], []), "layer  bits");
 });

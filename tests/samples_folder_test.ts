@@ -228,16 +228,26 @@ Deno.test("openSamples refuses what it cannot open", async () => {
   await reject(fixture("c_order.npy"), { labels: "labels.csv" }, "give a .npy file");
 });
 
-Deno.test("openSamples reads .npy and .npz files", async () => {
+Deno.test("openSamples reads .npy, .npz and .jsonl files", async () => {
   const grid: InputSpec[] = [{ name: "x", dims: ["N", 3, 4], type: "float32" }];
-  for (const name of ["c_order.npy", "labelled.npz"]) {
-    const set = await open(fixture(name), { inputs: grid });
-    const sums: number[] = [];
-    for await (const { inputs } of set.samples()) {
-      sums.push(Array.from(inputs.x.data, Number).reduce((a, b) => a + b));
-    }
-    assertEquals(sums, [66, 210]); // 0 + … + 11 and 12 + … + 23
-  }
+  const lines = [0, 12].map((from) =>
+    [0, 4, 8].map((row) => [0, 1, 2, 3].map((i) => from + row + i))
+  );
+  await withFolder(
+    { "lines.jsonl": lines.map((line) => JSON.stringify(line)).join("\n") },
+    async (folder) => {
+      for (
+        const path of [fixture("c_order.npy"), fixture("labelled.npz"), join(folder, "lines.jsonl")]
+      ) {
+        const set = await open(path, { inputs: grid });
+        const sums: number[] = [];
+        for await (const { inputs } of set.samples()) {
+          sums.push(Array.from(inputs.x.data, Number).reduce((a, b) => a + b));
+        }
+        assertEquals(sums, [66, 210]); // 0 + … + 11 and 12 + … + 23
+      }
+    },
+  );
 });
 
 const imagenet = new URL("../../shared/data/imagenet/calib", import.meta.url);

@@ -185,7 +185,8 @@ async function readLines(text: string, inputs: InputSpec[], options = {}): Promi
 }
 
 Deno.test("lines of JSON are samples, one by one", async () => {
-  const text = '\uFEFF{"ids": [1, 2], "label": 3}\r\n\n  \n{"inputs": {"ids": []}}\n[5]';
+  const text =
+    '\uFEFF{"ids": [1, 2], "label": 3}\r\n\n  \n{"inputs": {"ids": []}, "source": "x"}\n[5]';
   const samples = await readLines(text, [ids]);
   assertEquals(samples.map(({ source, label, inputs }) => [source, label, inputs.ids]), [
     ["l.jsonl:1", 3, { dims: [2], data: BigInt64Array.of(1n, 2n) }],

@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { installPackages, PAGE_PACKAGES } from "../scripts/packages.ts";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 /** Where the page is built. */
@@ -34,6 +35,8 @@ const RUNTIMES = [
 ] as const;
 /** Images of the example, per class: to calibrate on, and to judge by. */
 const CALIB = 8, VAL = 6;
+/** What is no part of the page itself. */
+const OTHERS = /\.wasm$|^shapes\.onnx$|^example\.json$/;
 /** Bytes that the page may have, compressed, without onnxruntime's and the example. */
 export const MOST_BYTES = 400_000;
 
@@ -41,25 +44,27 @@ export const MOST_BYTES = 400_000;
 export interface BuiltFile {
   /** Its name. */
   readonly name: string;
-  /** Bytes, as they are and compressed by gzip. */
+  /** Its bytes. */
   readonly bytes: number;
-  readonly gzip: number;
   /**
-   * Whether it belongs to the page itself, rather than to onnxruntime's WebAssembly or the example.
+   * The same by gzip; undefined of what is no part of the page itself: WebAssembly, the example.
    */
-  readonly isPage: boolean;
+  readonly gzip: number | undefined;
 }
 
 /** Builds the page into `out`; returns its files. */
 export async function buildPage(out: string = DIST): Promise<BuiltFile[]> {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
-  const packages = await installPackages();
+  const folder = mkdtempSync(join(tmpdir(), "attune-page-"));
   try {
+    const packages = await installPackages(folder, PAGE_PACKAGES);
     await build({
       entryPoints: SCRIPTS.map(path),
       outdir: out,
-      nodePaths: [join(packages, "node_modules")],
+      nodePaths: [packages],
+      // Browsers inflate by themselves.
+      alias: { "@zip.js/zip.js": "@zip.js/zip.js/lib/zip-core-native.js" },
       bundle: true,
       minify: true,
       format: "esm",
@@ -67,56 +72,28 @@ export async function buildPage(out: string = DIST): Promise<BuiltFile[]> {
       target: "es2022",
       legalComments: "eof",
     });
-    const dist = join(packages, "node_modules/onnxruntime-web/dist");
+    const dist = join(packages, "onnxruntime-web/dist");
     for (const [name, script, wasm] of RUNTIMES) {
       cpSync(join(dist, script), join(out, `${name}.js`));
       cpSync(join(dist, wasm), join(out, `${name}.wasm`));
     }
   } finally {
-    rmSync(packages, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
   for (const name of STATIC) cpSync(path(name), join(out, name));
   cpSync(path("../examples/shapes/shapes.onnx"), join(out, "shapes.onnx"));
   const images = { calib: imagesOf("calib", CALIB), val: imagesOf("val", VAL) };
   writeFileSync(join(out, "example.json"), JSON.stringify(images));
   return readdirSync(out).sort().map((name) => {
-    const content = readFileSync(join(out, name));
-    return {
-      name,
-      bytes: content.length,
-      gzip: gzipSync(content, { level: 9 }).length,
-      isPage: !/\.wasm$|^shapes\.onnx$|^example\.json$/.test(name),
-    };
+    const content = readFileSync(join(out, name)), isPage = !OTHERS.test(name);
+    const gzip = isPage ? gzipSync(content, { level: 9 }).length : undefined;
+    return { name, bytes: content.length, gzip };
   });
 }
 
 /** Bytes of the page itself, compressed. */
 export function pageBytes(files: readonly BuiltFile[]): number {
-  return files.reduce((sum, { isPage, gzip }) => sum + (isPage ? gzip : 0), 0);
-}
-
-/** A folder with the packages that the page is made of, of the versions that deno.json says. */
-async function installPackages(): Promise<string> {
-  const { imports } = JSON.parse(readFileSync(path("../deno.json"), "utf8"));
-  const names = [
-    "@assemblyscript/loader",
-    "@bufbuild/protobuf",
-    "@zip.js/zip.js",
-    "onnxruntime-web/",
-  ];
-  const dependencies = Object.fromEntries(names.map((name) => {
-    const [, version] = /@(\d[^/]*)/.exec(imports[name])!;
-    return [name.replace(/\/$/, ""), version];
-  }));
-  const folder = mkdtempSync(join(tmpdir(), "attune-page-"));
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies }));
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["install", "--node-modules-dir=auto"],
-    cwd: folder,
-    stderr: "piped",
-  }).output();
-  if (code !== 0) throw new Error(`The page's packages: ${new TextDecoder().decode(stderr)}`);
-  return folder;
+  return files.reduce((sum, { gzip = 0 }) => sum + gzip, 0);
 }
 
 /** The first `count` images of each class of the example in base64, by their paths. */
@@ -136,9 +113,9 @@ if (import.meta.main) {
   const files = await buildPage(Deno.args[0]);
   const kilobytes = (count: number) => `${(count / 1000).toFixed(1)} kB`.padStart(11);
   for (const { name, bytes, gzip } of files) {
-    console.log(`${name.padEnd(14)}${kilobytes(bytes)}${kilobytes(gzip)} gzip`);
+    const packed = gzip === undefined ? "" : `${kilobytes(gzip)} gzip`;
+    console.log(`${name.padEnd(16)}${kilobytes(bytes)}${packed}`);
   }
-  console.log(
-    `the page without WebAssembly and the example: ${kilobytes(pageBytes(files)).trim()} gzip`,
-  );
+  const sum = kilobytes(pageBytes(files)).trim();
+  console.log(`${sum} gzip without WebAssembly and the example; ${MOST_BYTES / 1000} kB at most`);
 }

@@ -138,7 +138,7 @@ export class JobService {
 
   /** The job itself, and what both models say afterwards. */
   async #run(options: JobOptions, job: QuantizeOptions): Promise<Outcome> {
-    const { file, model, planner } = this.#open(), { signal } = job, started = performance.now();
+    const { file, planner } = this.#open(), { signal } = job, started = performance.now();
     const pool = await this.#start(), plan = planner.plan(options);
     const samples = await this.#openSamples(this.#samples, options);
     const watch = { signal, onProgress: this.#onProgress };
@@ -150,7 +150,7 @@ export class JobService {
     const report = { ...done, samples: { ...done.samples, skipped: samples.warnings.length } };
     const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
     const seen = await this.#openSamples(judged, options, MOST_JUDGED);
-    const sides = await judge(small, model, seen.samples(), pool, { ...watch, total: seen.count });
+    const sides = await judge(plan, small, seen.samples(), pool, { ...watch, total: seen.count });
     checkAborted(signal);
     const bytes = serializeModel(small);
     return {

@@ -5,48 +5,60 @@
  */
 
 import { Comparison, type Evaluation } from "../src/evaluate/metrics.ts";
-import { openModels, rowsOfRun } from "../src/evaluate/outputs.ts";
+import { openModels, type OutputsOptions, rowsOfRun } from "../src/evaluate/outputs.ts";
 import { Difference } from "../src/quantize/differences.ts";
 import { findBatching } from "../src/forward/probe.ts";
+import { partsOf } from "../src/forward/open_part.ts";
 import { asItIs } from "../src/forward/relay.ts";
+import { extract } from "../src/graph/extract.ts";
 import { Graph } from "../src/graph/graph.ts";
+import { checkAborted } from "../src/errors.ts";
 import type { Model } from "../src/onnx/model.ts";
+import { typeNamed } from "../src/onnx/tensor.ts";
+import type { Plan } from "../src/plan/plan.ts";
+import type { Sample } from "../src/samples/sample.ts";
 import type { WatchOptions } from "../src/progress.ts";
 import type { SampleSource } from "../src/samples/to_sample.ts";
 import type { EnginePool } from "../src/workers/pool.ts";
-import type { Prediction, Score } from "./messages.ts";
+import type { GrowthPoint, Prediction, Score } from "./messages.ts";
 
 /** Samples in a run where the model leaves it free, and runs under way per engine. */
 const RUN = 4, AHEAD = 2;
 /** Classes that are told of a sample, and that outputs may have to be taken for classes. */
 const TOP = 3, FEWEST = 2, MOST = 100_000;
 
+/** Samples that errors are followed through the model on, at most. */
+const FOLLOWED = 16;
+
 /** What came of it. */
 export interface Judged {
+  /** How far the two models are apart at the output of each layer, and at their own. */
+  readonly growth: GrowthPoint[];
   /** What both models say, worst first. */
   readonly predictions: Prediction[];
   /** The figures over all samples. */
   readonly evaluation: Evaluation;
 }
 
-/** Runs `model` and `float` on `samples`. */
+/** Runs `model`, which `plan` became, and the float model on `samples`. */
 export async function judge(
+  plan: Plan,
   model: Model,
-  float: Model,
   samples: SampleSource,
   pool: EnginePool,
   { signal, onProgress, total }: WatchOptions & { /** Samples in all. */ readonly total: number },
 ): Promise<Judged> {
-  const graph = new Graph(float), [output] = graph.outputs;
+  const { graph } = plan, [output] = graph.outputs;
   const models = await openModels(
     pool,
-    [float, model].map((each) => ({ ...asItIs(each), outputs: [output] })),
+    [plan.model, model].map((each) => ({ ...asItIs(each), outputs: [output] })),
   );
   const batched = await findBatching(graph, samples, (batch) => models.once(batch), {});
   const { batching } = batched, comparison = new Comparison();
-  const predictions: Prediction[] = [];
+  const predictions: Prediction[] = [], followed: Sample[] = [];
   const options = { batching, runSize: RUN, ahead: AHEAD, signal };
   for await (const run of models.outputsOf(batched.samples, options)) {
+    followed.push(...run.samples.slice(0, FOLLOWED - followed.length));
     const [expected, actual] = run.outputs.map((outputs) => outputs[output]);
     const isClasses = expected.dims.length <= 2;
     const [before, after] = [expected, actual].map((value) =>
@@ -67,7 +79,43 @@ export async function judge(
     });
     onProgress?.({ stage: "evaluate", done: predictions.length, total });
   }
-  return { predictions: predictions.sort(worstFirst), evaluation: comparison.result() };
+  // Some models cannot be looked into; what else there is to say stays.
+  const growth = await follow(plan, model, followed, pool, { batching, signal }).catch(() => []);
+  checkAborted(signal);
+  return { growth, predictions: predictions.sort(worstFirst), evaluation: comparison.result() };
+}
+
+/** How far `model` and the float model are apart along the layers of `plan`. */
+async function follow(
+  { graph, layers, model: float }: Plan,
+  model: Model,
+  samples: readonly Sample[],
+  pool: EnginePool,
+  options: OutputsOptions,
+): Promise<GrowthPoint[]> {
+  const made = new Set(model.proto.graph.node.flatMap(({ output }) => output));
+  const names = new Map(layers.map(({ target }) => [target.output, target.name]));
+  const [last] = graph.outputs;
+  if (!names.has(last)) names.set(last, "output of the model");
+  const outputs = [...names.keys()].filter((name) => made.has(name));
+  const inputs = new Map(graph.inputs.map(({ name, type }) => [name, typeNamed(type)]));
+  const models = await openModels(
+    pool,
+    [float, model].map((each) => ({
+      graph: new Graph(each),
+      whole: () => extract(each, { inputs, outputs }),
+      parts: partsOf(each),
+      outputs,
+    })),
+  );
+  const differences = outputs.map(() => new Difference());
+  for await (const run of models.outputsOf(samples, options)) {
+    const [expected, actual] = run.outputs;
+    outputs.forEach((name, i) =>
+      differences[i].add(expected[name].data as Float32Array, actual[name].data as Float32Array)
+    );
+  }
+  return outputs.map((name, i) => ({ name: names.get(name)!, error: differences[i].relative }));
 }
 
 /** Whether both models give the same first class. */

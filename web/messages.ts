@@ -173,6 +173,14 @@ export interface Prediction {
   readonly quantized: readonly Score[];
 }
 
+/** How far the quantized model is from the float one somewhere between input and output. */
+export interface GrowthPoint {
+  /** The layer whose output it is. */
+  readonly name: string;
+  /** Squared error relative to the float model's. */
+  readonly error: number;
+}
+
 /** What came of a job. */
 export interface Outcome {
   /** What was done, and what was lost. */
@@ -183,6 +191,8 @@ export interface Outcome {
   readonly model: Blob;
   /** The report as a page. */
   readonly page: Blob;
+  /** How the error grows from layer to layer; none where the model cannot be looked into. */
+  readonly growth: readonly GrowthPoint[];
   /** What both models say, worst first. */
   readonly predictions: readonly Prediction[];
   /** The figures over all of them. */

@@ -292,10 +292,11 @@ function slice(node: NodeProto, inputs: readonly Constant[]): Constant | undefin
   for (const [i, named] of axes.entries()) {
     const axis = named < 0 ? named + dims.length : named, step = steps[i] ?? 1;
     const size = x.dims[axis];
-    // Backwards is rare, and its bounds are others.
-    if (size === undefined || !(step > 0)) return undefined;
+    if (size === undefined || step === 0) return undefined;
+    // Backwards, the last that can be taken is element 0: what is taken ends before −1.
+    const least = step > 0 ? 0 : -1, most = step > 0 ? size : size - 1;
     const [from, to] = [starts[i], ends[i]].map((at) =>
-      Math.min(size, Math.max(0, at < 0 ? at + size : at))
+      Math.min(most, Math.max(least, at < 0 ? at + size : at))
     );
     dims[axis] = Math.max(0, Math.ceil((to - from) / step));
     offset += from * strides[axis];

@@ -46,15 +46,12 @@ export interface Quantized {
  *
  * const path = new URL("../../examples/shapes/shapes.onnx", import.meta.url).pathname;
  * const made = plan(readModel(path), { bits: 8 });
- * async function* samples() {
- *   for (let i = 0; i < 8; i++) {
- *     const data = Float32Array.from({ length: 3 * 32 * 32 }, (_, k) => Math.sin(i + k));
- *     yield { inputs: { image: { dims: [3, 32, 32], data } }, source: `wave ${i}` };
- *   }
- * }
+ * const waves = Array.from({ length: 8 }, (_, i) => ({
+ *   image: Float32Array.from({ length: 3 * 32 * 32 }, (_, k) => Math.sin(i + k)),
+ * }));
  * const pool = await startPool({ threads: 1 });
  * const stop = new AbortController();
- * const { model, report } = await quantize(made, samples(), pool, {
+ * const { model, report } = await quantize(made, waves, pool, {
  *   rounding: { kind: "nearest" },
  *   signal: stop.signal,
  *   onProgress: ({ stage, done, total }) => void `${stage}: ${done} of ${total}`,

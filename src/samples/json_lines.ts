@@ -62,7 +62,9 @@ export async function openJsonLines(
 
 async function parseLine(line: Blob, where: string): Promise<unknown> {
   try {
-    return JSON.parse(await line.text());
+    const value = JSON.parse(await line.text());
+    // A name of its own would hide where the line stands.
+    return typeof value?.source === "string" ? { ...value, source: where } : value;
   } catch (cause) {
     const { message } = cause as Error;
     throw new AttuneError(

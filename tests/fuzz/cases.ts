@@ -25,7 +25,7 @@ import { KINDS as IMAGES, mutateImage, picture } from "./images.ts";
 import { mutateModel } from "./models.ts";
 import { optionsJob } from "./options.ts";
 import { mutateBytes, Random } from "./random.ts";
-import { flagsOf, labelsFile } from "./texts.ts";
+import { flagsOf, labelsFile, linesFile } from "./texts.ts";
 
 /**
  * What is done with the files of a case: arguments of the command line, or calls of the library.
@@ -96,6 +96,16 @@ export const KINDS: Readonly<Record<string, Maker>> = {
     const bytes = name === SAMPLES ? mutateNpz(random, arrays) : mutateNpy(random, first);
     writeFileSync(join(folder, name), bytes);
     return jobOn(random, folder, name);
+  },
+
+  lines(random, folder) {
+    const model = random.pick([MODELS.products, MODELS.attention, MODELS.embedding])();
+    writeFileSync(join(folder, MODEL), serializeModel(model));
+    const shapes = Object.entries(samplesOf(model)).map(([name, { dims: [, ...dims] }]) =>
+      [name, dims] as const
+    );
+    writeFileSync(join(folder, "d.jsonl"), linesFile(random, Object.fromEntries(shapes)));
+    return jobOn(random, folder, "d.jsonl");
   },
 
   async image(random, folder) {
@@ -188,7 +198,7 @@ export const KINDS: Readonly<Record<string, Maker>> = {
  */
 export const ROTATION: readonly string[] = (
   "model array model image model flags shared model options array model cut model labels model " +
-  "checkpoint flags model shared model image"
+  "checkpoint flags model shared model image lines"
 ).split(" ").filter((kind) => kind !== "shared" || isThere(SHARED));
 
 /** Makes the case of `kind` and `seed` in `folder`, which is empty. */

@@ -1,4 +1,4 @@
-/** Labels, and flags of the command line. */
+/** Labels, samples as lines of JSON, and flags of the command line. */
 
 import type { Command } from "../../src/cli/command.ts";
 import { mutateBytes, ODD_TEXTS, type Random } from "./random.ts";
@@ -33,6 +33,40 @@ export function labelsFile(random: Random, files: readonly string[]): Uint8Array
   const end = random.pick(["\n", "\r\n", "\n\n", "\r", ""]);
   const text = new TextEncoder().encode([header, ...lines].join(end));
   if (random.chance(0.1)) return Uint8Array.from([0xff, 0xfe, ...text]);
+  return random.chance(0.3) ? mutateBytes(random, text) : text;
+}
+
+/** Six samples for the inputs `shapes` as lines of JSON, with faults. */
+export function linesFile(
+  random: Random,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): Uint8Array {
+  const nested = ([size, ...rest]: readonly number[]): unknown =>
+    size === undefined ? random.below(3) : Array.from({ length: size }, () => nested(rest));
+  const odd = () =>
+    random.pick<unknown>([
+      ...[null, "1", true, 0.5, -1, 1e39, 2 ** 53, {}, [], [[]], [1, [2]], { dims: [2] }],
+      ...[{ dims: [1], data: [1] }, { dims: [-1, 1e300], data: "12" }, { inputs: [1] }],
+      ...ODD_TEXTS,
+    ]);
+  const line = () => {
+    const tensors = Object.entries(shapes).map(([name, dims]) => {
+      const value = random.chance(0.95) ? nested(dims) : odd();
+      return [random.chance(0.97) ? name : random.pick(ODD_TEXTS), value] as const;
+    });
+    const named = Object.fromEntries(tensors);
+    const label = random.chance(0.8) ? random.below(3) : odd();
+    const sample = random.do<unknown>([
+      () => named,
+      () => ({ ...named, label }),
+      () => ({ inputs: named, label, source: random.pick(ODD_TEXTS) }),
+      () => random.chance(0.9) ? named : odd(),
+    ]);
+    const deep = random.chance(0.02) ? random.pick([40, 20_000]) : 0;
+    return "[".repeat(deep) + JSON.stringify(sample) + "]".repeat(deep);
+  };
+  const lines = Array.from({ length: 6 }, line).join(random.pick(["\n", "\r\n", "\n\n", "\r"]));
+  const text = new TextEncoder().encode(lines);
   return random.chance(0.3) ? mutateBytes(random, text) : text;
 }
 

@@ -2,13 +2,13 @@
  * Scripts in a real browser: bundled, served beside files, run, and asked for what came of them.
  */
 
-import { assertEquals } from "std/assert/equals.js";
 import { build, stop } from "esbuild";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { type Browser, chromium } from "playwright-core";
+import { installPackages, PAGE_PACKAGES } from "../../scripts/packages.ts";
 
 /** The browser, where there is one. */
 export const CHROMIUM: string | undefined = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
@@ -16,13 +16,13 @@ export const CHROMIUM: string | undefined = ["/usr/bin/chromium", "/usr/bin/goog
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const WASM = ["ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs"];
-/** What scripts of pages import, bundled from the versions that deno.json says. */
-const PACKAGES = [
-  "@assemblyscript/loader",
-  "@bufbuild/protobuf",
-  "@zip.js/zip.js",
-  "onnxruntime-web/",
-];
+/** Starts the browser. */
+export async function launchChromium(): Promise<Browser> {
+  return await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu"],
+  });
+}
 
 /** What a page is served. */
 export interface PageFiles {
@@ -48,10 +48,7 @@ export async function runInChromium<T>({ scripts, files = {} }: PageFiles): Prom
       { port: 0, hostname: "127.0.0.1", onListen() {} },
       (request) => answer(request, served),
     );
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: ["--no-sandbox", "--disable-gpu"],
-    });
+    const browser = await launchChromium();
     try {
       const page = await browser.newPage();
       const failed = Promise.withResolvers<never>();
@@ -76,29 +73,18 @@ async function bundle(
   folder: string,
   scripts: readonly string[],
 ): Promise<[name: string, bytes: Uint8Array][]> {
-  const { imports } = JSON.parse(readFileSync(path("../../deno.json"), "utf8"));
-  const dependencies = Object.fromEntries(PACKAGES.map((name) => {
-    const [, version] = /@(\d[^/]*)/.exec(imports[name])!;
-    return [name.replace(/\/$/, ""), version];
-  }));
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ dependencies }));
-  const install = await new Deno.Command(Deno.execPath(), {
-    args: ["install", "--node-modules-dir=auto"],
-    cwd: folder,
-    stderr: "piped",
-  }).output();
-  assertEquals(install.code, 0, new TextDecoder().decode(install.stderr));
+  const packages = await installPackages(folder, PAGE_PACKAGES);
   const { outputFiles } = await build({
     entryPoints: scripts.map(path),
     outdir: folder,
-    nodePaths: [join(folder, "node_modules")],
+    nodePaths: [packages],
     bundle: true,
     format: "esm",
     platform: "browser",
     target: "es2022",
     write: false,
   });
-  const ort = join(folder, "node_modules/onnxruntime-web/dist");
+  const ort = join(packages, "onnxruntime-web/dist");
   return [
     ...outputFiles.map(({ path, contents }) => [basename(path), contents] as [string, Uint8Array]),
     ...WASM.map((name) => [name, readFileSync(join(ort, name))] as [string, Uint8Array]),

@@ -3,12 +3,8 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
 import { buildPackage, npm } from "../../scripts/npm.ts";
-
-/** The browser, where there is one. */
-export const CHROMIUM: string | undefined = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
-  .find((path) => existsSync(path));
+import { launchChromium } from "./chromium.ts";
 
 /** Types of files that browsers insist on. */
 const TYPES: Readonly<Record<string, string>> = {
@@ -68,7 +64,7 @@ export async function resultOf(
       return new Response(Uint8Array.from(bytes), { headers: { "content-type": type } });
     },
   );
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const browser = await launchChromium();
   try {
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${server.addr.port}/`);

@@ -1,12 +1,23 @@
 /** Pages of Markdown as programs: their blocks of commands and code, and where these run. */
 
-import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { makeNode, type Model, serializeModel } from "../../src/onnx/model.ts";
+import { DataType, floatTensor, int64Tensor } from "../../src/onnx/tensor.ts";
 import { type Outcome, root, run } from "./command_line.ts";
+import { build, noise } from "./models.ts";
 
 /** What becomes of a block. */
-export type Use = "commands" | "code" | "file" | "page" | "data" | "left out";
+export type Use = "commands" | "server" | "code" | "file" | "page" | "data" | "left out";
 
 /** A fenced block. */
 export interface Block {
@@ -27,6 +38,7 @@ const COMMENTS: readonly (readonly [Use, RegExp])[] = [
   ["left out", /^<!-- not run: (.+) -->$/],
   ["file", /^<!-- file: (\S+) -->$/],
   ["page", /^<!-- in a page() -->$/],
+  ["server", /^<!-- serves() -->$/],
 ];
 const USES: Readonly<Record<string, Use>> = {
   "": "commands",
@@ -56,19 +68,20 @@ export function blocksOf(path: string): Block[] {
   return blocks;
 }
 
-/** Where the addresses of a reader's own project lead in this checkout. */
-const ENTRIES: Readonly<Record<string, string>> = {
+/** Where the addresses that a reader imports lead in this checkout. */
+export const ENTRIES: Readonly<Record<string, string>> = {
   "attune": "mod.ts",
   "attune/browser": "src/browser.ts",
+  "attune/worker": "src/engine_worker.ts",
+  "attune/workerd": "src/workerd.ts",
 };
 
 /** A folder for a reader's commands, in `parent`: a model, images, and programs on the way. */
 export class Desk {
-  readonly #programs: string;
   readonly #env: Record<string, string>;
+  readonly #servers: Deno.ChildProcess[] = [];
 
   private constructor(readonly folder: string, programs: string) {
-    this.#programs = programs;
     this.#env = { NO_COLOR: "1", PATH: `${programs}:${Deno.env.get("PATH")}` };
   }
 
@@ -78,14 +91,36 @@ export class Desk {
     mkdirSync(join(folder, "examples"), { recursive: true });
     cpSync(shapes, join(folder, "examples/shapes"), { recursive: true });
     cpSync(join(shapes, "shapes.onnx"), join(folder, "model.onnx"));
-    cpSync(join(shapes, "calib"), join(folder, "images"), { recursive: true });
-    cpSync(join(shapes, "val"), join(folder, "val"), { recursive: true });
+    writeFileSync(join(folder, "encoder.onnx"), serializeModel(encoder()));
+    copyFew(join(shapes, "calib"), join(folder, "images"));
+    copyFew(join(shapes, "val"), join(folder, "val"));
     return new Desk(folder, join(parent, "programs"));
   }
 
   /** Runs the commands of `block`. */
   async command({ text }: Block): Promise<Outcome> {
     return await run("bash", ["-euo", "pipefail", "-c", text], this.folder, this.#env);
+  }
+
+  /** Starts the server of `block`, which ends when the desk is closed. */
+  serve({ text }: Block): void {
+    const command = new Deno.Command("bash", {
+      args: ["-c", `exec ${text}`],
+      cwd: this.folder,
+      env: this.#env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    });
+    this.#servers.push(command.spawn());
+  }
+
+  /** Ends servers. */
+  async close(): Promise<void> {
+    for (const server of this.#servers.splice(0)) {
+      server.kill();
+      await server.status;
+    }
   }
 
   /** Writes the code of `block` to a file; returns its path. */
@@ -107,30 +142,64 @@ export class Desk {
   }
 }
 
+/** Copies images of each class, few: a reader's folder that takes no time. */
+function copyFew(from: string, to: string): void {
+  for (const name of readdirSync(from)) {
+    mkdirSync(join(to, name), { recursive: true });
+    for (const image of readdirSync(join(from, name)).sort().slice(0, 7)) {
+      cpSync(join(from, name, image), join(to, name, image));
+    }
+  }
+}
+
+/** A text model in small: an embedding table, a mask, and two products. */
+function encoder(): Model {
+  return build({
+    opset: 17,
+    inputs: { input_ids: ["N", "T"], attention_mask: ["N", "T"] },
+    types: { input_ids: DataType.INT64, attention_mask: DataType.INT64 },
+    nodes: [
+      makeNode("Gather", "embed", ["table", "input_ids"], ["words"]),
+      makeNode("Cast", "cast", ["attention_mask"], ["mask"], { to: BigInt(DataType.FLOAT) }),
+      makeNode("Unsqueeze", "spread", ["mask", "last"], ["column"]),
+      makeNode("Mul", "masked", ["words", "column"], ["kept"]),
+      makeNode("MatMul", "wide", ["kept", "w1"], ["hidden"]),
+      makeNode("Relu", "relu", ["hidden"], ["active"]),
+      makeNode("MatMul", "narrow", ["active", "w2"], ["tokens"]),
+      makeNode("ReduceMean", "mean", ["tokens"], ["vector"], { axes: [1n] }),
+    ],
+    initializers: [
+      floatTensor("table", [200, 32], noise(200 * 32, 1)),
+      floatTensor("w1", [32, 64], noise(32 * 64, 2)),
+      floatTensor("w2", [64, 16], noise(64 * 16, 3)),
+      int64Tensor("last", [1], [-1]),
+    ],
+    outputs: ["vector"],
+  });
+}
+
 /** Puts what desks share into `parent`: programs, packages for Node, and addresses of attune. */
 export async function prepare(parent: string): Promise<void> {
-  const { imports, compilerOptions } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-  const entries = Object.entries(ENTRIES).map(([name, path]) =>
-    [name, pathToFileURL(join(root, path)).href] as const
+  const { imports: own, scopes, compilerOptions } = JSON.parse(
+    readFileSync(join(root, "deno.json"), "utf8"),
   );
-  const versionOf = (name: string) =>
-    /@(\d[\d.]*)/.exec(Object.entries<string>(imports).find(([key]) => key.startsWith(name))![1])!;
-  const runtimes = ["onnxruntime-web", "onnxruntime-node"].map((name) =>
-    [name, versionOf(name)[1]] as const
+  const imports: Record<string, string> = { ...own, ...scopes["./tests/"] };
+  const web = imports["onnxruntime-web/"].replace("npm:/", "npm:").replace(/\/$/, "");
+  const packages = [web, imports["onnxruntime-node"], imports["sharp"]].map((address) =>
+    address.slice("npm:".length).split("@")
   );
   writeFileSync(
     join(parent, "package.json"),
-    JSON.stringify({ dependencies: Object.fromEntries(runtimes) }),
+    JSON.stringify({ dependencies: Object.fromEntries(packages) }),
   );
   const installed = await run(Deno.execPath(), ["install", "--node-modules-dir=auto"], parent);
   if (installed.code !== 0) throw new Error(installed.stderr);
   // Only Node looks into the folder of packages.
   rmSync(join(parent, "package.json"));
-  const all = {
-    ...imports,
-    ...Object.fromEntries(entries),
-    "onnxruntime-web": imports["onnxruntime-web/"].replace("npm:/", "npm:").replace(/\/$/, ""),
-  };
+  const entries = Object.entries(ENTRIES).map(([name, path]) =>
+    [name, pathToFileURL(join(root, path)).href] as const
+  );
+  const all = { ...imports, ...Object.fromEntries(entries), "onnxruntime-web": web };
   writeFileSync(
     join(parent, "deno.json"),
     JSON.stringify({ imports: all, compilerOptions, nodeModulesDir: "none", lock: false }),
@@ -143,9 +212,9 @@ function writePrograms(folder: string): void {
   mkdirSync(folder);
   const deno = `'${Deno.execPath()}'`, script = `'${join(root, "quantize.ts")}'`;
   const programs = {
-    // The script of a reader's checkout is that of this one.
-    deno: `args=()\nfor arg; do [ "$arg" = quantize.ts ] && arg=${script}; args+=("$arg"); done\n` +
-      `exec ${deno} "\${args[@]}"`,
+    // Scripts of a reader's checkout are those of this one.
+    deno: `args=()\nfor arg; do\n  [[ $arg = *.ts ]] && [ ! -e "$arg" ] && arg='${root}'"$arg"\n` +
+      `  args+=("$arg")\ndone\nexec ${deno} "\${args[@]}"`,
     attune: `exec ${deno} run -A ${script} "$@"`,
     npx: `[ "$1" = -y ] && shift\nprogram=\${1%@*}; shift\nexec "$program" "$@"`,
   };

@@ -6,20 +6,20 @@
 
 import { percent } from "../../src/report/format.ts";
 import { markup } from "../../src/report/markup.ts";
-import type { Report } from "../../src/report/report.ts";
 import { h } from "../dom.ts";
+import type { GrowthPoint } from "../messages.ts";
 
 /** Height of the plot in pixels, and of its ends beyond the outermost lines. */
 const HEIGHT = 200, END = 8;
 /** Errors below this are drawn at the bottom. */
-const LEAST = 1e-6;
+const LEAST = 1e-5;
 
-/** The plot: a point for each layer in the order in which they run, and one for the output. */
-export function growthPlot({ layers, check }: Report): HTMLElement {
-  const points = layers.map(({ name, error }) => ({ name, error: error.final, kind: "dot" }));
-  if (check !== null) {
-    points.push({ name: "output of the model", error: check.mseToFloat, kind: "dot end" });
-  }
+/** The plot: a point for each layer, in the order in which they run. */
+export function growthPlot(growth: readonly GrowthPoint[]): HTMLElement {
+  const points = growth.map((point, i) => ({
+    ...point,
+    kind: i === growth.length - 1 ? "dot end" : "dot",
+  }));
   const logs = points.map(({ error }) => Math.log10(Math.max(error, LEAST)));
   const lo = Math.floor(Math.min(...logs)), hi = Math.max(lo + 1, Math.ceil(Math.max(...logs)));
   const x = (i: number) => Number((100 * (i + 0.5) / points.length).toFixed(3));

@@ -24,7 +24,7 @@ export async function showResult(
   outcome: Outcome,
   files: readonly NamedFile[],
 ): Promise<void> {
-  const { report, predictions } = outcome, { warnings, layers } = report;
+  const { report, predictions, growth } = outcome, { warnings, layers } = report;
   const parts: readonly (() => Child)[] = [
     () => figures(outcome),
     () =>
@@ -34,17 +34,26 @@ export async function showResult(
         ...warnings.map((warning) => h("li", {}, `${warning}.`)),
       ),
     () => downloads(outcome),
+    () =>
+      growth.length > 0 && [
+        h("h3", {}, "Error from input to output"),
+        h(
+          "p",
+          { class: "soft" },
+          "How far the quantized model is from the float one at the output of each layer: squared " +
+            "error, relative to the float model's, on the first samples.",
+        ),
+        growthPlot(growth),
+      ],
     () => [
-      h("h3", {}, "Error from input to output"),
+      h("h3", {}, "Layers"),
       h(
         "p",
         { class: "soft" },
-        "Squared error of each layer's output on calibration data, relative to that output: what " +
-          "it adds, and what it takes over from the layers before it.",
+        "What rounding its weights costs each layer, on calibration data, relative to its output.",
       ),
-      growthPlot(report),
+      layerTable(layers),
     ],
-    () => [h("h3", {}, "Layers"), layerTable(layers)],
     () =>
       predictions.length > 0 &&
       [h("h3", {}, "Predictions, worst first"), predictionList(outcome, files)],
