@@ -103,11 +103,11 @@ export function nestedWidths(nested: Report["nested"]): Markup | undefined {
     { content: bytes(size), by: size },
     mse === null ? "–" : percent(mse),
     agreement === null ? "–" : `${agreement.toFixed(1)} %`,
-    markup`<code>attune cut MODEL --bits ${bits} -o OUT.onnx</code>`,
+    markup`<code>cut(model, ${bits})</code>`,
   ]);
   return markup`<section>
 <h2>Widths in this file</h2>
-<p class="soft">Models of fewer bits can be cut from the file without samples; output error and answers
+<p class="soft">Models of fewer bits can be cut from the file without samples, by attune’s cut; output error and answers
  are on held-out samples.</p>
 ${
     tableOf("Widths in this file", [

@@ -40,7 +40,7 @@ export function readReport(json: string, name: string): Report {
 function noReport(name: string, why: string, cause?: unknown): AttuneError {
   return new AttuneError(
     "bad-data",
-    `Cannot read ${name} as a report: ${why}; give what --json or --report FILE.json of attune wrote`,
+    `Cannot read ${name} as a report: ${why}; give a report that attune wrote as JSON`,
     { cause },
   );
 }
