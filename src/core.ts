@@ -73,7 +73,10 @@ export {
   type Report,
   type TableReport,
 } from "./report/report.ts";
+export type { HeldOutReport, SampleReport } from "./report/held_out_report.ts";
 export { renderReport } from "./report/html.ts";
+export { renderComparison } from "./report/comparison.ts";
+export { readReport } from "./report/read_report.ts";
 export {
   checkSample,
   type Sample,

@@ -1,5 +1,6 @@
 /** Ranges of activations. */
 
+import { assertAlmostEquals } from "std/assert/almost_equals.js";
 import { assert } from "std/assert/assert.js";
 import { assertEquals } from "std/assert/equals.js";
 import { RangeObserver } from "../src/engine/range.ts";
@@ -47,4 +48,32 @@ Deno.test("RangeObserver: zero is a level of every grid; 4 bits clip outliers by
   }
   assertEquals(observer.grid({ kind: "minmax" }, 4).hi, 60);
   assert(observer.grid({ kind: "mse" }, 4).hi < 40);
+});
+
+Deno.test("what a range clips, and how far channels spread, are those of the values", () => {
+  const dims = [2, 3, 8, 8], widths = [1, 2, 10], random = noise(384, 5);
+  const values = random.map((value, i) => value * widths[Math.floor(i / 64) % 3]);
+  const whole = new RangeObserver(kernel), merged = new RangeObserver();
+  whole.add(values, dims);
+  for (const half of [values.subarray(192), values.subarray(0, 192)]) {
+    const part = new RangeObserver(kernel);
+    part.add(half, [1, ...dims.slice(1)]);
+    merged.merge(part.state);
+  }
+  const ranges = widths.map((_, c) => {
+    const channel = values.filter((_, i) => Math.floor(i / 64) % 3 === c);
+    return Math.max(...channel) - Math.min(...channel);
+  });
+  const spread = ranges.toSorted((a, b) => a - b)[2] / ranges.toSorted((a, b) => a - b)[1];
+  const [lo, hi] = [-2, 2], outside = values.filter((value) => value < lo || value > hi).length;
+  for (const observer of [whole, merged]) {
+    const facts = observer.facts({ lo, hi });
+    assertAlmostEquals(facts.spread!, spread, 1e-5);
+    assertAlmostEquals(facts.clipped!, outside / values.length, 0.005);
+    assertEquals(observer.facts(observer.grid({ kind: "minmax" }, 8)).clipped, 0);
+  }
+  const mixed = new RangeObserver(kernel);
+  mixed.add(values, dims);
+  mixed.add(values, [2, 6, 4, 8]);
+  assertEquals("spread" in mixed.facts({ lo, hi }), false, "shapes that disagree");
 });

@@ -4,71 +4,11 @@ import { bytes, duration, percent } from "../src/report/format.ts";
 import { renderReport } from "../src/report/html.ts";
 import { markup } from "../src/report/markup.ts";
 import { errorAxis, errorPlot, histogramPlot, lineSpacing } from "../src/report/plots.ts";
-import type { LayerReport, Report } from "../src/report/report.ts";
-
-const LAYER: LayerReport = {
-  name: "conv1",
-  op: "Conv",
-  weight: "conv1.weight",
-  shape: [16, 8, 3, 3],
-  groups: 1,
-  bits: 2,
-  grid: "2",
-  storedBits: 4,
-  storage: "qdq",
-  granularity: "channel",
-  bytesBefore: 4608,
-  bytesAfter: 640,
-  error: { nearest: 0.1, final: 0.01 },
-  histogram: { lo: -3, hi: 2, counts: [0, 100, 400, 200, 50] },
-  levels: { lo: -2, hi: 1 },
-};
-
-const REPORT: Report = {
-  version: "1.2.3",
-  model: "model.onnx",
-  method: "attention",
-  options: {
-    bits: 2,
-    granularity: { kind: "group", size: 32 },
-    overrides: [{ pattern: "head*", bits: "skip" }],
-    floatTargetShift: true,
-    scaleRefit: false,
-  },
-  seed: 7,
-  samples: { calibration: 100, heldOut: 6, skipped: 0 },
-  size: { before: 5000, after: 1000 },
-  layers: [LAYER, {
-    ...LAYER,
-    name: "conv2",
-    bits: 8,
-    grid: "8",
-    storedBits: 8,
-    note: "first or last layer",
-  }],
-  tables: [],
-  blocks: [{
-    layers: ["head"],
-    iterations: 30,
-    outcome: "learned",
-    error: { before: 0.2, after: 0.1 },
-  }],
-  skipped: [{ name: "head", op: "Gemm", reason: "asked for" }],
-  warnings: ["the bias of conv1 would overflow"],
-  check: {
-    mseToFloat: 0.0123,
-    agreementToFloat: 83.3333,
-    mseToSimulation: 0.00021,
-    interval: { mseToFloat: [0.01, 0.02], agreementToFloat: [60, 95] },
-    outputs: [{ name: "y", mseToFloat: 0.0123, mseToSimulation: 0.00021 }],
-  },
-  stages: [{ name: "rounding", seconds: 65 }, { name: "check", seconds: 2 }],
-  peakMemory: 3e8,
-};
+import { LAYER, REPORT } from "./helpers/reports.ts";
 
 /** The page's text as a reader sees it. */
 function textOf(page: string): string {
-  return page.replace(/<style>[\s\S]*?<\/style>/, "").replace(/<[^>]*>/g, " ")
+  return page.replace(/<(style|script)>[\s\S]*?<\/\1>/g, "").replace(/<[^>]*>/g, " ")
     .replace(/\s+/g, " ");
 }
 
@@ -79,7 +19,7 @@ Deno.test("the page tells the totals, what was done, and what was not", () => {
     "100 samples, seed 7",
     "1.0 kB from 5.0 kB, 5.0 × smaller",
     "5.00 2 in 1 layer, 8 in 1",
-    "83.3 % of 6 held-out samples",
+    "5 of 6 held-out samples: too few for a percentage",
     "Output error 1.2 %",
     "File to simulation 0.021 %",
     "1 min 7 s peak memory 300 MB",
@@ -100,7 +40,7 @@ Deno.test("the page tells of each layer", () => {
   const layers = [{ ...LAYER, groups: 4, granularity: "group:32", activation }];
   const text = textOf(renderReport({ ...REPORT, layers }));
   const expected = [
-    "conv1 Conv, 16 × 8 × 3 × 3, 4 groups",
+    "Conv, 16 × 8 × 3 × 3, 4 groups",
     "2, stored in 4",
     "Scale per group of 32",
     "4.6 kB → 640 B",
@@ -118,7 +58,7 @@ Deno.test("the page names the layer with the largest error, and links to it", ()
   }));
   const page = renderReport({ ...REPORT, layers });
   assert(page.includes(`20 %, in <a href="#layer-1">b</a>`));
-  assert(page.includes(`<article class="card" id="layer-1">\n<h3>b</h3>`));
+  assert(page.includes(`<div id="layer-1">`));
 });
 
 Deno.test("names from a model cannot become markup, wherever they stand", () => {
@@ -134,7 +74,7 @@ Deno.test("names from a model cannot become markup, wherever they stand", () => 
     warnings: [evil],
     stages: [{ name: evil, seconds: 1 }],
   });
-  assertEquals(page.match(/<script/i), null);
+  assertEquals(page.match(/<script/gi)!.length, 1, "the page's own");
   const tags = (text: string) => text.match(/<[a-z]+/g)!.length;
   const harmless = renderReport({
     ...REPORT,
@@ -146,17 +86,17 @@ Deno.test("names from a model cannot become markup, wherever they stand", () => 
   assert(page.includes("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;amp;"));
 });
 
-Deno.test("the page stands alone: no script, nothing from elsewhere, all tags closed", () => {
+Deno.test("the page stands alone: its own script, nothing from elsewhere, all tags closed", () => {
   const page = renderReport(REPORT);
   assertEquals(
-    page.match(/<script|<link|<img|<iframe|\bsrc=|url\(|@import|https?:|\bon\w+=/i),
+    page.match(/<link|<img|<iframe|\bsrc=|url\(|@import|https?:|<[^>]*\bon\w+=/i),
     null,
   );
   for (const [, target] of page.matchAll(/href="([^"]*)"/g)) {
     assert(target.startsWith("#") && page.includes(`id="${target.slice(1)}"`), target);
   }
   const open: string[] = [];
-  const body = page.replace(/<style>[\s\S]*?<\/style>/, "");
+  const body = page.replace(/<(style|script)>[\s\S]*?<\/\1>/g, "");
   for (const [, end, tag, , empty] of body.matchAll(/<(\/?)([a-z][a-z0-9]*)([^>]*?)(\/?)>/g)) {
     if (empty || tag === "meta") continue;
     if (end) assertEquals(open.pop(), tag);
@@ -181,7 +121,7 @@ Deno.test("a run without layers, stages, held-out samples or known memory has a 
   assert(text.includes("3 samples could not be read"), text);
   assert(text.includes("calibrated on 1 sample,"), text);
   for (const word of ["NaN", "undefined", "Infinity", "peak memory", "[object"]) {
-    assert(!page.includes(word), word);
+    assert(!text.includes(word), word);
   }
 });
 

@@ -26,7 +26,7 @@ import { unpairedTensors } from "../plan/pairing.ts";
 import { narrowerWidths } from "../plan/layer.ts";
 import { Progress } from "../progress.ts";
 import type { LayerPlan } from "../weights/layer.ts";
-import { Findings } from "./findings.ts";
+import { Findings, rangedGrid } from "./findings.ts";
 import type { Calibrated, CalibrateOptions } from "./calibrated.ts";
 import { isLittle, OnePass } from "./one_pass.ts";
 import { findSegments, portionsOf, type Segment } from "./segments.ts";
@@ -192,7 +192,7 @@ class Calibration {
       for (const [name, observer] of observers) {
         // What no sample shows has no range, and stays in float.
         if (observer.empty) this.#unseen.add(name);
-        else findings.setGrid(name, observer.grid(this.#options.range, bits.get(name)!));
+        else findings.setGrid(name, rangedGrid(observer, this.#options.range, bits.get(name)!));
       }
       await pool.close();
     });

@@ -10,6 +10,7 @@
 
 import { AttuneError } from "../errors.ts";
 import type { ActivationGrid, Rounding } from "../emit/build.ts";
+import type { RangeFacts } from "../engine/range.ts";
 import { bytesOf } from "../onnx/tensor.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { LayerPlan } from "../weights/layer.ts";
@@ -30,8 +31,8 @@ export interface CheckpointStore {
 /** What a checkpoint must agree on with the job that resumes from it; values are plain JSON. */
 export type Identity = Readonly<Record<string, unknown>>;
 
-/** The range and grid of an activation. */
-export type RangedGrid = ActivationGrid & { readonly lo: number; readonly hi: number };
+/** The range and grid of an activation, and what is said of them. */
+export type RangedGrid = ActivationGrid & RangeFacts & { readonly lo: number; readonly hi: number };
 
 /** What a job has found so far. */
 export interface JobState {
@@ -235,7 +236,8 @@ export function checkState(name: string, plan: Plan, state: JobState): JobState 
   function isGrid(grid: RangedGrid | null): boolean {
     if (grid === null) return false;
     const { bits, scale, zeroPoint, lo, hi } = grid;
-    return (bits === 4 || bits === 8) && scale > 0 && [scale, lo, hi].every(Number.isFinite) &&
+    return (bits === 4 || bits === 8) && scale > 0 &&
+      [scale, lo, hi, grid.clipped ?? 0, grid.spread ?? 0].every(Number.isFinite) &&
       isCount(zeroPoint) && zeroPoint < 2 ** bits;
   }
   function isReport(report: BlockReport | null): boolean {

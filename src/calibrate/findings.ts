@@ -5,16 +5,28 @@
  */
 
 import type { Parts } from "../emit/build.ts";
+import type { RangeObserver } from "../engine/range.ts";
 import type { Job } from "../forward/job.ts";
 import type { SettledLayer } from "../layer/settle_layer.ts";
 import { gridSource } from "../plan/activations.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { RangeMethod } from "../plan/options.ts";
 import type { BlockReport } from "../report/report.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { Rounding } from "../weights/rounding.ts";
 import type { JobState, RangedGrid } from "./checkpoint.ts";
 import type { Calibrated } from "./calibrated.ts";
 import type { LearnedSegment } from "./learner.ts";
+
+/** The grid of `bits` that `range` finds in what `observer` saw, and what is to be said of it. */
+export function rangedGrid(
+  observer: RangeObserver,
+  range: RangeMethod,
+  bits: 4 | 8,
+): RangedGrid {
+  const grid = observer.grid(range, bits);
+  return { ...grid, ...observer.facts(grid) };
+}
 
 /** The findings of one job. */
 export class Findings {
@@ -102,7 +114,8 @@ export class Findings {
   setLearned({ roundings, scales, report }: LearnedSegment): void {
     for (const [output, rounding] of roundings) this.#roundings.set(output, rounding);
     for (const [name, scale] of scales) {
-      const grid = this.#grids.get(name)!;
+      // How much is clipped by now, nobody has counted.
+      const { clipped: _, ...grid } = this.#grids.get(name)!;
       const lo = -grid.zeroPoint * scale, hi = (2 ** grid.bits - 1 - grid.zeroPoint) * scale;
       this.#grids.set(name, { ...grid, scale, lo, hi });
     }

@@ -30,7 +30,7 @@ import { Progress } from "../progress.ts";
 import { methodOf } from "../round/methods.ts";
 import type { LayerPlan } from "../weights/layer.ts";
 import type { CalibrateOptions } from "./calibrated.ts";
-import { Findings } from "./findings.ts";
+import { Findings, rangedGrid } from "./findings.ts";
 import { findSegments, type Segment } from "./segments.ts";
 
 /** Samples that biases are set right on, about. */
@@ -131,7 +131,7 @@ export class OnePass {
       if (range) observer.merge(range);
       // What no sample shows has no range, and stays in float.
       if (observer.empty) continue;
-      this.#findings.setGrid(name, observer.grid(this.#options.range, bits.get(name)!));
+      this.#findings.setGrid(name, rangedGrid(observer, this.#options.range, bits.get(name)!));
     }
   }
 

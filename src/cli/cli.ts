@@ -10,6 +10,7 @@ import { AttuneError } from "../errors.ts";
 import { printable } from "../printable.ts";
 import { VERSION } from "../version.ts";
 import { type Command, type ExitCode, parseCommand } from "./command.ts";
+import { compareCommand } from "./compare.ts";
 import { cutCommand } from "./cut.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import { evaluateCommand } from "./evaluate.ts";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   evaluateCommand,
   inspectCommand,
   cutCommand,
+  compareCommand,
 ];
 
 /** What stops the program: Ctrl-C, a polite kill, a terminal that is closed. */

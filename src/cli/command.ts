@@ -36,6 +36,8 @@ export interface Flag {
 
 /** What was given on the command line. */
 export interface Parsed {
+  /** All arguments, as they were given. */
+  readonly args: readonly string[];
   /** Arguments that are no flags. */
   readonly positionals: readonly string[];
   /** The last value of the flag `name`. */
@@ -137,6 +139,7 @@ export function parseCommand(command: Command, args: readonly string[]): Parsed 
   const values = parsed.values as Record<string, string | boolean | string[] | undefined>;
   const text = (name: string) => values[name] as string | undefined;
   return {
+    args,
     positionals,
     text,
     texts: (name) => (values[name] as string[] | undefined) ?? [],

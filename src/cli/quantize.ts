@@ -35,6 +35,8 @@ import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
 import { boundOf, FAIL_FLAGS, verdictOf } from "./options/verdict.ts";
 import { createProgress } from "./progress.ts";
+import { quoted } from "./remedies.ts";
+import { reportText } from "./report_file.ts";
 import { isWithoutSamples, roundWeights } from "./round_weights.ts";
 import { batchingOf, DATA_FLAGS, inputFiles, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 import { runSweep, SWEEP_FLAGS } from "./sweep.ts";
@@ -102,7 +104,10 @@ export const quantizeCommand: Command = {
       ...BLOCK_FLAGS,
       ...flagsIn("Output", {
         output: { value: "PATH", help: "where the quantized model goes", short: "o" },
-        report: { value: "PATH", help: "write a page with every layer" },
+        report: {
+          value: "PATH",
+          help: "write a page with every layer; as .json, what --json prints",
+        },
         json: { help: "print the report as JSON to stdout" },
         "dry-run": { help: "print the plan and stop" },
       }),
@@ -230,7 +235,11 @@ async function finish(
 ): Promise<ExitCode> {
   const bound = boundOf(parsed);
   context.signal.throwIfAborted();
-  const complete = { ...report, peakMemory: process.resourceUsage().maxRSS * 1024 };
+  const complete = {
+    ...report,
+    command: commandOf(parsed),
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+  };
   writeResult({ model, report: complete }, outputs);
   const { model: output } = outputs;
   const sizes = await Promise.all(outputs.before.map(async (each) => (await stat(each)).size));
@@ -252,5 +261,10 @@ function writeResult(
   if (page === undefined) return;
   // Some file systems take two names for one: now that the model is there, that shows.
   checkOutputs([output, page], inputs);
-  writeFileAtomic(page, [new TextEncoder().encode(renderReport(report))]);
+  writeFileAtomic(page, [new TextEncoder().encode(reportText(page, report, renderReport))]);
+}
+
+/** The command that was given, as a shell reads it. */
+function commandOf({ args }: Parsed): string {
+  return ["attune", ...args.map((arg) => /^[\w./:=,-]+$/.test(arg) ? arg : quoted(arg))].join(" ");
 }

@@ -34,7 +34,7 @@ export function messageWithFlags({ message, remedies }: AttuneError): string {
   return remedies.length === 0 ? message : `${message} (${remedies.map(flagOf).join(" or ")})`;
 }
 
-/** `text` as one word of a shell. */
-function quoted(text: string): string {
+/** `text` as one word of a shell, in quotes. */
+export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

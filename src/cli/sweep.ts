@@ -16,6 +16,7 @@ import { renderSweep } from "../report/sweep.ts";
 import { sweep } from "../quantize/sweep.ts";
 import type { SweepReport } from "../report/sweep_report.ts";
 import { type Context, flagsIn, type Parsed } from "./command.ts";
+import { reportText } from "./report_file.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, poolOf, samplesOf } from "./shared.ts";
 import { table } from "./table.ts";
@@ -83,7 +84,7 @@ export async function runSweep(
     samples: { ...result.samples, skipped: samples.warnings.length },
   };
   if (report !== undefined) {
-    writeFileAtomic(report, [new TextEncoder().encode(renderSweep(complete))]);
+    writeFileAtomic(report, [new TextEncoder().encode(reportText(report, complete, renderSweep))]);
   }
   context.print(parsed.on("json") ? JSON.stringify(complete) : describeSweep(complete));
 }

@@ -105,7 +105,9 @@ export class Lanes {
     const spool = this.#spool(lane, "quantized");
     for (let i = 0; i < Math.min(batches, spool.length); i++) {
       const values = await this.#compute(key, spool.read(i));
-      for (const [name, observer] of observers) observer.add(values[name].data as Float32Array);
+      for (const [name, observer] of observers) {
+        observer.add(values[name].data as Float32Array, values[name].dims);
+      }
       task?.onDone?.(1);
     }
     return Object.fromEntries(observers.map(([name, observer]) => [name, observer.state]));

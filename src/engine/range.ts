@@ -11,6 +11,7 @@
 import type { Kernel } from "../kernel/kernel.ts";
 import type { RangeMethod } from "../plan/options.ts";
 import type { ActivationGrid } from "../emit/build.ts";
+import { ChannelRanges, type ChannelRangesState } from "./channel_ranges.ts";
 
 /** Bins of a histogram. */
 const BINS = 4096;
@@ -30,6 +31,16 @@ export interface RangeState {
   readonly min: number;
   /** The largest value seen. */
   readonly max: number;
+  /** The ranges of channels, where there are any. */
+  readonly channels?: ChannelRangesState;
+}
+
+/** What is said of a range and decides nothing. */
+export interface RangeFacts {
+  /** The share of values outside of it. */
+  readonly clipped?: number;
+  /** The widest channel over the median one; undefined where there are none to compare. */
+  readonly spread?: number;
 }
 
 /** A growing histogram of finite values. */
@@ -38,6 +49,7 @@ export class RangeObserver {
   #counts = new Float64Array(BINS);
   #min = Infinity;
   #max = -Infinity;
+  readonly #channels = new ChannelRanges();
   readonly #kernel: Kernel | undefined;
 
   /** An observer that looks through values with `kernel`; without one, it only merges. */
@@ -45,13 +57,17 @@ export class RangeObserver {
     this.#kernel = kernel;
   }
 
-  /** Adds `values`; NaN and infinities are left out. */
-  add(values: Float32Array): void {
-    this.addWithin(values, this.#range(values));
+  /** Adds `values`, a tensor of the shape `dims`; NaN and infinities are left out. */
+  add(values: Float32Array, dims: readonly number[] = []): void {
+    this.addWithin(values, this.#range(values), dims);
   }
 
   /** Adds `values`, whose smallest and largest finite value is known. */
-  addWithin(values: Float32Array, [min, max]: ArrayLike<number> & Iterable<number>): void {
+  addWithin(
+    values: Float32Array,
+    [min, max]: ArrayLike<number> & Iterable<number>,
+    dims: readonly number[] = [],
+  ): void {
     if (max < min) return;
     this.#min = Math.min(this.#min, min);
     this.#max = Math.max(this.#max, max);
@@ -60,6 +76,7 @@ export class RangeObserver {
     const scale = BINS / 2 / 2 ** this.#exponent, counts = this.#counts;
     // An odd stride, so that it does not keep to one channel or column.
     const stride = Math.floor(values.length / VALUES) | 1;
+    this.#channels.add(values, dims, stride);
     for (let i = 0; i < values.length; i += stride) {
       const value = values[i];
       const bin = Math.floor(value * scale) + BINS / 2;
@@ -94,6 +111,7 @@ export class RangeObserver {
     for (let i = 0; i < BINS; i++) this.#counts[i] += other.#counts[i];
     this.#min = Math.min(this.#min, state.min);
     this.#max = Math.max(this.#max, state.max);
+    this.#channels.merge(state.channels);
   }
 
   /** Whether no finite value was seen. */
@@ -103,7 +121,14 @@ export class RangeObserver {
 
   /** What was seen so far. */
   get state(): RangeState {
-    return { exponent: this.#exponent, counts: this.#counts, min: this.#min, max: this.#max };
+    const channels = this.#channels.state;
+    return {
+      exponent: this.#exponent,
+      counts: this.#counts,
+      min: this.#min,
+      max: this.#max,
+      ...(channels && { channels }),
+    };
   }
 
   /** Doubles R until it is 2^exponent; each time the bins merge in pairs towards the middle. */
@@ -128,6 +153,19 @@ export class RangeObserver {
       ? this.#percentile(full, (method.percentile ?? 99.99) / 100)
       : this.#leastError(full, bits);
     return { ...gridOver(range, bits), ...range };
+  }
+
+  /** What is to be said of the range from `lo` to `hi`; bins that it cuts count as inside. */
+  facts({ lo, hi }: Range): RangeFacts {
+    const width = 2 ** this.#exponent / (BINS / 2), { spread } = this.#channels;
+    let all = 0, outside = 0;
+    for (let i = 0; i < BINS; i++) {
+      const low = (i - BINS / 2) * width;
+      all += this.#counts[i];
+      if (low + width <= lo || low >= hi) outside += this.#counts[i];
+    }
+    const clipped = lo <= this.#min && hi >= this.#max ? 0 : outside / all;
+    return { ...(all > 0 && { clipped }), ...(spread !== undefined && { spread }) };
   }
 
   /** Cuts (1 − share) of the values, half from each side, zero staying inside. */

@@ -93,7 +93,7 @@ export class Surveyor {
       [channels, width] = [value.dims[at], sizeOf(value.dims.slice(at + 1))];
     }
     const { bounds, sums } = this.#look(data, width, axis === undefined ? 0 : channels, isRanged);
-    if (isRanged) this.#observer.addWithin(data, bounds);
+    if (isRanged) this.#observer.addWithin(data, bounds, value.dims);
     if (axis === undefined) return;
     const seen: ChannelSums = {
       count: data.length / channels,

@@ -31,6 +31,7 @@ import {
   MOST_OUTPUT_ERROR,
   outputWarnings,
 } from "./check_warnings.ts";
+import { HeldOutSamples } from "./check_samples.ts";
 import { LayerDifferences, OutputDifferences } from "./differences.ts";
 
 /** The error of an output above which layers are looked at one by one. */
@@ -62,6 +63,8 @@ export interface CheckOptions {
 export interface Checked {
   /** The figures; null where there were no samples, or the check failed. */
   readonly check: Report["check"];
+  /** Samples one by one; undefined as the figures are null. */
+  readonly heldOut?: Report["heldOut"];
   /** What is wrong, and what to do, a sentence each. */
   readonly warnings: readonly string[];
 }
@@ -104,6 +107,7 @@ class Check {
   readonly #model: Model;
   readonly #pool: EnginePool;
   readonly #options: CheckOptions;
+  readonly #samples = new HeldOutSamples();
 
   constructor(plan: Plan, parts: Parts, model: Model, pool: EnginePool, options: CheckOptions) {
     this.#plan = plan;
@@ -143,6 +147,7 @@ class Check {
     const { agreement: agreementToFloat, interval: { mse, agreement } } = first;
     const interval = { mseToFloat: mse, agreementToFloat: agreement };
     return {
+      heldOut: this.#samples.report(),
       check: { mseToFloat, agreementToFloat, mseToSimulation, interval, outputs: errors },
       warnings,
     };
@@ -193,6 +198,7 @@ class Check {
           output.add(row, file[i]);
           if (!isComparable || name !== names[0]) return;
           answers.add(row, file[i]);
+          this.#samples.add(run.samples[i], row, file[i]);
           compared++;
         });
       }

@@ -65,6 +65,7 @@ export function reportOf(plan: Plan, job: JobResult): Report {
       ...checked.warnings,
     ],
     check: checked.check,
+    ...(checked.heldOut && { heldOut: checked.heldOut }),
     ...(remedies && { remedies }),
     ...(nested && { nested }),
     stages,

@@ -15,7 +15,9 @@ import type { LayerReport } from "./report.ts";
 const LEAST_ERROR = 1e-5;
 /** Height of a row's plot, and of a histogram, in pixels. */
 const ROW = 16, HISTOGRAM = 72;
-/** Vertical lines in a histogram at most: of a finer grid, every 2nd, 4th, … level is drawn. */
+/** Height of the marks of levels, below the bars so that both are seen. */
+const LEVELS = 7;
+/** Marks of levels below a histogram at most: of a finer grid, every 2nd, 4th, … level is drawn. */
 const MOST_LINES = 20;
 /** Weights in a bar on average, at least: fewer give a comb, not a distribution. */
 const LEAST_PER_BAR = 4;
@@ -86,13 +88,17 @@ export function histogramPlot({ histogram, levels }: LayerReport): Markup {
   }).join("");
   const every = lineSpacing(levels);
   const lines = multiples(levels, every).map((level) =>
-    markup`<line class="level" x1="${x(level)}%" x2="${x(level)}%" y1="0" y2="${HISTOGRAM}"/>`
+    markup`<line class="level" x1="${x(level)}%" x2="${x(level)}%" y1="${HISTOGRAM}" y2="${
+      HISTOGRAM + LEVELS
+    }"/>`
   );
   const marks = [levels.lo, 0, levels.hi].filter((level, i, all) => all.indexOf(level) === i)
     .map((level) => markup`<span style="left:${x(level)}%">${signed(level)}</span>`);
   return markup`<figure>
-<svg width="100%" height="${HISTOGRAM}" role="img" aria-label="Histogram of the weights on their grid">
-<svg viewBox="0 0 100 ${HISTOGRAM}" width="100%" height="100%" preserveAspectRatio="none">
+<svg width="100%" height="${
+    HISTOGRAM + LEVELS
+  }" role="img" aria-label="Histogram of the weights on their grid">
+<svg viewBox="0 0 100 ${HISTOGRAM}" width="100%" height="${HISTOGRAM}" preserveAspectRatio="none">
 <path class="bars" d="M0 ${HISTOGRAM}${bars}V${HISTOGRAM}Z"/></svg>
 ${lines}<line class="base" x1="0" x2="100%" y1="${HISTOGRAM}" y2="${HISTOGRAM}"/></svg>
 <div class="scale" aria-hidden="true">${marks}</div></figure>`;

@@ -8,6 +8,7 @@ import type { Remedy } from "../errors.ts";
 import type { Interval } from "../evaluate/interval.ts";
 import type { OutputEvaluation } from "../evaluate/output_comparison.ts";
 import type { Allocation } from "../plan/allocation.ts";
+import type { HeldOutReport } from "./held_out_report.ts";
 
 /** One layer of a report. */
 export interface LayerReport {
@@ -57,6 +58,10 @@ export interface LayerReport {
     readonly bits: number;
     readonly scale: number;
     readonly zeroPoint: number;
+    /** The share of calibration values outside of the range; undefined where nobody has counted. */
+    readonly clipped?: number;
+    /** The widest channel over the median one; undefined where there are none to compare. */
+    readonly spread?: number;
   };
 }
 
@@ -208,6 +213,10 @@ export interface Report {
   readonly remedies?: readonly Remedy[];
   /** What each width of nested grids comes to; undefined where there is one alone. */
   readonly nested?: readonly NestedReport[];
+  /** Held-out samples one by one; undefined where none were compared. */
+  readonly heldOut?: HeldOutReport;
+  /** The command that repeats the job, where it was one. */
+  readonly command?: string;
   /** Seconds by kind of work. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
   /** Largest resident memory seen, in bytes, where that was measured. */
