@@ -101,9 +101,10 @@ Deno.test("tensors called like members of every object work, __proto__ is refuse
   }
   const made = async (name: string) =>
     (await quantize(makePlan(named(name)), samples(), pool)).report.check!;
-  const [{ name, ...figures }] = (await made("hasOwnProperty")).outputs;
-  assertEquals(name, "hasOwnProperty");
-  assertEquals({ name: "y", ...figures }, (await made("y")).outputs[0]);
+  const [figures] = (await made("hasOwnProperty")).outputs;
+  assertEquals(figures.name, "hasOwnProperty");
+  const renamed = JSON.stringify(figures).replaceAll("hasOwnProperty", "y");
+  assertEquals(renamed, JSON.stringify((await made("y")).outputs[0]));
   assert((await made("valueOf")).mseToFloat < 0.01);
 });
 
