@@ -31,7 +31,7 @@ Deno.test("a budget is met by what is written, and the report says what each lay
       parseModel(readFileSync(out)).proto.metadataProps.map(({ key, value }) => [key, value]),
     );
     assertEquals(JSON.parse(metadata.get("attune.widths")!).conv_0, 8);
-    assert(/what it pays/i.test(readFileSync(page, "utf8")), "the page says nothing of the budget");
+    assert(/how bits were spread/i.test(readFileSync(page, "utf8")), "the page has no budget");
     // The plan is the same without the job.
     const plan = JSON.parse((await attune(...job, "--dry-run", "--json")).stdout);
     assertEquals(plan.allocation, allocation);

@@ -50,6 +50,7 @@ Deno.test("quantize, evaluate and report on the carried example", () =>
       "interval",
       "kl",
       "mse",
+      "outputs",
       "reference",
       "samples",
       "top1",

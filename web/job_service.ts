@@ -147,21 +147,28 @@ export class JobService {
       ...job,
       ...watch,
     });
-    const report = { ...done, samples: { ...done.samples, skipped: samples.warnings.length } };
     const judged = this.#judged.length > 0 ? this.#judged : this.#samples;
     const seen = await this.#openSamples(judged, options, MOST_JUDGED);
     const sides = await judge(plan, small, seen.samples(), pool, { ...watch, total: seen.count });
     checkAborted(signal);
     const bytes = serializeModel(small);
+    const size = { before: file.file.size, after: bytes.length };
+    const command = commandOf(file.path, dataName(this.#samples), options);
+    const report = {
+      ...done,
+      samples: { ...done.samples, skipped: samples.warnings.length },
+      file: size,
+      command,
+    };
     return {
       ...sides,
       report,
-      size: { before: file.file.size, after: bytes.length },
+      size,
       model: new Blob([bytes], { type: "application/octet-stream" }),
       page: new Blob([renderReport(report)], { type: "text/html" }),
       seen: judged === this.#samples,
       classes: classesOf(judged),
-      command: commandOf(file.path, dataName(this.#samples), options),
+      command,
       snippet: snippetOf(file.path, plan.graph.inputs, options),
       seconds: (performance.now() - started) / 1000,
     };

@@ -58,8 +58,7 @@ export function describePlan(plan: Plan): string {
         ? "activations in float"
         : `${quantized} activations in ${plan.options.activationBits} bits`
     }`,
-    `weights and constants: ${bytes(size.before)} → ${bytes(size.after)} ` +
-    `(${(size.before / size.after).toFixed(1)} times smaller)`,
+    `weights and constants: ${bytes(size.before)} → ${bytes(size.after)}`,
   ].join("\n");
 }
 

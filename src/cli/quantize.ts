@@ -235,19 +235,19 @@ async function finish(
 ): Promise<ExitCode> {
   const bound = boundOf(parsed);
   context.signal.throwIfAborted();
+  const { model: output } = outputs;
+  const sizes = await Promise.all(outputs.before.map(async (each) => (await stat(each)).size));
+  const before = sizes.reduce((sum, size) => sum + size, 0);
+  const file = { output, before, after: lengthOf(modelChunks(model)) };
   const complete = {
     ...report,
+    file,
     command: commandOf(parsed),
     peakMemory: process.resourceUsage().maxRSS * 1024,
   };
   writeResult({ model, report: complete }, outputs);
-  const { model: output } = outputs;
-  const sizes = await Promise.all(outputs.before.map(async (each) => (await stat(each)).size));
-  const before = sizes.reduce((sum, size) => sum + size, 0);
-  const bytes = { before, after: lengthOf(modelChunks(model)) };
-  if (parsed.on("json")) {
-    context.print(JSON.stringify({ ...complete, file: { output, ...bytes } }));
-  } else context.say(describeResult(complete, output, bytes));
+  if (parsed.on("json")) context.print(JSON.stringify(complete));
+  else context.say(describeResult(complete, output, file));
   return verdictOf(report.check?.mseToFloat, bound, context);
 }
 

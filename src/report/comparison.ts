@@ -22,8 +22,9 @@ export function comparedFigures(a: Report, b: Report): ComparedFigure[] {
     return first === "–" && second === "–" ? [] : [[name, first, second]];
   };
   return [
+    ...line("file", ({ file }) => file ? bytes(file.after) : "–"),
+    ...line("smaller", ({ file }) => file ? `${(file.before / file.after).toFixed(1)} ×` : "–"),
     ...line("weights", ({ size }) => bytes(size.after)),
-    ...line("smaller", ({ size }) => `${(size.before / size.after).toFixed(1)} ×`),
     ...line("layers quantized", ({ layers }) => `${layers.length}`),
     ...line("output error", ({ check }) => check ? percent(check.mseToFloat) : "–"),
     ...line("same answer as float", sameAnswer),

@@ -87,11 +87,12 @@ ${figures(report)}</dl>
 }
 
 function figures(report: Report) {
-  const { layers, samples, size, check, stages, heldOut, peakMemory = 0 } = report;
+  const { layers, samples, file, check, stages, heldOut, peakMemory = 0 } = report;
+  const size = file ?? report.size;
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   return [
     figure(
-      "Weights",
+      file ? "File" : "Weights",
       bytes(size.after),
       `from ${bytes(size.before)}, ${(size.before / size.after).toFixed(1)} × smaller`,
     ),

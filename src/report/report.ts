@@ -167,6 +167,8 @@ export interface Report {
   };
   /** Bytes of all initializers. */
   readonly size: { readonly before: number; readonly after: number };
+  /** Bytes of the model's files, data files included, where whoever runs the job knows them. */
+  readonly file?: { readonly before: number; readonly after: number };
   /**
    * How widths were chosen layer by layer, and what each layer pays; undefined where they were
    * given.
