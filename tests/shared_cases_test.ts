@@ -12,8 +12,8 @@ import { readModel } from "../src/onnx/file.ts";
 import type { PlanOptions } from "../src/plan/options.ts";
 import { makePlan } from "../src/plan/plan.ts";
 import { quantize } from "../src/quantize/quantize.ts";
-import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
+import { integerRuntimes } from "./helpers/integer_runtimes.ts";
 import { openSamples } from "../src/samples/open.ts";
 
 const CASES = new URL("../../shared/cases/", import.meta.url).pathname;
@@ -45,6 +45,8 @@ const KNOWN: Readonly<Record<string, Case>> = {
   matmul_vector: { layers: 2, error: 5e-3 },
 };
 
+const RUNTIMES = existsSync(CASES) ? await integerRuntimes() : [];
+
 for (const [name, { layers, plan: options = {}, warning, error }] of Object.entries(KNOWN)) {
   Deno.test({
     name: `a model that broke attune once: ${name}`,
@@ -53,8 +55,8 @@ for (const [name, { layers, plan: options = {}, warning, error }] of Object.entr
       const model = readModel(`${CASES}${name}.onnx`);
       const made = makePlan(model, { bits: 8, ...options });
       const { inputs } = new Graph(model);
-      for (const backend of ["web", "node"] as const) {
-        using pool = inlinePool(await loadBackend(backend));
+      for (const runtime of RUNTIMES) {
+        using pool = inlinePool(runtime);
         const samples = await openSamples(`${CASES}${name}.npy`, { inputs });
         const { model: made8, report } = await quantize(made, samples.samples(), pool);
         assertEquals(report.layers.length, layers);
@@ -62,7 +64,7 @@ for (const [name, { layers, plan: options = {}, warning, error }] of Object.entr
         assert(warnings.some((each) => each.includes(wanted)) || !warning, `${warnings}`);
         if (error === undefined) continue;
         const { mse } = await evaluate(made8, model, samples.samples(), pool);
-        assert(mse <= error, `error ${mse} on ${backend}`);
+        assert(mse <= error, `error ${mse} on ${runtime.name}`);
       }
     },
   });
