@@ -27,6 +27,8 @@ const USERS = {
   "vite": "8.4.0",
   "esbuild": "0.28.2",
   "bun": "1.4.5",
+  "webpack": "5.113.0",
+  "webpack-cli": "6.0.1",
 };
 
 /** A project that uses the package. */
@@ -143,6 +145,15 @@ const STEPS: Readonly<Record<string, (users: Users) => void | Promise<void>>> = 
       assert(files.some((name) => part.test(name)), `${part} is not in ${files.join(", ")}`);
     }
     if (CHROMIUM !== undefined) assertQuantized(await resultOf(join(page, "dist"), SHAPES));
+  },
+
+  async "webpack does, too, without settings"({ page, inProject }) {
+    const out = join(page, "packed");
+    const job = ["webpack", "build", "./page/page.js", "--mode", "development", "-o", out];
+    const { code, stdout } = await inProject("npx", ...job);
+    assertEquals(code, 0, stdout);
+    writeFileSync(join(out, "index.html"), `<script src=./main.js></script>`);
+    if (CHROMIUM !== undefined) assertQuantized(await resultOf(out, SHAPES));
   },
 
   async "esbuild builds page and worker as two entries, and a job runs"(
