@@ -110,8 +110,9 @@ class Child {
   constructor(folder: string) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder);
-    const path = fileURLToPath(new URL("./child.ts", import.meta.url));
-    this.#process = spawn(Deno.execPath(), ["run", "-A", path], {
+    const pathOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+    const args = ["run", "-A", `--lock=${pathOf("../deno.lock")}`, pathOf("./child.ts")];
+    this.#process = spawn(Deno.execPath(), args, {
       env: { ...Deno.env.toObject(), TMPDIR: folder, NO_COLOR: "1" },
     });
     const { stdout, stderr } = this.#process;
