@@ -12,6 +12,8 @@ import { type Metric, MetricComparison } from "../src/evaluate/metric.ts";
 import { kindOf, OutputComparison } from "../src/evaluate/output_comparison.ts";
 import { makeNode, type Model } from "../src/onnx/model.ts";
 import { floatTensor } from "../src/onnx/tensor.ts";
+import { makePlan } from "../src/plan/plan.ts";
+import { quantize } from "../src/quantize/quantize.ts";
 import { loadBackend } from "../src/runtime/backends.ts";
 import { inlinePool } from "../src/workers/pool.ts";
 import { attune, inFolder, root } from "./helpers/command_line.ts";
@@ -138,10 +140,13 @@ Deno.test("outputs that cannot be compared are none, and kinds follow from types
   assertEquals(output.add(Float32Array.of(1, -Infinity), Float32Array.of(1, -Infinity)), true);
   const result = output.result();
   assert(result?.kind === "values" && result.mse === 0 && result.sqnr === null);
-  assertEquals(kindOf("float32", [8, 10]), "scores");
-  assertEquals(kindOf("float16", [8, 1]), "values");
-  assertEquals(kindOf("float32", [1, 3, 4, 4]), "values");
-  assertEquals(kindOf("int64", [8]), "integers");
+  assertEquals(kindOf("float32", [8, 10], 10), "scores");
+  assertEquals(kindOf("float16", [8, 1], 1), "values");
+  assertEquals(kindOf("float32", [1, 3, 4, 4], 48), "values");
+  assertEquals(kindOf("int64", [8], 1), "integers");
+  // One number for each of a batch, and the boxes of one image.
+  assertEquals(kindOf("float32", [8], 1), "values");
+  assertEquals(kindOf("float32", [100, 4], 400), "values");
 });
 
 const model = join(root, "examples/shapes/shapes.onnx");
@@ -162,9 +167,11 @@ Deno.test("a result beyond --fail-above exits with 3, once the file is there", (
     const judged = ["evaluate", out, "--reference", model, ...val];
     assertEquals((await attune(...judged, "--fail-above", "0.01")).code, 3);
     assertEquals((await attune(...judged, "--fail-above", "200%")).code, 0);
-    const odd = await attune(...judged, "--fail-above", "much");
-    assertEquals(odd.code, 2);
-    assertMatch(odd.stderr, /--fail-above much: give an output error/);
+    for (const odd of ["much", "%"]) {
+      const { code, stderr } = await attune(...judged, "--fail-above", odd);
+      assertEquals(code, 2);
+      assert(stderr.includes(`--fail-above ${odd}: give an output error`), stderr);
+    }
   }));
 
 Deno.test("--metric is a module of one's own; what is wrong with it names the file", () =>
@@ -213,3 +220,32 @@ Deno.test("--nested tells what each width comes to, and how to cut it", () =>
     const size = readFileSync(join(folder, "n.4.onnx")).length;
     assert(stderr.includes(`${(size / 1e3).toFixed(1)} kB`), `${size} is not in\n${stderr}`);
   }));
+
+Deno.test("nested widths that no layer has, or that cannot be compared, take no file away", async () => {
+  const samples = Array.from({ length: 40 }, (_, i) => ({ x: noise(32, i + 1) }));
+  const dense = (i: number) => makeNode("MatMul", `fc${i}`, [`h${i}`, `w${i}`], [`h${i + 1}`]);
+  const model = (depth: number, sequence: boolean) =>
+    build({
+      opset: 17,
+      inputs: { h0: ["N", 32] },
+      nodes: [
+        ...Array.from({ length: depth }, (_, i) => dense(i)),
+        ...(sequence ? [makeNode("SequenceConstruct", "q", [`h${depth}`], ["q"])] : []),
+      ],
+      initializers: Array.from(
+        { length: depth },
+        (_, i) => floatTensor(`w${i}`, [32, 32], noise(1024, i + 5)),
+      ),
+      outputs: sequence ? ["q", `h${depth}`] : [`h${depth}`],
+    });
+  const nestedOf = async (of: Model) => {
+    using pool = inlinePool(backend);
+    const plan = makePlan(of, { nested: [8, 4], format: "packed", activationBits: "none" });
+    const given = samples.map(({ x }) => ({ h0: { dims: [32], data: x } }));
+    return (await quantize(plan, given, pool)).report.nested;
+  };
+  // First and last layers keep 8 bits: of two there is nothing to cut.
+  assertEquals(await nestedOf(model(2, false)), []);
+  const [narrow, ...others] = (await nestedOf(model(4, true)))!;
+  assertEquals([narrow.bits, narrow.mse, narrow.agreement, others], [4, null, null, []]);
+});

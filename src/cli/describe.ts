@@ -121,7 +121,7 @@ export function describeResult(
         ? "not checked: give at least 16 samples to have some held out"
         : "not checked: attune evaluate compares it with the float model on samples"
       : describeCheck(check, samples.heldOut),
-    ...describeNested(report.nested, output),
+    ...describeNested(report.nested, output, samples.heldOut),
     `${duration(seconds)}: ${spent}`,
     ...warnings.map((warning) => printable(`warning: ${warning}`)),
     ...(report.remedies ? [printable(`try: ${report.remedies.map(flagOf).join(" ")}`)] : []),
@@ -150,6 +150,13 @@ function describeCheck(
   return [`on ${heldOut} held-out samples: ${same}`, ...others].join("\n");
 }
 
+/** A share of so many samples: in percent where they are enough for that. */
+export function share(percent: number, samples: number): string {
+  return samples < LEAST_FOR_PERCENT
+    ? `${Math.round(percent * samples / 100)} of ${samples}`
+    : `${percent.toFixed(1)} %`;
+}
+
 /** A figure in percent with its interval. */
 function span(value: number, interval: Interval, digits: number, factor = 1): string {
   const [low, high] = interval.map((end) => (factor * end).toFixed(digits));
@@ -170,13 +177,17 @@ function outputFigures(output: OutputEvaluation): string {
 }
 
 /** What the widths of nested grids come to, with the commands that cut them. */
-function describeNested(nested: Report["nested"], output: string): string[] {
-  if (nested === undefined) return [];
+function describeNested(
+  nested: Report["nested"],
+  output: string,
+  heldOut: number,
+): string[] {
+  if (nested === undefined || nested.length === 0) return [];
   const rows = nested.map(({ bits, bytes: size, mse, agreement }) => [
     `${bits}`,
     bytes(size),
     mse === null ? "" : `${(100 * mse).toFixed(2)} %`,
-    agreement === null ? "" : `${agreement.toFixed(1)} %`,
+    agreement === null ? "" : share(agreement, heldOut),
     `attune cut ${output} --bits ${bits} -o ${output.replace(/(\.onnx)?$/, `.${bits}.onnx`)}`,
   ]);
   return [table(["bits", "file", "output error", "same answer", "cut by"], rows)];

@@ -9,7 +9,14 @@ import { Graph } from "../graph/graph.ts";
 import { readModel } from "../onnx/file.ts";
 import { type Command, flagsIn, modelPath } from "./command.ts";
 import { describeEvaluation } from "./describe.ts";
-import { boundOf, FAIL_FLAGS, METRIC_FLAGS, metricOf, verdictOf } from "./options/verdict.ts";
+import {
+  boundOf,
+  FAIL_FLAGS,
+  METRIC_FLAGS,
+  metricOf,
+  verdictOf,
+  worstError,
+} from "./options/verdict.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, DATA_FLAGS, poolOf, RUN_FLAGS, samplesOf } from "./shared.ts";
 
@@ -65,6 +72,6 @@ export const evaluateCommand: Command = {
     progress.finish();
     if (parsed.on("json")) context.print(JSON.stringify(result));
     else context.say(describeEvaluation(result));
-    return verdictOf(result.mse, bound, context);
+    return verdictOf(worstError(result.outputs), bound, context);
   },
 };

@@ -33,7 +33,7 @@ import { BLOCK_FLAGS, reconstructionOf } from "./options/blocks.ts";
 import { formatFlags, PLAN_FLAGS, planOptionsOf } from "./options/plan.ts";
 import { RANGE_FLAGS, rangeOf } from "./options/range.ts";
 import { asksForRounding, roundingFlags, roundingOf } from "./options/rounding.ts";
-import { boundOf, FAIL_FLAGS, verdictOf } from "./options/verdict.ts";
+import { boundOf, FAIL_FLAGS, verdictOf, worstError } from "./options/verdict.ts";
 import { createProgress } from "./progress.ts";
 import { quoted } from "./remedies.ts";
 import { reportText } from "./report_file.ts";
@@ -248,7 +248,8 @@ async function finish(
   writeResult({ model, report: complete }, outputs);
   if (parsed.on("json")) context.print(JSON.stringify(complete));
   else context.say(describeResult(complete, output, file));
-  return verdictOf(report.check?.mseToFloat, bound, context);
+  const compared = report.check?.outputs.map(({ evaluation }) => evaluation) ?? [];
+  return verdictOf(worstError(compared), bound, context);
 }
 
 /** Writes the model, then the page; the checkpoint has done its duty in between. */

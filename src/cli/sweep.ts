@@ -19,6 +19,7 @@ import { type Context, flagsIn, type Parsed } from "./command.ts";
 import { reportText } from "./report_file.ts";
 import { createProgress } from "./progress.ts";
 import { batchingOf, poolOf, samplesOf } from "./shared.ts";
+import { share } from "./describe.ts";
 import { table } from "./table.ts";
 
 /** The flag. */
@@ -28,6 +29,11 @@ export const SWEEP_FLAGS = flagsIn("Bits", {
 
 /** Averages of a sweep: halves while each bit counts most. */
 const AVERAGES = [2, 2.5, 3, 3.5, 4, 5, 6, 7, 8];
+
+/** Flags of a job that has one budget, or none. */
+const NOT_OF_SWEEPS = [
+  ...["average-bits", "max-size", "max-loss", "blocks", "time-budget", "resume", "fail-above"],
+];
 
 /**
  * Tries `plan` at the budgets that `--sweep` names; files are written only where `-o` has a `*`.
@@ -44,7 +50,7 @@ export async function runSweep(
   },
 ): Promise<void> {
   const averages = averagesOf(parsed.text("sweep")!);
-  for (const flag of ["average-bits", "max-size", "max-loss", "blocks", "time-budget", "resume"]) {
+  for (const flag of NOT_OF_SWEEPS) {
     if (parsed.text(flag) === undefined && !parsed.on(flag)) continue;
     throw new AttuneError("bad-option", `Cannot use --sweep with --${flag}: give one of them`);
   }
@@ -113,7 +119,7 @@ function describeSweep({ points, samples, stages }: SweepReport): string {
     point.averageBits.toFixed(2),
     bytes(point.bytes),
     percent(point.evaluation.mse),
-    `${point.evaluation.agreement.toFixed(1)} %`,
+    share(point.evaluation.agreement, point.evaluation.samples),
     ...(top1 === null ? [] : [`${point.evaluation.top1!.toFixed(1)} %`]),
   ]);
   const head = ["", "bits by", "asked", "average", "file", "output error", "same answer"];

@@ -132,7 +132,8 @@ class PairComparison {
       const rows = rowsOfRun(this.#batching, run, name, mine[name]);
       const expected = rowsOfRun(this.#batching, run, name, others[other]);
       const { type, dims } = mine[name];
-      const output = this.#outputs.get(name) ?? new OutputComparison(name, kindOf(type, dims));
+      const output = this.#outputs.get(name) ??
+        new OutputComparison(name, kindOf(type, dims, rows[0].length));
       this.#outputs.set(name, output);
       for (const [k, { label }] of samples.entries()) {
         if (i === 0) this.#first.add(expected[k], rows[k], label);

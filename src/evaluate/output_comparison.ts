@@ -47,10 +47,18 @@ export type OutputEvaluation =
     readonly equal: number;
   };
 
-/** What kind of output has elements of `type` and the shape `dims`, batch included. */
-export function kindOf(type: string, dims: readonly number[]): OutputEvaluation["kind"] {
+/**
+ * What kind of output has elements of `type` and the shape `dims`, batch included, of which
+ * `length` elements belong to each sample.
+ */
+export function kindOf(
+  type: string,
+  dims: readonly number[],
+  length: number,
+): OutputEvaluation["kind"] {
   if (!type.startsWith("float")) return "integers";
-  return dims.length <= 2 && (dims.at(-1) ?? 1) > 1 ? "scores" : "values";
+  // The last axis alone is a sample's: not one number each, nor boxes of one image.
+  return dims.length <= 2 && length > 1 && length === dims.at(-1) ? "scores" : "values";
 }
 
 /** Gathers one output of two models, sample by sample. */

@@ -190,7 +190,7 @@ class Check {
         const [float, simulated, file] = values.map((value) =>
           rowsOfRun(batching, run, name, value)
         );
-        const kind = kindOf(values[0].type, values[0].dims);
+        const kind = kindOf(values[0].type, values[0].dims, float[0].length);
         const output = figures.get(name) ?? new OutputComparison(name, kind);
         figures.set(name, output);
         float.forEach((row, i) => {

@@ -67,8 +67,9 @@ export function outputWarnings(
 /** That too many answers have changed for chance. */
 export function agreementWarnings(output: OutputEvaluation | undefined): string[] {
   if (output?.kind !== "scores" || output.interval[1] >= LEAST_AGREEMENT) return [];
+  const same = Math.round(output.agreement * output.samples / 100);
   return [
-    `Only ${output.agreement.toFixed(1)} % of ${output.samples} held-out samples give the float ` +
+    `Only ${same} of ${output.samples} held-out samples give the float ` +
     `model's answer in output "${output.name}": if its values are scores of classes, give more ` +
     `bits, float activations or more samples, or learn blocks`,
   ];

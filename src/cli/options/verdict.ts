@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { AttuneError } from "../../errors.ts";
+import type { OutputEvaluation } from "../../evaluate/output_comparison.ts";
 import type { Metric } from "../../evaluate/metric.ts";
 import { type Context, type ExitCode, flagsIn, type Parsed } from "../command.ts";
 
@@ -14,7 +15,7 @@ import { type Context, type ExitCode, flagsIn, type Parsed } from "../command.ts
 export const FAIL_FLAGS = flagsIn("Output", {
   "fail-above": {
     value: "X",
-    help: "exit with 3 where the output error is above X, as 0.05 or 5% [never]",
+    help: "exit with 3 where an output's error is above X, as 0.05 or 5% [never]",
   },
 });
 
@@ -27,12 +28,23 @@ export const METRIC_FLAGS = flagsIn("Output", {
 export function boundOf(parsed: Parsed): number | undefined {
   const text = parsed.text("fail-above");
   if (text === undefined) return undefined;
-  const bound = text.endsWith("%") ? Number(text.slice(0, -1)) / 100 : Number(text);
-  if (text.trim() !== "" && bound >= 0 && bound < Infinity) return bound;
+  const isPercent = text.endsWith("%"), figure = isPercent ? text.slice(0, -1) : text;
+  const bound = Number(figure) / (isPercent ? 100 : 1);
+  if (figure.trim() !== "" && bound >= 0 && bound < Infinity) return bound;
   throw new AttuneError(
     "bad-option",
     `Cannot use --fail-above ${text}: give an output error, as in 0.05 or 5%`,
   );
+}
+
+/** The error of the output that is furthest off; undefined where none could be compared. */
+export function worstError(
+  outputs: readonly (OutputEvaluation | undefined)[],
+): number | undefined {
+  const errors = outputs.flatMap((each) =>
+    each === undefined || each.kind === "integers" ? [] : [each.mse]
+  );
+  return errors.length === 0 ? undefined : Math.max(...errors);
 }
 
 /** The exit code for a result of that error, undefined where none was measured; says why. */
